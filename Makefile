@@ -1,0 +1,84 @@
+# A newcomer needs two commands: `make reproduce-table1` and `make test`. `make help` lists the rest.
+
+# --- variables (make VARIABLE=value target) ---------------------------------------------------------------
+DATA    ?= phantom
+PROFILE ?= auto
+SEEDS   ?=
+METHODS ?=
+JOBS    ?=
+DRY     ?=
+PYTHON  ?= .venv/bin/python
+
+# Everything runs in .venv, built from the pinned and hashed requirements, unless PYTHON names another python.
+ENV   := $(if $(filter .venv/bin/python,$(PYTHON)),.venv/installed)
+TABLE  = $(PYTHON) -m paper_tables
+
+options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
+          $(if $(JOBS),--jobs $(JOBS)) $(if $(filter-out 0,$(DRY)),--dry-run)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## list the targets and variables
+	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 30
+	@echo
+	@echo 'DATA=phantom                  stand-in faces, or a file naming the roots of licensed data sets (README)'
+	@echo 'PROFILE=auto|cpu|paper        auto: paper on CUDA, cpu without'
+	@echo 'SEEDS=n                       trainings of each row (default: 1 in the cpu profile, 3 in the paper profile)'
+	@echo 'METHODS=mmfas,vit_s16         only these rows'
+	@echo 'JOBS=n                        trainings at the same time'
+	@echo 'DRY=1                         print the commands instead of running them'
+	@echo 'PYTHON=python3                use this environment instead of building .venv'
+
+.venv/installed: requirements.txt
+	@echo 'Building .venv from requirements.txt (half a minute to a few minutes, about 6 GB)'
+	python3 -m venv --clear .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check $$(grep -oE '^uv==[^ ]+' requirements.txt)
+	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.txt
+	@touch $@
+
+# --- tables -----------------------------------------------------------------------------------------------
+.PHONY: reproduce-table1 reproduce-mmfas-table1
+reproduce-table1: reproduce-mmfas-table1 ## Table 1 of the papers implemented so far (mmFAS)
+
+reproduce-mmfas-table1: $(ENV) ## mmFAS Table 1: train on CeFA, test on CeFA, CASIA-SURF, WMCA, HQ-WMCA
+	@$(TABLE) mmfas-table1 $(options)
+
+# --- stand-in data ----------------------------------------------------------------------------------------
+.PHONY: phantom phantom-sheet phantom-controls
+phantom: $(ENV) ## render the stand-in data and build its index
+	@$(TABLE) data $(options)
+
+phantom-sheet: $(ENV) ## a labelled picture of every attack family in every modality and set
+	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet
+
+phantom-controls: phantom ## show that no trivial cue solves the stand-in data
+	@$(PYTHON) -m data_manifests.phantom controls
+
+# --- checks -----------------------------------------------------------------------------------------------
+.PHONY: test lint spec bench mutants
+test: lint spec ## lint, and every test
+
+lint: $(ENV) ## ruff and mypy
+	@$(PYTHON) -m ruff check -q .
+	@$(PYTHON) -m ruff format -q --check .
+	@$(PYTHON) -m mypy --no-error-summary
+
+spec: $(ENV) ## every test (pytest spec_tests/)
+	@$(PYTHON) -m pytest spec_tests
+
+mutants: $(ENV) ## break each equation in many ways and show which test notices
+	@$(PYTHON) -m spec_tests.meta.mutants
+
+bench: $(ENV) ## speed of training and inference, as JSON in build/bench/
+	@mkdir -p build/bench
+	@$(PYTHON) -m pytest spec_tests/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
+
+.PHONY: requirements clean
+requirements: ## pin the newest versions again (needs uv)
+	uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --extra dev --no-header --no-annotate \
+	  pyproject.toml -o requirements.txt
+
+clean: ## delete everything generated: stand-in data, caches, runs, tables (keeps .venv)
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

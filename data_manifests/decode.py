@@ -1,0 +1,257 @@
+"""From an image reference to 8-bit planes: read, check against the index, convert, resize.
+
+Nothing here guesses: a file that is absent, empty, cut short, no image, or not of the shape the index holds
+is a `BadInput` naming the reference (never the folder's own name, which in raw CeFA copies holds personal
+data).
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from data_manifests.errors import BadInput
+from data_manifests.index import Reference
+
+IMAGE_FORMATS = ("JPEG", "PNG")
+HOLE = 1  # sensor values up to this are "no measurement" (data-set sheet, section 6)
+
+_DTYPES = {"1": "uint8", "L": "uint8", "P": "uint8", "RGB": "uint8", "RGBA": "uint8", "LA": "uint8"}
+_DTYPES |= {"CMYK": "uint8", "YCbCr": "uint8", "I": "int32", "F": "float32"}
+_DTYPES |= {"I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16"}
+# What Pillow raises, by format and place, on bytes that are no complete image.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
+
+
+def locate(root: Path, path: str) -> Path:
+    """The file a reference's path names.
+
+    A folder of the path may carry a suffix `-…` on disk: raw CeFA copies name a subject's folder
+    `EA-012-<birth date and sex>`, of which an index holds `EA-012` only.
+    """
+    full = root / path
+    if full.exists():
+        return full
+    full = root
+    for part in path.split("/"):
+        if not (full / part).exists() and full.is_dir():
+            longer = [p for p in full.iterdir() if p.name.startswith(f"{part}-")]
+            if len(longer) == 1:
+                full = longer[0]
+                continue
+        full = full / part
+    return full
+
+
+def shape_text(height: int, width: int, dtype: object) -> str:
+    """`HxW:dtype`, as the index's `*_shape` columns hold it."""
+    return f"{height}x{width}:{dtype}"
+
+
+def _open_image(path: Path, shown: str) -> Image.Image:
+    try:
+        return Image.open(path, formats=IMAGE_FORMATS)
+    except FileNotFoundError:
+        raise BadInput(f"{shown}: no such file; restore it or index the data set again") from None
+    except IsADirectoryError:
+        raise BadInput(f"{shown}: is a folder, not an image; index the data set again") from None
+    except _BROKEN as e:
+        if isinstance(e, OSError) and e.errno is not None:
+            raise BadInput(
+                f"{shown}: cannot be read ({e.strerror}); check the disk and the permissions"
+            ) from None
+        what = "is empty (0 bytes)" if path.stat().st_size == 0 else "is not a JPEG or PNG image"
+        raise BadInput(f"{shown}: {what}; copy it again from the original") from None
+
+
+def image_shape(path: Path, shown: str) -> str:
+    """`HxW:dtype` of an image file from its header only. Raises `BadInput` when there is none."""
+    with _open_image(path, shown) as image:
+        return shape_text(image.height, image.width, _DTYPES.get(image.mode, image.mode))
+
+
+def npz_shape(path: Path, key: str, shown: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of one array of an .npz file from its header only; objects (pickles) are refused."""
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as f:
+            version = np.lib.format.read_magic(f)
+            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[
+                version[0]
+            ]
+            shape, _, dtype = read(f)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
+        raise BadInput(f"{shown}: not an .npz file with an array {key!r} ({e}); copy it again") from None
+    if dtype.hasobject:
+        raise BadInput(f"{shown}: {key!r} holds pickled objects, which are never loaded; save plain numbers")
+    return shape, dtype
+
+
+def _image(path: Path, shown: str, colour: bool) -> np.ndarray:
+    with _open_image(path, shown) as image:
+        dtype = _DTYPES.get(image.mode)
+        try:
+            image.load()
+            if colour:
+                return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+            if dtype == "uint8":
+                return np.asarray(image.convert("L"))[None]
+            return np.asarray(image)[None]
+        except _BROKEN as e:
+            raise BadInput(f"{shown}: the image is damaged or cut short ({e}); copy it again") from None
+
+
+def _pick(array: Any, reference: Reference, shown: str) -> np.ndarray:
+    """Channels of an HDF5 dataset or an array, one by one so that no other frame is read."""
+    if array.ndim != len(reference.at) + 3:
+        raise BadInput(f"{shown}: the array is {array.shape}, not {len(reference.at)} axes before (C, H, W)")
+    for i, size in zip((*reference.at, max(reference.channels)), array.shape, strict=False):
+        if i >= size:
+            raise BadInput(f"{shown}: the array is {array.shape}, too small; index the data set again")
+    return np.stack([array[(*reference.at, c)] for c in reference.channels])
+
+
+def _hdf5(path: Path, references: Sequence[Reference]) -> Iterator[np.ndarray]:
+    if not path.is_file():
+        raise BadInput(f"{references[0].path}: no such file; restore it or index the data set again")
+    try:
+        file = h5py.File(path, "r")
+    except OSError:
+        raise BadInput(f"{references[0].path}: not a complete HDF5 file; copy it again") from None
+    with file:
+        for reference in references:
+            dataset = file.get(reference.member)
+            if not isinstance(dataset, h5py.Dataset):
+                raise BadInput(f"{reference}: no array {reference.member}; index the data set again")
+            try:
+                yield _pick(dataset, reference, str(reference))
+            except OSError:
+                raise BadInput(f"{reference}: the HDF5 file is damaged; copy it again") from None
+
+
+def _npz(path: Path, references: Sequence[Reference]) -> Iterator[np.ndarray]:
+    loaded: dict[str, np.ndarray] = {}
+    for reference in references:
+        if reference.member not in loaded:
+            npz_shape(path, reference.member, reference.path)
+            try:
+                with np.load(path, allow_pickle=False) as archive:
+                    loaded = {reference.member: archive[reference.member]}
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as e:  # type: ignore[attr-defined]
+                raise BadInput(f"{reference.path}: the .npz file is damaged ({e}); copy it again") from None
+        yield _pick(loaded[reference.member], reference, str(reference))
+
+
+def raw(root: Path, wanted: Sequence[tuple[Reference, str]]) -> Iterator[np.ndarray]:
+    """Read (reference, modality) pairs that name the same file; open it once, yield (C, H, W) as stored.
+
+    C is 3 (R, G, B) for `rgb` and 1 for `depth` and `ir`; an 8-bit image file with colours gives its
+    luminance there. Raises `BadInput` naming the reference.
+    """
+    references = [reference for reference, _ in wanted]
+    path = locate(root, references[0].path)
+    if not references[0].member:
+        for reference, modality in wanted:
+            yield _image(path, str(reference), modality == "rgb")
+    elif path.suffix.lower() == ".npz":
+        yield from _npz(path, references)
+    else:
+        yield from _hdf5(path, references)
+
+
+def mad_to_8bit(x: np.ndarray, n_sigma: float = 3.0) -> np.ndarray:
+    """Sensor counts (any shape) to uint8: median ± `n_sigma` median absolute deviations fill 0 … 255.
+
+    y = 255 · (x − m + n·mad) / (2·n·mad), clipped and cut to whole numbers, where m and mad are taken over
+    the measured values only (x > 1); holes become 0. A scene flatter than the sensor's step (mad = 0) takes
+    one step as its mad, so that m is mid-grey (127) and a difference of `n_sigma` steps is black or white.
+    All holes give all zeros. (Data-set sheet, section 6.)
+    """
+    x = np.asarray(x, dtype=np.float64)
+    measured = x > HOLE
+    if not measured.any():
+        return np.zeros(x.shape, np.uint8)
+    m = np.median(x[measured])
+    mad = np.median(np.abs(x[measured] - m)) or 1.0
+    y = 255.0 * (x - m + n_sigma * mad) / (2.0 * n_sigma * mad)
+    return np.where(measured, np.clip(y, 0.0, 255.0), 0.0).astype(np.uint8)
+
+
+def unit_to_8bit(x: np.ndarray) -> np.ndarray:
+    """Floats in 0 … 1 (any shape) to uint8, 255·x rounded half up. Raises `ValueError` on other values."""
+    if not (np.all(x >= 0.0) and np.all(x <= 1.0)):
+        raise ValueError("holds values outside 0 … 1 or NaN")
+    return np.floor(255.0 * np.asarray(x, dtype=np.float64) + 0.5).astype(np.uint8)
+
+
+def to_8bit(pixels: np.ndarray, modality: str, depth_encoding: str, shown: str) -> np.ndarray:
+    """(C, H, W) as stored to uint8 (C, H, W), by the stored type and, for depth, the index's
+    `depth_encoding`.
+
+    uint8 stays; float is 0 … 1 (`unit_float`); uint16 infrared and depth in millimetres (`z16_mm`) go through
+    `mad_to_8bit`. Raises `BadInput` when type and encoding do not fit.
+    """
+    kind = pixels.dtype.name
+    if modality == "depth":
+        stored = {"8bit_unknown": "uint8", "8bit_mad": "uint8", "z16_mm": "uint16", "unit_float": "float"}
+        if not kind.startswith(stored[depth_encoding]):
+            raise BadInput(
+                f"{shown}: depth is {kind} but depth_encoding {depth_encoding} means "
+                f"{stored[depth_encoding]}; correct the index"
+            )
+    if kind == "uint8":
+        return pixels
+    if kind == "uint16" and modality != "rgb":
+        return mad_to_8bit(pixels)
+    if kind.startswith("float"):
+        try:
+            return unit_to_8bit(pixels)
+        except ValueError as e:
+            raise BadInput(f"{shown}: {e}; floats must be scaled to 0 … 1") from None
+    raise BadInput(f"{shown}: {modality} stored as {kind} cannot be read; convert it to uint8 or float 0 … 1")
+
+
+def resize(planes: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (C, H, W) to uint8 (C, size, size), bilinear with antialiasing (Pillow)."""
+    if planes.shape[1:] == (size, size):
+        return planes
+    box = (size, size)
+    return np.stack([np.asarray(Image.fromarray(p).resize(box, Image.Resampling.BILINEAR)) for p in planes])
+
+
+def decode(root: Path, wanted: Sequence[tuple[Reference, str, str, str]], size: int) -> Iterator[np.ndarray]:
+    """Decode (reference, modality, shape of the index, depth_encoding) of one file to uint8 (C, size, size).
+
+    Raises `BadInput` naming the reference and what to do about it.
+    """
+    arrays = raw(root, [(reference, modality) for reference, modality, _, _ in wanted])
+    for (reference, modality, shape, encoding), pixels in zip(wanted, arrays, strict=True):
+        _, height, width = pixels.shape
+        found = shape_text(height, width, pixels.dtype)
+        if found != shape:
+            raise BadInput(f"{reference}: is {found} but the index says {shape}; index the data set again")
+        yield resize(to_8bit(pixels, modality, encoding, str(reference)), size)
+
+
+def digest(root: Path, wanted: Sequence[tuple[Reference, str]]) -> str:
+    """SHA-256 of what the references of one file say: of the file, or of the arrays picked from an HDF5 file.
+
+    A recording may hold gigabytes of streams nobody asked for, hence not of the whole HDF5 file.
+    """
+    first = wanted[0][0]
+    path = locate(root, first.path)
+    if path.suffix.lower() in (".hdf5", ".h5"):
+        h = hashlib.sha256()
+        for (reference, _), pixels in zip(wanted, raw(root, wanted), strict=True):
+            h.update(f"{reference} {pixels.shape} {pixels.dtype}\n".encode())
+            h.update(np.ascontiguousarray(pixels).data)
+        return h.hexdigest()
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as e:
+        raise BadInput(f"{first.path}: cannot be read ({e.strerror}); restore it or index again") from None

@@ -1,0 +1,82 @@
+"""Run one function over many files in worker processes, with progress."""
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+# Below this many jobs the pool costs more than it saves.
+_FEW = 64
+_CHUNKS_PER_WORKER = 8
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` are done on stderr: a bar on a terminal, else a plain line at each tenth."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda n: bar.advance(task, n)
+        return
+    done, shown = 0, 0
+
+    def advance(n: int) -> None:
+        nonlocal done, shown
+        done += n
+        if done * 10 // max(total, 1) > shown:
+            shown = done * 10 // max(total, 1)
+            print(f"{title}: {done}/{total}", file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def _chunk(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
+    return [function(job) for job in jobs]
+
+
+def parallel(
+    function: Callable[[Job], Result], jobs: Sequence[Job], title: str, workers: int | None = None
+) -> list[Result]:
+    """`[function(job) for job in jobs]` over `workers` processes (default: one a core), in the order of
+    `jobs`.
+
+    `function` and the jobs must be picklable. The first exception of any job stops the rest and is raised.
+    """
+    workers = workers or os.cpu_count() or 1
+    if len(jobs) <= _FEW:
+        return [function(job) for job in jobs]
+    if workers == 1:
+        with progress(title, len(jobs)) as advance:
+            results = []
+            for job in jobs:
+                results.append(function(job))
+                advance(1)
+            return results
+    # A forked worker starts at once and does not re-import the caller's main module (which imports torch);
+    # it runs only Pillow, h5py and numpy code. Elsewhere the platform's own way is the safe one.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
+    size = max(1, min(256, -(-len(jobs) // (workers * _CHUNKS_PER_WORKER))))
+    starts = range(0, len(jobs), size)
+    with ProcessPoolExecutor(min(workers, len(starts)), mp_context=context) as pool:
+        futures = {pool.submit(_chunk, function, jobs[i : i + size]): i for i in starts}
+        chunks: dict[int, list[Result]] = {}
+        with progress(title, len(jobs)) as advance:
+            try:
+                for future in as_completed(futures):
+                    chunks[futures[future]] = future.result()
+                    advance(len(chunks[futures[future]]))
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+    return [result for i in starts for result in chunks[i]]

@@ -1,0 +1,106 @@
+"""From a clip to its frames: people, attack, scene, cameras."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_manifests.phantom import camera
+from data_manifests.phantom.attacks import FAMILIES, Cast
+from data_manifests.phantom.clips import Clip, generator
+from data_manifests.phantom.heads import Identity, draw_identity
+from data_manifests.phantom.materials import Array
+from data_manifests.phantom.sets import DOMAINS, Domain, Profile
+from data_manifests.phantom.surface import Grid
+
+
+@dataclass
+class Frame:
+    """One instant. `rgb` (h, w, 3) uint8; `depth` (h', w') in the set's encoding (uint8, uint16 or float32);
+    `infrared` by band, each (h', w') float32 grey levels 0 to 255; `thermal` (h', w') 0 to 1; `lost` names the
+    modality this frame goes without ("depth", "ir" or "")."""
+
+    number: int
+    rgb: NDArray[np.uint8]
+    depth: NDArray[np.generic]
+    infrared: dict[str, Array]
+    thermal: Array
+    lost: str
+
+
+@dataclass
+class Recording:
+    """A rendered clip: its frames and the JPEG quality its set's camera used."""
+
+    clip: Clip
+    frames: list[Frame] = field(default_factory=list)
+    jpeg: int = 95
+
+
+@lru_cache(maxsize=256)
+def person(dataset: str, key: str, people: int) -> Identity:
+    """The person of that key in a set; `people` picks the group whose skin tones are drawn from."""
+    domain = DOMAINS[dataset]
+    tones = domain.melanin[people % len(domain.melanin)]
+    return draw_identity(generator(dataset, "person", key), tones, domain.age, domain.glasses)
+
+
+def native_size(size: tuple[int, int], profile: Profile) -> tuple[int, int]:
+    """Size (height, width) in px under a profile."""
+    return round(size[0] * profile.scale), round(size[1] * profile.scale)
+
+
+def grid_of(domain: Domain, profile: Profile) -> Grid:
+    """The surface grid of a set: a little more than the crop, a little finer than its pixels."""
+    height, width = native_size(domain.size, profile)
+    half = 0.62 * domain.width_mm
+    tall = half * height / width
+    step = 0.85 * domain.width_mm / width
+    return Grid.of(-half, half, domain.centre_y - tall, domain.centre_y + tall, step)
+
+
+def render(clip: Clip, profile: Profile) -> Recording:
+    """Render a clip. The pixels depend only on the clip's name, its frame numbers, `VERSION` and the profile."""
+    domain = DOMAINS[clip.dataset]
+    rng = generator(clip.dataset, clip.name)
+    scene = camera.draw_scene(domain, rng)
+    cast = Cast(
+        person(clip.dataset, clip.wearer, clip.people),
+        person(clip.dataset, clip.victim, clip.people),
+        grid_of(domain, profile),
+        domain.bands,
+    )
+    surface = FAMILIES[clip.species](cast, rng)
+    studio = camera.Studio(surface, scene)
+    size, side = native_size(domain.size, profile), native_size(domain.side_size, profile)
+    recording = Recording(clip, jpeg=scene.jpeg)
+    for number in clip.frames:
+        recording.frames.append(_frame(clip, number, domain, studio, size, side))
+    return recording
+
+
+def _frame(
+    clip: Clip, number: int, domain: Domain, studio: camera.Studio, size: tuple[int, int], side: tuple[int, int]
+) -> Frame:
+    scene, surface = studio.scene, studio.surface
+    rng = generator(clip.dataset, clip.name, number)
+    pose_seed = int(rng.integers(2**62))
+    mm = domain.width_mm * scene.zoom / size[1]
+    side_mm = domain.width_mm * scene.zoom / side[1]
+    view = studio.view(domain, size, np.random.Generator(np.random.PCG64(pose_seed)), (0.0, 0.0))
+    rgb = camera.develop(camera.colour(view, surface, scene, mm, rng), scene, rng)
+    if domain.face_only:
+        rgb = rgb * camera.oval(view)[..., None].astype(np.uint8)
+    aside = studio.view(domain, side, np.random.Generator(np.random.PCG64(pose_seed)), scene.offset)
+    inside = camera.oval(aside) if domain.face_only else np.ones(side, bool)
+    z = camera.ranges(aside, surface, domain.depth, scene, side_mm, rng)
+    depth = camera.encode_depth(z, inside, domain.depth, scene)
+    depth = np.where(inside, depth, depth.dtype.type(0))
+    infrared = {}
+    for band in domain.bands[3:]:
+        infrared[band] = camera.infrared(aside, surface, scene, band, domain.infrared, rng) * inside
+    thermal = camera.warmth(aside, rng)
+    draw = rng.random()
+    lost = "" if draw >= domain.missing else "depth" if draw < 0.6 * domain.missing else "ir"
+    return Frame(number, rgb, depth, infrared, thermal, lost)

@@ -1,0 +1,86 @@
+"""The contact sheet: every family of every set, in colour, depth and infrared, at native size with labels."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from data_manifests.errors import replacing
+from data_manifests.phantom.clips import Clip, plan
+from data_manifests.phantom.render import Frame, native_size, render
+from data_manifests.phantom.sets import DOMAINS, SETS, Profile, profile_named
+
+_LABEL = 13
+_GAP = 4
+
+
+def _grey(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Any depth encoding as 8 bits for the eye: millimetres are stretched between the 2nd and 98th percentile."""
+    if image.dtype == np.uint16:
+        valid = image[image > 0].astype(np.float32)
+        low, high = np.percentile(valid, (2, 98)) if valid.size else (0.0, 1.0)
+        grey = np.clip((image - low) / max(high - low, 1.0), 0, 1) * 255 * (image > 0)
+    elif image.dtype == np.uint8:
+        grey = image.astype(np.float32)
+    else:
+        grey = image * (255.0 if image.max() <= 1.0 else 1.0)
+    return np.repeat(np.asarray(np.rint(grey), np.uint8)[..., None], 3, axis=2)
+
+
+def triplet(frame: Frame, band: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Colour over depth over infrared, (3·h, w, 3) uint8 on grey."""
+    tiles = [frame.rgb, _grey(frame.depth), _grey(frame.infrared[band])]
+    out = np.full((3 * size[0], size[1], 3), 60, np.uint8)
+    for i, tile in enumerate(tiles):
+        out[i * size[0] : i * size[0] + tile.shape[0], : tile.shape[1]] = tile
+    return out
+
+
+def _chosen(clips: list[Clip], people: int) -> list[Clip]:
+    """The first `people` clips of each species with different wearers or victims, bona fide first."""
+    by_species: dict[str, list[Clip]] = {}
+    for clip in sorted(clips, key=lambda c: not c.bonafide):
+        by_species.setdefault(clip.species, []).append(clip)
+    out = []
+    for group in by_species.values():
+        step = max(1, len(group) // people)
+        out += group[::step][:people]
+    return out
+
+
+def draw(dataset: str, profile: Profile, people: int) -> Image.Image:
+    """One set's sheet: a column a clip, labelled with the species; rows colour, depth, infrared."""
+    domain = DOMAINS[dataset]
+    size = native_size(domain.size, profile)
+    clips = _chosen(plan(dataset, profile), people)
+    per_row = 14
+    rows = -(-len(clips) // per_row)
+    cell_w, cell_h = size[1] + _GAP, 3 * size[0] + _LABEL + _GAP
+    sheet = Image.new("RGB", (per_row * cell_w, rows * cell_h + _LABEL), (60, 60, 60))
+    pen = ImageDraw.Draw(sheet)
+    pen.text((2, 0), f"set {dataset}: colour, depth, infrared ({domain.ir_band} nm) - procedural stand-in", fill="white")
+    for i, clip in enumerate(clips):
+        frame = render(clip, profile).frames[0]
+        x, y = i % per_row * cell_w, i // per_row * cell_h + _LABEL
+        pen.text((x + 1, y), clip.species[: size[1] // 6], fill="yellow" if clip.bonafide else "white")
+        sheet.paste(Image.fromarray(triplet(frame, domain.ir_band, size)), (x, y + _LABEL))
+    return sheet
+
+
+def sheet(out: Path, profile: str = "cpu", people: int = 3, sets: str = "C,S,W,H,P") -> None:
+    """Draw the contact sheets.
+
+    Args:
+        out: folder for `phantom-<set>.png`.
+        profile: native size to draw at.
+        people: clips of each species.
+        sets: letters of the sets, separated by commas.
+    """
+    chosen = profile_named(profile)
+    for letter in [s for s in SETS if s in sets.split(",")]:
+        path = out / f"phantom-{letter}.png"
+        picture = draw(letter, chosen, people)
+        with replacing(path) as f:
+            picture.save(f, "PNG")
+        print(path)

@@ -1,0 +1,337 @@
+"""A table's results as one HTML file: no network, no script needed, light and dark, wide and narrow.
+
+Every value of every view is in the file; radio buttons and `:has()` show one view at a time. A browser without
+`:has()` shows the honest view. The only script adds copy buttons to the commands.
+"""
+
+from html import escape
+from pathlib import Path
+
+from paper_tables import figures
+from paper_tables.cells import DETAILS, HTER_THRESHOLDS, POLICIES, WEIGHTED, Cell
+from paper_tables.results import Results, Row
+from paper_tables.selection import RULES
+from paper_tables.wording import (
+    HEADS,
+    HONEST,
+    HTER_SAID,
+    NOT_IMPLEMENTED,
+    POLICY_SAID,
+    PUBLISHED_METRICS,
+    RULE_NAMES,
+    RULES_SAID,
+    data_said,
+    n_text,
+    number,
+    parameters_text,
+    profile_said,
+    published_said,
+    seeds_said,
+    set_names,
+    weighted_said,
+)
+
+HTER_NAMES = {"source_val": "source validation EER", "target": "test set’s own EER"}
+POLICY_NAMES = {
+    "source_dev@BPCER1%": "source, BPCER 1 %",
+    "target@BPCER1%": "test set, BPCER 1 %",
+    "source_dev@EER": "source, EER",
+}
+DETAIL_HEADS = {"balanced_accuracy": "Bal. acc ↑", "apcer_max": "APCER max ↓", "bpcer": "BPCER ↓"}
+
+# The three choices; a value carries the classes of the choices it belongs to, and hides unless all are made.
+_CHOICES = (
+    ("rule", "Epoch chosen by", RULE_NAMES, HONEST.rule),
+    ("hter", "HTER threshold from", HTER_NAMES, HONEST.hter),
+    ("acc", "Accuracy threshold from", POLICY_NAMES, HONEST.policy),
+)
+
+
+def _key(choice: str, value: str) -> str:
+    """`rule-source_val` and the like, fit for an id and a class."""
+    return f"{choice}-{value.replace('@', '-').replace('%', '')}"
+
+
+def _style() -> str:
+    """For each choice, hide what belongs to its other values."""
+    rules, fallback = [], []
+    for choice, _, values, default in _CHOICES:
+        for chosen in values:
+            hidden = ",".join(f".{_key(choice, v)}" for v in values if v != chosen)
+            rules.append(f"body:has(#{_key(choice, chosen)}:checked) :is({hidden}){{display:none}}")
+        fallback.append(",".join(f".{_key(choice, v)}" for v in values if v != default))
+    without = f"@supports not selector(:has(a)){{{','.join(fallback)},.choices{{display:none}}}}"
+    return "\n".join([*rules, without])
+
+
+def page(results: Results) -> str:
+    """The whole document."""
+    names = set_names(results)
+    title = escape(results.table.title)
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{title}</title>",
+        f"<style>{_CSS}\n{_style()}</style></head><body><main>",
+        f"<header><h1>{title}</h1>",
+        f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_said(results))}</p></header>',
+        _choices(),
+        _main_table(results, names),
+        _meaning(results),
+        _figure(results, names),
+        _detail_table(results, names),
+        _commands(results),
+        _provenance(results),
+        "</main>",
+        f"<script>{_JS}</script>",
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+def _choices() -> str:
+    out = ['<form class="choices" aria-label="What the tables show">']
+    for choice, legend, values, default in _CHOICES:
+        out.append(f"<fieldset><legend>{legend}</legend><div>")
+        for value, name in values.items():
+            checked = " checked" if value == default else ""
+            key = _key(choice, value)
+            out.append(
+                f'<label><input type="radio" name="{choice}" id="{key}"{checked}><span>{name}</span></label>'
+            )
+        out.append("</div></fieldset>")
+    return "".join(out) + "</form>"
+
+
+def _value(cell: Cell, classes: list[str]) -> str:
+    text = f"<b>{number(cell.mean)}</b>"
+    if cell.sd is not None:
+        text += f"<i>± {number(cell.sd)}</i>"
+    if cell.ci:
+        text += f"<i>[{number(cell.ci[0])}, {number(cell.ci[1])}]</i>"
+    return f'<span class="v {" ".join(classes)}">{text}</span>'
+
+
+def _ours(row: Row, target: str, metrics: dict[str, list[str]]) -> str:
+    """Every view's value of one place; `metrics` maps a metric to the classes of the choices it belongs to."""
+    return "".join(
+        _value(row.cells[rule, target, metric], [_key("rule", rule), *classes])
+        for rule in RULES
+        for metric, classes in metrics.items()
+    )
+
+
+def _method_cell(row: Row) -> str:
+    text = f'<th scope="row" role="rowheader"><span class="name">{escape(row.method.label)}</span>'
+    facts = []
+    if parameters_text(row):
+        facts.append(f"{parameters_text(row)} parameters")
+    if row.runs:
+        facts.append(f"n = {n_text(row)}")
+    if facts:
+        text += f'<span class="facts">{escape(" · ".join(facts))}</span>'
+    if row.method.module is None:
+        text += f'<span class="facts">{NOT_IMPLEMENTED}</span>'
+    if row.missing:
+        some = "some runs missing" if row.runs else "no run yet"
+        text += f'<span class="facts"><a href="#run-{row.method.name}">{some}: command</a></span>'
+    return text + "</th>"
+
+
+def _head(names: dict[str, str], heads: tuple[str, ...]) -> str:
+    trio = "".join(f"<span>{head}</span>" for head in heads)
+    cells = "".join(
+        f'<th scope="col" role="columnheader">{escape(name)}<span class="trio">{trio}</span></th>'
+        for name in names.values()
+    )
+    return (
+        '<thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader" class="corner">Method</th>'
+        f"{cells}</tr></thead>"
+    )
+
+
+def _main_table(results: Results, names: dict[str, str]) -> str:
+    places: tuple[dict[str, list[str]], ...] = (
+        {f"hter:{t}": [_key("hter", t)] for t in HTER_THRESHOLDS},
+        {"auc": []},
+        {f"accuracy:{p}": [_key("acc", p)] for p in POLICIES},
+    )
+    out = [_caption_of_view(results), '<div class="scroll" tabindex="0" role="region" aria-label="Table">']
+    out += ['<table role="table">', _head(names, HEADS), '<tbody role="rowgroup">']
+    for row in results.rows:
+        kind = "" if row.method.trains else ' class="rule"'
+        out.append(f'<tr role="row"{kind}>{_method_cell(row)}')
+        for s, name in names.items():
+            trio = []
+            for head, metrics, printed in zip(HEADS, places, PUBLISHED_METRICS, strict=True):
+                ours = _ours(row, s, metrics) if row.cells else '<span class="none">–</span>'
+                paper = ""
+                if row.published:
+                    paper = f'<span class="pub"><span class="sr">published </span>{row.published.values[s][printed]}</span>'
+                trio.append(f'<span class="m"><span class="sr">{head[:-2]} </span>{ours}{paper}</span>')
+            weighted = ' class="weighted"' if s == WEIGHTED else ""
+            out.append(
+                f'<td role="cell" data-set="{escape(name)}"{weighted}><span class="trio">{"".join(trio)}</span></td>'
+            )
+        out.append("</tr>")
+    out.append("</tbody></table></div>")
+    return "".join(out)
+
+
+def _caption_of_view(results: Results) -> str:
+    said = [f'<span class="{_key("rule", k)}">{escape(v)}</span>' for k, v in RULES_SAID.items()]
+    said += [f' <span class="{_key("hter", k)}">{escape(v)}</span>' for k, v in HTER_SAID.items()]
+    said += [f' <span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_SAID.items()]
+    other = "published, other data: not comparable" if results.stand_in else "published"
+    return (
+        f'<p class="view" aria-live="polite">{"".join(said)}</p>'
+        f'<p class="key">All numbers in %. <b>Measured here</b>, and below it <span class="pub">{other}</span>.</p>'
+    )
+
+
+def _meaning(results: Results) -> str:
+    sentences = (profile_said, seeds_said, weighted_said, published_said)
+    items = "".join(f"<li>{escape(said(results))}</li>" for said in sentences)
+    return f'<ul class="meaning">{items}</ul>'
+
+
+def _figure(results: Results, names: dict[str, str]) -> str:
+    drawn = figures.lines(results)
+    if not drawn:
+        return ""
+    legend = "".join(
+        '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true">'
+        f'<line x1="1" y1="4" x2="43" y2="4" stroke="var(--m{figures.COLOURS.index(line.colour)})" '
+        f'stroke-width="{line.width}" '
+        f'stroke-dasharray="{" ".join(f"{d * line.width:g}" for d in line.dashes) or "none"}"/></svg>'
+        f"{escape(line.row.method.label)}</li>"
+        for line in drawn
+    )
+    legend += (
+        '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true"><line x1="1" y1="4" x2="43" y2="4" '
+        'stroke="currentColor" stroke-width="0.8" opacity="0.55"/></svg>chance</li>'
+    )
+    panels = "".join(
+        f'<div class="panel" role="img" aria-label="{escape(_panel_label(results, t, names))}">'
+        f"{figures.panel_svg(results, t)}</div>"
+        for t in results.images
+    )
+    runs = "one run" if results.seeds == 1 else "mean over the runs of FNR at each FPR"
+    note = (
+        f"{data_said(results)} {profile_said(results)} Epochs by source validation; {runs}. "
+        "Nearer the origin is better. Axes are linear up to 1 % and logarithmic above."
+    )
+    return (
+        f'<section><h2>{escape(results.table.figure)}</h2><figure><ul class="legend">{legend}</ul>'
+        f'<div class="panels">{panels}</div><figcaption>{escape(note)}</figcaption></figure></section>'
+    )
+
+
+def _panel_label(results: Results, target: str, names: dict[str, str]) -> str:
+    rates = ", ".join(
+        f"{line.row.method.label} {number(line.row.cells['source_val', target, 'hter:target'].mean)} %"
+        for line in figures.lines(results)
+    )
+    return f"FPR-FNR curves on {names[target]}. Equal error rates: {rates}"
+
+
+def _detail_table(results: Results, names: dict[str, str]) -> str:
+    rows = [row for row in results.rows if row.cells]
+    if not rows:
+        return ""
+    said = "".join(f'<span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_NAMES.items())
+    out = [
+        "<section><h2>Errors behind the accuracy</h2>",
+        "<p>Accuracy rewards whoever guesses the larger class: compare the three predictors that look at nothing. "
+        f"Here are, at the same threshold ({said}), the accuracy balanced over both classes, the share of attacks "
+        "accepted of the worst attack family (APCER max), and the share of bona fide rejected (BPCER).</p>",
+        '<div class="scroll" tabindex="0" role="region" aria-label="Errors"><table role="table">',
+        _head(names, tuple(DETAIL_HEADS.values())),
+        '<tbody role="rowgroup">',
+    ]
+    for row in rows:
+        kind = "" if row.method.trains else ' class="rule"'
+        out.append(f'<tr role="row"{kind}>{_method_cell(row)}')
+        for s, name in names.items():
+            trio = "".join(
+                f'<span class="m"><span class="sr">{DETAIL_HEADS[d][:-2]} </span>'
+                f"{_ours(row, s, {f'{d}:{p}': [_key('acc', p)] for p in POLICIES})}</span>"
+                for d in DETAILS
+            )
+            weighted = ' class="weighted"' if s == WEIGHTED else ""
+            out.append(
+                f'<td role="cell" data-set="{escape(name)}"{weighted}><span class="trio">{trio}</span></td>'
+            )
+        out.append("</tr>")
+    out.append("</tbody></table></div></section>")
+    return "".join(out)
+
+
+def _commands(results: Results) -> str:
+    rows = [row for row in results.rows if row.missing]
+    if not rows:
+        return ""
+    out = ["<section><h2>Commands that fill what is missing</h2>"]
+    for row in rows:
+        out.append(f'<h3 id="run-{row.method.name}">{escape(row.method.label)}</h3>')
+        for m in row.missing:
+            out.append(
+                f"<p>seed {m.seed}, {escape(m.reason)}:</p>"
+                f'<div class="command"><pre tabindex="0"><code>{escape(m.command)}</code></pre></div>'
+            )
+    return "".join(out) + "</section>"
+
+
+def _provenance(results: Results) -> str:
+    runs = [(row, run) for row in results.rows for run in row.runs]
+    if not runs:
+        return ""
+    out = [
+        "<section><details><summary>The runs behind these numbers</summary>",
+        '<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table class="plain"><thead><tr>',
+        "".join(
+            f'<th scope="col">{h}</th>'
+            for h in ("run", "epoch chosen", "device", "threads", "torch", "commit")
+        ),
+        "</tr></thead><tbody>",
+    ]
+    for row, run in runs:
+        epochs = row.cells["source_val", WEIGHTED, "auc"].epochs or ()
+        chosen = epochs[row.runs.index(run)] + 1
+        env = run.environment
+        device = env.get("device") if env.get("device") != "cpu" else env.get("cpu")
+        cells = [
+            f"{chosen} of {int(run.epochs[-1]) + 1}",
+            device,
+            env.get("threads"),
+            env.get("torch"),
+            run.git_commit[:12],
+        ]
+        out.append(f'<tr><th scope="row">{escape(run.folder.name)}</th>')
+        out += [f"<td>{escape(str(c))}</td>" for c in cells]
+        out.append("</tr>")
+    return "".join(out) + "</tbody></table></div></details></section>"
+
+
+_CSS = (Path(__file__).resolve().parent / "page.css").read_text(encoding="utf-8")
+
+_JS = """
+for (const box of document.querySelectorAll(".command")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Copy";
+  button.onclick = async () => {
+    try {
+      await navigator.clipboard.writeText(box.textContent.slice(0, -button.textContent.length));
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(box.querySelector("code"));
+      button.textContent = "Selected";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  };
+  box.append(button);
+}
+"""

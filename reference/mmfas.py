@@ -1,0 +1,868 @@
+"""mmFAS: Multimodal Face Anti-Spoofing Using Multi-Level Alignment and Switch-Attention Fusion.
+
+Chen, Xie, Lin, Liu, Wang. AAAI 2025, doi 10.1609/aaai.v39i1.31980. No code was published: the paper is the
+whole specification, and this file follows its order. Run it on any index (README, "Your own data"):
+
+    python -m reference.mmfas --index build/…/index.csv --run-dir build/runs/mine
+
+  Eq. 1   similarity            rows of RGB against rows of depth or infrared
+  Eq. 2   match_probabilities   softmax over each row, with temperature
+  Eq. 3   icl_loss              instance-level contrastive learning
+  Eq. 4   same_class, cm_loss   class-level matching; mine_pairs: its hard negatives and hard positives
+          shallow_fusion        "Shallow Fusion": the mean of the two aligned RGB features
+  Eq. 5   attention
+  Eq. 6   switch                which modality gives queries, keys and values at a layer
+  Eq. 6-8 switch_attention      one multi-head layer of it
+  Eq. 9   total_loss
+
+Labels are the paper's: 0 = bona fide, 1 = spoof. The model's output is a spoof logit; a *score*, as saved
+and as taken by reference/metrics.py, is its negative: higher = more bona fide.
+
+Readings. What the paper leaves open is one option each; the default stands first.
+
+  A1  which model has Table 2's sizes   --preset table2 | text | depth8. `table2` adds a self-attention to each
+      fusion block: the one reading of "depth 6" that meets all six printed counts. `text` is the words taken
+      literally (13.87 M against the printed 15.63 M). `depth8` meets 15.63 and 29.66 with the text's block, but
+      contradicts its depth.
+  A2  what a feature vector is          --pooling cls | mean. Eq. 1-4 need one vector an image, Eq. 5-8 a sequence.
+  A3  normalised similarity             --normalise | --no-normalise. Eq. 1 prints a raw dot product; after a
+      LayerNorm 270 wide, raw products near 270 over tau = 0.07 would saturate Eq. 2.
+  A4  projection before Eq. 1           --projection 0 | WIDTH. The counts leave no room for one.
+  A5  the learnable temperature         --tau 0.07, --tau-form clamp | exp, --tau-scope shared | pair.
+      `clamp` keeps tau in [0.001, 0.5]; `exp` learns its logarithm.
+  A6  Eq. 3's target                    --icl-target instance | clip. The paper: two shots of a person are two
+      instances. `clip` makes all frames of a recording positives of each other.
+  A7  the factor 1/2 of Eq. 3           as printed: two ALBEF losses summed, not averaged (--alpha 0.5 averages).
+  A8  Eq. 4's predictor                 --cm-predictor pair | shared: 540 -> 2, for each pair kind or for both.
+  A9  Eq. 4's pairs                     --cm mined | all | random | off. `all` and `random` are Table 2's "CM"
+      without mining: every one of the N x N pairs, or N partners by a random permutation.
+  A10 hard means                        --mining draw | top. Drawn with probability ~ exp(+-s/tau), or the extreme.
+  A11 the "2N pairs" of mining          --mining-pairs anchored | both_ways | matched. One negative and one positive
+      for each RGB anchor; or negatives from both sides, N positives beside them (3N); or N negatives and the N
+      matched pairs (no hard positive).
+  A12 a sample as its own hard positive --own-positive excluded | allowed.
+  A13 "update ... the color feature"    --update rgb | query | all. A layer's output goes to the RGB stream; or to
+      the stream that gave the queries; or every stream is updated, as seen from its own place in the cycle.
+  A14 the residual of a layer           --residual stream | query: added to the updated stream itself, or to the
+      tokens that gave the queries (different only with --update rgb).
+  A15 first layer                       --first-layer 0 | 1: Table 3's RDI -> DIR -> IRD says 0.
+  A16 the fused feature                 --output mean | rgb: "the mean of three modal features", or RGB's alone.
+  A17 the head's outputs                --head-outputs 1 | 2. Not separable by the counts; with 2 the spoof logit is
+      the difference, which makes softmax cross-entropy and binary cross-entropy the same loss.
+  A18 positions                         --positions learned | none. A learned table escapes a count of leaf modules.
+  A19 a LayerNorm after the fusion      --no-fusion-norm | --fusion-norm: the counts round alike.
+  A20 "Adam ... weight decay 1e-2"      --optimiser adamw | adam_l2: decoupled, or added to the gradient.
+  A21 augmentation                      --augmentation none | flip: the paper names none.
+  A22 input range                       [-1, 1]: unspecified. Depth and infrared repeat their plane three times: the
+      counts force three input channels for every modality.
+  A23 cross-attention of three streams  each branch's queries meet the tokens of the other two, side by side.
+  A24 a missing modality                black pixels, counted in the report: the paper tests complete samples.
+  A25 epoch and threshold               not chosen here: every evaluated epoch's scores are kept, and paper_tables/
+      applies each selection rule and threshold policy to them.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data_manifests.errors import cli_errors
+from data_manifests.index import load_index
+from reference import data, metrics, runs
+from reference.data import BalancedSampler, Faces, batches, open_faces
+
+# --------------------------------------------------------------------------------------------------------------
+# Options
+# --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What the paper leaves open (A1-A21 above). Every default is the reading argued for there."""
+
+    pooling: Literal["cls", "mean"] = "cls"
+    """A2: an image's feature vector is its class token, or the mean of its tokens."""
+    normalise: bool = True
+    """A3: L2-normalise features before Eq. 1."""
+    projection: int = 0
+    """A4: width of a linear projection before Eq. 1; 0 for none."""
+    tau: float = 0.07
+    """A5: the temperature's first value."""
+    tau_form: Literal["clamp", "exp"] = "clamp"
+    """A5: clamp the temperature to [0.001, 0.5], or learn its logarithm."""
+    tau_scope: Literal["shared", "pair"] = "shared"
+    """A5: one temperature, or one each for RGB-depth and RGB-infrared."""
+    icl_target: Literal["instance", "clip"] = "instance"
+    """A6: what matches in Eq. 3: the same instance, or any frame of the same recording."""
+    cm_predictor: Literal["pair", "shared"] = "pair"
+    """A8: a matching predictor for each pair kind, or one for both."""
+    cm: Literal["mined", "all", "random", "off"] = "mined"
+    """A9: the pairs of Eq. 4."""
+    mining: Literal["draw", "top"] = "draw"
+    """A10: draw hard pairs in proportion to exp(similarity), or take the hardest."""
+    mining_pairs: Literal["anchored", "both_ways", "matched"] = "anchored"
+    """A11: what makes up the 2N pairs."""
+    own_positive: Literal["excluded", "allowed"] = "excluded"
+    """A12: whether a sample may be its own hard positive."""
+    update: Literal["rgb", "query", "all"] = "rgb"
+    """A13: which stream a fusion layer updates."""
+    residual: Literal["stream", "query"] = "stream"
+    """A14: what a fusion layer's output is added to."""
+    first_layer: Literal[0, 1] = 0
+    """A15: the number of the first fusion layer in Eq. 6."""
+    output: Literal["mean", "rgb"] = "mean"
+    """A16: the fused feature: the mean of the three streams, or RGB's."""
+    head_outputs: Literal[1, 2] = 1
+    """A17: one logit, or two whose difference is the spoof logit."""
+    positions: Literal["learned", "none"] = "learned"
+    """A18: learned position table, or none."""
+    fusion_norm: bool = False
+    """A19: a last LayerNorm after the fusion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args(Readings):
+    """Train mmFAS on an index's training split, and score its validation and test samples."""
+
+    index: Path
+    """The index.csv to train and test on."""
+    run_dir: Path
+    """Where the run is kept; an unfinished run of the same arguments goes on from there."""
+    protocol: str = "mmfas"
+    """Which of the index's protocols gives the train, val and test splits."""
+    preset: Literal["table2", "text", "depth8"] = "table2"
+    """A1: the fusion block and depth."""
+    fusion: Literal["switch", "cross", "merge", "mean"] = "switch"
+    """Deep fusion: switch-attention, or the ablation's cross-attention, merge-attention or plain mean."""
+    modalities: str = "RDI"
+    """Which of R, D and I the model sees; fewer than three need --fusion mean."""
+    order: str = "RDI"
+    """Which modalities give queries, keys and values in layer 0 (Table 3)."""
+    icl: bool = True
+    """Train with the contrastive loss, Eq. 3."""
+    alpha: float = 1.0
+    """Eq. 9's weight of the contrastive loss."""
+    beta: float = 1.0
+    """Eq. 9's weight of the matching loss."""
+    image_size: int = 224
+    """Side of the square input, in pixels; a multiple of 16."""
+    batch_size: int = 128
+    """Samples a step, half of them bona fide."""
+    epochs: int = 30
+    """Passes over the training split."""
+    learning_rate: float = 1e-4
+    """Peak learning rate, after the warm-up."""
+    weight_decay: float = 1e-2
+    """Weight decay."""
+    warmup: float = 0.1
+    """Share of all steps in which the learning rate rises linearly; then it falls as a cosine to 0."""
+    optimiser: Literal["adamw", "adam_l2"] = "adamw"
+    """A20: decoupled weight decay, or L2 in the gradient."""
+    augmentation: Literal["none", "flip"] = "none"
+    """A21: mirror a training sample's three images together, every second time."""
+    evaluate_every: int = 1
+    """Evaluate after every so many epochs, and after the last."""
+    checkpoint_every: int = 0
+    """Also save a checkpoint after every so many steps inside an epoch; 0: at an epoch's end only."""
+    seed: int = 0
+    """Seeds the weights, the batches, the mining and the flips."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto (CUDA where there is one)."""
+    threads: int = 1
+    """CPU threads; part of the run's identity, since sums change in the last bit with their number."""
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """bf16 autocast, or float32; auto is bf16 on CUDA."""
+    cache_dir: Path = Path("build/cache")
+    """Where decoded images are kept."""
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Multiple-level alignment
+# --------------------------------------------------------------------------------------------------------------
+
+
+def similarity(a: Tensor, b: Tensor, normalise: bool = True) -> Tensor:
+    """Eq. 1: s[i, j] = a_i . b_j, of L2-normalised rows when `normalise`. a, b (N, D); s (N, N)."""
+    if normalise:
+        a, b = F.normalize(a, dim=-1), F.normalize(b, dim=-1)
+    return a @ b.T
+
+
+def match_probabilities(s: Tensor, tau: float | Tensor) -> Tensor:
+    """Eq. 2: softmax of s / tau over each row. s (N, N); each row of the result sums to 1."""
+    return torch.softmax(s / tau, dim=-1)
+
+
+def _matching_entropy(s: Tensor, tau: float | Tensor, targets: Tensor | None) -> Tensor:
+    """H(y, p) of Eq. 3 for one direction: the mean over rows of -sum_j y_ij log p_ij."""
+    log_p = torch.log_softmax(s / tau, dim=-1)  # the logarithm of Eq. 2, which underflows for small tau
+    if targets is None:  # y is the identity: the diagonal
+        return -log_p.diagonal().mean()
+    return -(targets * log_p).sum(-1).mean()
+
+
+def icl_loss(
+    f_rgb: Tensor,
+    f_depth: Tensor,
+    f_ir: Tensor,
+    tau: float | Tensor,
+    normalise: bool = True,
+    targets: Tensor | None = None,
+) -> Tensor:
+    """Eq. 3: 1/2 [H(R2D) + H(D2R)] + 1/2 [H(R2I) + H(I2R)].
+
+    f_* (N, D), row i of each the same instance. tau () or (2,), the second form one for each pair kind (A5).
+    targets (N, N), rows summing to 1, replaces the identity as y (A6).
+    """
+    tau_depth, tau_ir = torch.as_tensor(tau, dtype=f_rgb.dtype, device=f_rgb.device).expand(2).unbind()
+    loss = f_rgb.new_zeros(())
+    for other, t in ((f_depth, tau_depth), (f_ir, tau_ir)):
+        s = similarity(f_rgb, other, normalise)  # (N, N)
+        y_back = None if targets is None else targets.T / targets.T.sum(-1, keepdim=True)
+        loss = loss + (_matching_entropy(s, t, targets) + _matching_entropy(s.T, t, y_back)) / 2
+    return loss
+
+
+def same_class(label_a: Tensor, label_b: Tensor) -> Tensor:
+    """y of Eq. 4: 1 where two labels (M,) agree, else 0; int64."""
+    return (label_a == label_b).long()
+
+
+def cm_loss(logits_rd: Tensor, same_rd: Tensor, logits_ri: Tensor, same_ri: Tensor) -> Tensor:
+    """Eq. 4: mean two-way cross-entropy of the RGB-depth pairs plus that of the RGB-infrared pairs.
+
+    logits (M, 2), column 1 = "same class"; same (M,) of 0 and 1. A kind without any pair adds nothing.
+    """
+    loss = logits_rd.new_zeros(())
+    for logits, same in ((logits_rd, same_rd), (logits_ri, same_ri)):
+        if same.numel():
+            loss = loss + F.cross_entropy(logits, same.long())
+    return loss
+
+
+def _candidates(labels: Tensor, own_positive: bool) -> tuple[Tensor, Tensor]:
+    """Which columns may be row i's hard negative, and which its hard positive: two (N, N) of bool."""
+    same = labels[:, None] == labels[None, :]
+    own = torch.eye(labels.shape[0], dtype=torch.bool, device=labels.device)
+    return ~same, same if own_positive else same & ~own
+
+
+@torch.no_grad()
+def mine_pairs(
+    s: Tensor, labels: Tensor, generator: torch.Generator, own_positive: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Hard negatives and hard positives, by drawing (Sec. 3, HNM and HPM). No gradient.
+
+    For each row i of s (N, N): one j of another class with probability ~ exp(s[i, j]), and one j != i of the
+    same class with probability ~ exp(-s[i, j]); -1 where there is no candidate. labels (N,); both results (N,)
+    int64. `own_positive` lets j = i be a positive (A12). The model hands in s / tau.
+    """
+
+    def draw(weight: Tensor, allowed: Tensor) -> Tensor:
+        weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
+        some = allowed.any(-1)
+        # A row without candidates draws from a uniform law, and its draw is thrown away.
+        p = torch.softmax(weight.masked_fill(~allowed, -math.inf).masked_fill(~some[:, None], 0), dim=-1)
+        return torch.multinomial(p, 1, generator=generator)[:, 0].where(some, -1)
+
+    negative, positive = _candidates(labels, own_positive)
+    return draw(s, negative), draw(-s, positive)
+
+
+@torch.no_grad()
+def hardest_pairs(s: Tensor, labels: Tensor, own_positive: bool = False) -> tuple[Tensor, Tensor]:
+    """A10 `top`: as mine_pairs, but the most similar negative and the least similar positive."""
+
+    def top(weight: Tensor, allowed: Tensor) -> Tensor:
+        return weight.masked_fill(~allowed, -math.inf).argmax(-1).where(allowed.any(-1), -1)
+
+    negative, positive = _candidates(labels, own_positive)
+    return top(s, negative), top(-s, positive)
+
+
+class Alignment(nn.Module):
+    """The training-only part: temperature, matching predictors, and the two losses. "Disabled" at test."""
+
+    def __init__(self, readings: Readings, icl: bool = True, dim: int = 270) -> None:
+        super().__init__()
+        self.r, self.icl = readings, icl
+        shape = (2,) if readings.tau_scope == "pair" else ()
+        first = math.log(readings.tau) if readings.tau_form == "exp" else readings.tau
+        self.tau_parameter = nn.Parameter(torch.full(shape, first))
+        self.project = nn.ModuleList(
+            nn.Linear(dim, readings.projection) if readings.projection else nn.Identity() for _ in range(3)
+        )
+        predictors = [nn.Linear(2 * dim, 2) for _ in range(1 if readings.cm_predictor == "shared" else 2)]
+        self.predict = nn.ModuleList([predictors[0], predictors[-1]])  # RGB-depth, RGB-infrared
+
+    @property
+    def tau(self) -> Tensor:
+        """() or (2,)."""
+        return self.tau_parameter.exp() if self.r.tau_form == "exp" else self.tau_parameter
+
+    @torch.no_grad()
+    def clamp_tau(self) -> None:
+        """A5 `clamp`: called after each optimiser step, so that the limit takes no gradient away."""
+        if self.r.tau_form == "clamp":
+            self.tau_parameter.clamp_(0.001, 0.5)
+
+    def forward(
+        self,
+        f_rgb: Tensor,
+        f_depth: Tensor,
+        f_ir: Tensor,
+        labels: Tensor,
+        clips: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """(L_ICL, L_CM) of a batch: f_* (N, D) pooled features, labels (N,), clips (N,) numbers of recordings."""
+        rgb, depth, ir = (p(f) for p, f in zip(self.project, (f_rgb, f_depth, f_ir), strict=True))
+        zero = f_rgb.new_zeros(())
+        icl = icl_loss(rgb, depth, ir, self.tau, self.r.normalise, self._targets(clips)) if self.icl else zero
+        if self.r.cm == "off":
+            return icl, zero
+        logits, same = [], []
+        for kind, (f_other, projected) in enumerate(((f_depth, depth), (f_ir, ir))):
+            tau = self.tau.expand(2)[kind]
+            s = similarity(rgb, projected, self.r.normalise) / tau  # (N, N)
+            i, j = self._pairs(s.detach(), labels, generator)  # (M,) rows of RGB and of the other modality
+            logits.append(self.predict[kind](torch.cat([f_rgb[i], f_other[j]], dim=-1)))  # (M, 2)
+            same.append(same_class(labels[i], labels[j]))
+        return icl, cm_loss(logits[0], same[0], logits[1], same[1])
+
+    def _targets(self, clips: Tensor) -> Tensor | None:
+        if self.r.icl_target == "instance":
+            return None
+        y = (clips[:, None] == clips[None, :]).float()
+        return y / y.sum(-1, keepdim=True)
+
+    def _pairs(self, s: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Eq. 4's pairs (i of RGB, j of the other modality) under A9-A12."""
+        n = torch.arange(len(labels), device=labels.device)
+        if self.r.cm == "all":
+            return n.repeat_interleave(len(n)), n.repeat(len(n))
+        if self.r.cm == "random":
+            # Drawn where the generator lives, so that CPU and CUDA runs each repeat themselves.
+            return n, torch.randperm(len(n), generator=generator, device=generator.device).to(n.device)
+
+        def mine(weights: Tensor) -> tuple[Tensor, Tensor]:
+            own = self.r.own_positive == "allowed"
+            if self.r.mining == "top":
+                return hardest_pairs(weights, labels, own)
+            return mine_pairs(weights, labels, generator, own)
+
+        negative, positive = mine(s)
+        if self.r.mining_pairs == "matched":
+            pairs = [(n, negative), (n, n)]
+        elif self.r.mining_pairs == "both_ways":
+            back, _ = mine(s.T)
+            pairs = [(n, negative), (back, n), (n, positive)]
+        else:
+            pairs = [(n, negative), (n, positive)]
+        i, j = (torch.cat(side) for side in zip(*pairs, strict=True))
+        found = (i >= 0) & (j >= 0)  # an anchor without a candidate is left out
+        return i[found], j[found]
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Switch-attention fusion: the equations
+# --------------------------------------------------------------------------------------------------------------
+
+
+def shallow_fusion(rgb_1: Tensor, rgb_2: Tensor) -> Tensor:
+    """Shallow fusion: the mean of the RGB feature aligned with depth and the one aligned with infrared."""
+    return (rgb_1 + rgb_2) / 2
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Eq. 5: softmax(q k^T / sqrt(d_k)) v. q (..., T, d_k), k (..., S, d_k), v (..., S, d); result (..., T, d)."""
+    return torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(k.shape[-1]), dim=-1) @ v
+
+
+def switch(streams: tuple[Tensor, Tensor, Tensor], layer: int, order: str = "RDI") -> tuple[Tensor, Tensor, Tensor]:
+    """Eq. 6's choice: which of `streams` (rgb, depth, ir) give queries, keys and values at `layer`.
+
+    Layer 0 takes them in `order`; every further layer shifts that order left by one.
+    Raises ValueError for an order that is not a permutation of R, D and I.
+    """
+    if sorted(order) != sorted("RDI"):
+        raise ValueError(f"order must name R, D and I once each, not {order!r}")
+    by_name = dict(zip("RDI", streams, strict=True))
+    shift = layer % 3
+    q, k, v = (by_name[m] for m in order[shift:] + order[:shift])
+    return q, k, v
+
+
+def multi_head(
+    q_src: Tensor,
+    k_src: Tensor,
+    v_src: Tensor,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    bo: Tensor,
+    heads: int,
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor] = attention,
+) -> Tensor:
+    """Eq. 7 and 8: project, split the last axis into `heads` in order, attend, join, project with bias.
+
+    q_src (B, T, D), k_src and v_src (B, S, D); weights (D, D) applied as x @ w.T; result (B, T, D).
+    """
+
+    def split(x: Tensor, w: Tensor) -> Tensor:
+        return F.linear(x, w).unflatten(-1, (heads, -1)).transpose(-3, -2)  # (B, h, T, D/h)
+
+    joined = attend(split(q_src, wq), split(k_src, wk), split(v_src, wv))  # (B, h, T, D/h)
+    return F.linear(joined.transpose(-3, -2).flatten(-2), wo, bo)  # (B, T, D)
+
+
+def switch_attention(
+    rgb: Tensor,
+    depth: Tensor,
+    ir: Tensor,
+    layer: int,
+    wq: Tensor,
+    wk: Tensor,
+    wv: Tensor,
+    wo: Tensor,
+    bo: Tensor,
+    heads: int,
+    order: str = "RDI",
+) -> Tensor:
+    """Eq. 6-8: one multi-head layer of switch-attention, no norm, no residual. Streams and result (B, T, D)."""
+    q, k, v = switch((rgb, depth, ir), layer, order)
+    return multi_head(q, k, v, wq, wk, wv, wo, bo, heads)
+
+
+def total_loss(bce: Tensor, icl: Tensor, cm: Tensor, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
+    """Eq. 9: L_BCE + alpha L_ICL + beta L_CM."""
+    return bce + alpha * icl + beta * cm
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The network
+# --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A1: how deep switch- and cross-attention fusion are, and whether a block also has a self-attention."""
+
+    depth: int
+    self_attention: bool
+
+
+PRESETS = {"table2": Preset(6, True), "text": Preset(6, False), "depth8": Preset(8, False)}
+DIM, HEADS, FFN = (
+    270,
+    6,
+    1080,
+)  # Sec. 4: "dimension of 270", "6 attention heads ... 45 for each", Fig. 4: 270 x 1080 x 270
+ENCODER_DEPTH, PATCH = 3, 16
+MERGE_DEPTH, MERGE_HEADS = (
+    6,
+    18,
+)  # the count of merge-attention fixes its depth in every preset; 18 heads of 45
+
+
+class MultiHead(nn.Module):
+    """Eq. 7-8 with its own weights. On CUDA the fused kernel computes Eq. 5; a test holds the two together."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        self.out = nn.Linear(dim, dim)
+
+    def forward(self, q_src: Tensor, k_src: Tensor, v_src: Tensor) -> Tensor:
+        attend = F.scaled_dot_product_attention if q_src.is_cuda else attention
+        weights = (self.q.weight, self.k.weight, self.v.weight, self.out.weight, self.out.bias)
+        return multi_head(q_src, k_src, v_src, *weights, self.heads, attend)
+
+
+class SelfAttention(nn.Module):
+    """x + MultiHead(LN x)."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.norm, self.attend = nn.LayerNorm(dim), MultiHead(dim, heads)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return x + self.attend(y, y, y)
+
+
+class FeedForward(nn.Module):
+    """x + W2 gelu(W1 LN x)."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.net(x)
+
+
+class Encoder(nn.Module):
+    """F_enc: a ViT of depth 3 and width 270 over patches of 16 x 16. (B, 3, H, W) -> (B, 1 + HW/256, 270)."""
+
+    def __init__(self, image_size: int, positions: str) -> None:
+        super().__init__()
+        if image_size <= 0 or image_size % PATCH:
+            raise ValueError(f"image_size must be a positive multiple of {PATCH}, not {image_size}")
+        patch_width = 3 * PATCH * PATCH
+        self.stem = nn.Sequential(nn.LayerNorm(patch_width), nn.Linear(patch_width, DIM), nn.LayerNorm(DIM))
+        self.cls = nn.Parameter(torch.zeros(1, 1, DIM))
+        tokens = 1 + (image_size // PATCH) ** 2
+        learned = positions == "learned"
+        self.positions = nn.Parameter(torch.randn(1, tokens, DIM) * 0.02) if learned else None
+        self.blocks = nn.Sequential(
+            *(layer for _ in range(ENCODER_DEPTH) for layer in (SelfAttention(DIM, HEADS), FeedForward(DIM, FFN)))
+        )
+        self.norm = nn.LayerNorm(DIM)
+
+    def forward(self, image: Tensor) -> Tensor:
+        patches = F.pixel_unshuffle(image, PATCH).flatten(2).transpose(1, 2)  # (B, HW/256, 768)
+        tokens = torch.cat([self.cls.expand(len(image), -1, -1), self.stem(patches)], dim=1)  # (B, T, 270)
+        if self.positions is not None:
+            tokens = tokens + self.positions
+        return self.norm(self.blocks(tokens))
+
+
+class SwitchBlock(nn.Module):
+    """One fusion layer (Fig. 4): self-attention (A1), switch-attention over normed q, k, v, feed-forward."""
+
+    def __init__(self, self_attention: bool, readings: Readings) -> None:
+        super().__init__()
+        self.update, self.residual = readings.update, readings.residual
+        self.self_attention = SelfAttention(DIM, HEADS) if self_attention else nn.Identity()
+        self.norm_q, self.norm_k, self.norm_v = (nn.LayerNorm(DIM) for _ in range(3))
+        self.attend = MultiHead(DIM, HEADS)
+        self.feed_forward = FeedForward(DIM, FFN)
+
+    def forward(self, streams: tuple[Tensor, Tensor, Tensor], layer: int, order: str) -> tuple[Tensor, Tensor, Tensor]:
+        new = list(streams)
+        if self.update == "all":  # each stream in the rotation in which it gives the queries
+            for place, name in enumerate("RDI"):
+                new[place] = self._one(streams, place, order.index(name), order)
+        else:
+            place = 0 if self.update == "rgb" else "RDI".index(order[layer % 3])
+            new[place] = self._one(streams, place, layer, order)
+        return new[0], new[1], new[2]
+
+    def _one(self, streams: tuple[Tensor, Tensor, Tensor], place: int, layer: int, order: str) -> Tensor:
+        """The stream at `place` after this block."""
+        own = list(streams)
+        own[place] = self.self_attention(own[place])
+        q, k, v = switch((own[0], own[1], own[2]), layer, order)
+        base = q if self.residual == "query" else own[place]
+        return self.feed_forward(base + self.attend(self.norm_q(q), self.norm_k(k), self.norm_v(v)))
+
+
+class SwitchFusion(nn.Module):
+    """Deep switch-attention fusion: only RGB's stream changes from layer to layer (A13)."""
+
+    def __init__(self, preset: Preset, order: str, readings: Readings) -> None:
+        super().__init__()
+        self.order, self.first, self.output = order, readings.first_layer, readings.output
+        self.blocks = nn.ModuleList(SwitchBlock(preset.self_attention, readings) for _ in range(preset.depth))
+
+    def streams(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The three streams (B, T, D) after the last layer."""
+        streams = (rgb, depth, ir)
+        for layer, block in enumerate(self.blocks, start=self.first):
+            streams = block(streams, layer, self.order)
+        return streams
+
+    def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
+        streams = self.streams(rgb, depth, ir)
+        return streams[0] if self.output == "rgb" else torch.stack(streams).mean(0)
+
+
+class CrossBlock(nn.Module):
+    """One layer of one branch: self-attention (A1), cross-attention to the other branches, feed-forward."""
+
+    def __init__(self, self_attention: bool) -> None:
+        super().__init__()
+        self.self_attention = SelfAttention(DIM, HEADS) if self_attention else nn.Identity()
+        self.norm, self.attend = nn.LayerNorm(DIM), MultiHead(DIM, HEADS)
+        self.feed_forward = FeedForward(DIM, FFN)
+
+    def forward(self, own: Tensor, others: Tensor) -> Tensor:
+        own, others = self.self_attention(own), self.norm(others)
+        return self.feed_forward(own + self.attend(self.norm(own), others, others))
+
+
+class CrossFusion(nn.Module):
+    """The ablation's cross-attention: three branches that look at each other (A23); their mean comes out."""
+
+    def __init__(self, preset: Preset) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.ModuleList(CrossBlock(preset.self_attention) for _ in range(3)) for _ in range(preset.depth)
+        )
+
+    def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
+        streams = [rgb, depth, ir]
+        for branches in self.layers:
+            others = [torch.cat([x for j, x in enumerate(streams) if j != i], dim=1) for i in range(3)]
+            streams = [branch(x, o) for branch, x, o in zip(branches, streams, others, strict=True)]  # type: ignore[arg-type]
+        return torch.stack(streams).mean(0)
+
+
+class MergeFusion(nn.Module):
+    """The ablation's merge-attention: channels side by side (810), six plain blocks, one FC back to 270."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        wide = 3 * DIM
+        layers = [(SelfAttention(wide, MERGE_HEADS), FeedForward(wide, 3 * FFN)) for _ in range(MERGE_DEPTH)]
+        self.blocks = nn.Sequential(*(layer for block in layers for layer in block))
+        self.narrow = nn.Linear(wide, DIM)
+
+    def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
+        return self.narrow(self.blocks(torch.cat([rgb, depth, ir], dim=-1)))
+
+
+class MeanFusion(nn.Module):
+    """No attention: the mean of whichever modalities there are (Table 2, rows 1-12)."""
+
+    def forward(self, *streams: Tensor) -> Tensor:
+        return torch.stack(streams).mean(0)
+
+
+class MmFAS(nn.Module):
+    """Encoders, fusion, head: what runs at test."""
+
+    def __init__(
+        self, preset: str, fusion: str, modalities: str, order: str, image_size: int, readings: Readings
+    ) -> None:
+        super().__init__()
+        self.modalities, self.pooling = modalities, readings.pooling
+        self.encoders = nn.ModuleDict({m: Encoder(image_size, readings.positions) for m in modalities})
+        self.fusion = {
+            "switch": lambda: SwitchFusion(PRESETS[preset], order, readings),
+            "cross": lambda: CrossFusion(PRESETS[preset]),
+            "merge": MergeFusion,
+            "mean": MeanFusion,
+        }[fusion]()
+        self.norm = nn.LayerNorm(DIM) if readings.fusion_norm else nn.Identity()
+        self.head = nn.Sequential(nn.Linear(DIM, DIM), nn.ReLU(), nn.Linear(DIM, readings.head_outputs))
+
+    def encode(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> list[Tensor]:
+        """Token sequences (B, T, 270) of the modalities this model sees, in the order R, D, I."""
+        images = {"R": rgb, "D": depth, "I": ir}
+        return [self.encoders[m](images[m]) for m in "RDI" if m in self.modalities]
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """A2: (B, T, D) -> (B, D)."""
+        return tokens[:, 0] if self.pooling == "cls" else tokens.mean(1)
+
+    def classify(self, streams: list[Tensor]) -> Tensor:
+        """Fuse and judge: spoof logits (B,)."""
+        if "R" in self.modalities:
+            # Without weights of its own on the RGB path, alignment yields the same RGB feature twice.
+            streams = [shallow_fusion(streams[0], streams[0]), *streams[1:]]
+        outputs = self.head(self.pool(self.norm(self.fusion(*streams))))  # (B, 1 or 2)
+        return outputs[:, -1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs[:, 0]
+
+    def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
+        """rgb, depth, ir (B, 3, H, W) in [-1, 1]; spoof logits (B,): positive = spoof, the paper's label 1."""
+        return self.classify(self.encode(rgb, depth, ir))
+
+
+def build(
+    preset: str = "table2",
+    fusion: str = "switch",
+    modalities: str = "RDI",
+    order: str = "RDI",
+    image_size: int = 224,
+    readings: Readings | None = None,
+) -> MmFAS:
+    """The model of a preset. Raises ValueError for an unknown or contradictory choice."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+    if fusion not in ("switch", "cross", "merge", "mean"):
+        raise ValueError(f"fusion must be switch, cross, merge or mean, not {fusion!r}")
+    if not modalities or not set(modalities) <= set("RDI") or len(set(modalities)) < len(modalities):
+        raise ValueError(f"modalities must name some of R, D and I once each, not {modalities!r}")
+    if fusion != "mean" and len(modalities) < 3:
+        raise ValueError(f"fusion {fusion!r} needs all three modalities, not {modalities!r}; use fusion 'mean'")
+    if sorted(order) != sorted("RDI"):
+        raise ValueError(f"order must name R, D and I once each, not {order!r}")
+    return MmFAS(preset, fusion, modalities, order, image_size, readings or Readings())
+
+
+def count_parameters(model: nn.Module, leaf_modules_only: bool = True) -> int:
+    """Parameters of leaf modules, as the tool counts that fits Table 2 (class tokens and position tables, which
+    no leaf module owns, escape it), or all."""
+    modules = model.modules() if not leaf_modules_only else (m for m in model.modules() if not any(m.children()))
+    return sum(p.numel() for m in modules for p in m.parameters(recurse=False))
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Training and evaluation (Sec. 4, "Implementation details")
+# --------------------------------------------------------------------------------------------------------------
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
+    """Linear to `peak` over the first `warmup` share of `steps`, then a cosine to 0. `step` counts from 0."""
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return peak * (step + 1) / rising
+    return peak * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
+
+
+@torch.no_grad()
+def score(
+    model: MmFAS, faces: Faces, rows: NDArray[np.int64], batch_size: int, device: torch.device, bf16: bool
+) -> NDArray[np.float32]:
+    """Bona-fide-ness (N,) of the samples `rows`: the negative spoof logit."""
+    model.eval()
+    order = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    out = []
+    for rgb, depth, ir, _ in batches(faces, order, device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            out.append(-model(rgb, depth, ir).float())
+    return torch.cat(out).cpu().numpy()
+
+
+def train(args: Args) -> None:
+    """Run one training to its end, or on from its last checkpoint, and leave a finished run folder."""
+    device = runs.pick_device(args.device)
+    index = load_index(args.index)
+    train_rows, val_rows, test_rows = (index.split(args.protocol, s) for s in ("train", "val", "test"))
+    runs.seed_everything(args.seed, args.threads)
+    bf16 = device.type == "cuda" if args.precision == "auto" else args.precision == "bf16"
+
+    arguments = asdict(args) | {"device": device.type, "precision": "bf16" if bf16 else "float32"}
+    for elsewhere in ("index", "run_dir", "cache_dir"):  # places, not choices: the index's hash stands for it
+        del arguments[elsewhere]
+    sources = [Path(str(module.__file__)) for module in (data, metrics, runs)] + [Path(__file__)]
+    env = runs.environment(device, "scaled_dot_product_attention" if device.type == "cuda" else "formula")
+    run = runs.Run(args.run_dir, arguments, index.sha256, sources, env)
+    if run.done:
+        print(f"{args.run_dir}: already finished")
+        return
+
+    faces = open_faces(index, args.image_size, args.cache_dir)
+    clip = np.unique([row.clip_id for row in index.rows], return_inverse=True)[1]  # (N,) numbers, for A6
+    sets = runs.evaluation_sets(faces, val_rows, test_rows)
+    readings = Readings(**{f.name: getattr(args, f.name) for f in fields(Readings)})
+    model = build(args.preset, args.fusion, args.modalities, args.order, args.image_size, readings).to(device)
+    alignment = Alignment(readings, args.icl).to(device)
+    aligned = args.modalities == "RDI" and (args.icl or readings.cm != "off")
+    parameters = [*model.parameters(), *(alignment.parameters() if aligned else [])]
+    make = torch.optim.AdamW if args.optimiser == "adamw" else torch.optim.Adam
+    optimiser = make(parameters, lr=args.learning_rate, weight_decay=args.weight_decay)
+
+    sampler = BalancedSampler(faces.bonafide[train_rows], args.batch_size, args.seed)
+    total = sampler.steps * args.epochs
+    generator = torch.Generator(device).manual_seed(args.seed)  # mining
+    flips = torch.Generator().manual_seed(args.seed)
+    first_epoch, first_step, sums = 0, 0, [0.0, 0.0, 0.0]
+    state = run.load_checkpoint(device)
+    if state:
+        model.load_state_dict(state["model"])
+        alignment.load_state_dict(state["alignment"])
+        optimiser.load_state_dict(state["optimiser"])
+        generator.set_state(state["mining"])
+        flips.set_state(state["flips"])
+        runs.set_random_state(state["random"], device)
+        first_epoch, first_step, sums = state["epoch"], state["step"], state["sums"]
+
+    def save(epoch: int, step: int) -> None:
+        run.save_checkpoint(
+            {
+                "epoch": epoch,
+                "step": step,
+                "sums": sums,
+                "model": model.state_dict(),
+                "alignment": alignment.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "mining": generator.get_state(),
+                "flips": flips.get_state(),
+                "random": runs.random_state(device),
+            }
+        )
+
+    progress = runs.Progress(f"mmfas seed {args.seed}", args.epochs, first_epoch)
+    for epoch in range(first_epoch, args.epochs):
+        model.train()
+        order = train_rows[sampler.epoch(epoch)]  # (steps, B)
+        began = time.monotonic()
+        stream = batches(faces, order[first_step:], device)
+        for step, (rgb, depth, ir, spoof) in enumerate(stream, start=first_step):
+            if args.augmentation == "flip":
+                mirrored = (torch.rand(len(spoof), generator=flips) < 0.5).to(device)[:, None, None, None]
+                rgb, depth, ir = (torch.where(mirrored, x.flip(-1), x) for x in (rgb, depth, ir))
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(epoch * sampler.steps + step, total, args.learning_rate, args.warmup)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                streams = model.encode(rgb, depth, ir)
+                logits = model.classify(streams)
+            bce = F.binary_cross_entropy_with_logits(logits.float(), spoof)
+            icl = cm = bce.new_zeros(())
+            if aligned:
+                clips = torch.from_numpy(clip[order[step]]).to(device)
+                pooled = [model.pool(x).float() for x in streams]
+                icl, cm = alignment(*pooled, spoof, clips, generator)
+            loss = total_loss(bce, icl, cm, args.alpha, args.beta)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            alignment.clamp_tau()
+            parts = torch.stack([bce, icl, cm]).tolist()  # the step's one synchronisation with the device
+            if not all(map(math.isfinite, parts)):
+                raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}, step {step + 1}: {parts}")
+            sums = [a + b for a, b in zip(sums, parts, strict=True)]
+            if args.checkpoint_every and (step + 1) % args.checkpoint_every == 0 and step + 1 < sampler.steps:
+                save(epoch, step + 1)
+
+        seconds = time.monotonic() - began
+        steps_here = len(order) - first_step
+        line: dict[str, Any] = {
+            "epoch": epoch,
+            **{name: s / len(order) for name, s in zip(("bce", "icl", "cm"), sums, strict=True)},
+            "learning_rate": optimiser.param_groups[0]["lr"],
+            "tau": alignment.tau.tolist(),
+            "seconds": seconds,
+            "samples_per_second": steps_here * args.batch_size / seconds,
+            "waiting_for_data": stream.waited / seconds,
+        }
+        if (epoch + 1) % args.evaluate_every == 0 or epoch + 1 == args.epochs:
+            began = time.monotonic()
+            scores = {name: score(model, faces, rows, args.batch_size, device, bf16) for name, rows in sets.items()}
+            line["sets"] = runs.evaluate(scores, {name: faces.bonafide[rows] for name, rows in sets.items()})
+            line["evaluation_seconds"] = time.monotonic() - began
+            for name, rows in sets.items():
+                run.save_scores(name, epoch, scores[name], faces, rows)
+        run.log(line)
+        first_step, sums = 0, [0.0, 0.0, 0.0]
+        save(epoch + 1, 0)
+        said = f"bce {line['bce']:.3f} icl {line['icl']:.3f} cm {line['cm']:.3f}"
+        if "sets" in line:
+            said += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
+        progress.epoch(epoch, said)
+    run.finish(model.state_dict())
+    print(f"{args.run_dir}: finished")
+
+
+def main() -> None:
+    args = tyro.cli(Args, description=__doc__)
+    with cli_errors():
+        train(args)
+
+
+if __name__ == "__main__":
+    main()

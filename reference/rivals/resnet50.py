@@ -1,0 +1,58 @@
+"""ResNet-50, an RGB-only row of mmFAS Table 1.
+
+He, Zhang, Ren, Sun: Deep Residual Learning for Image Recognition. CVPR 2016, arXiv 1512.03385.
+
+    python -m reference.rivals.resnet50 --index build/…/index.csv --run-dir build/runs/resnet50
+
+Of the network mmFAS says that "only the last fully-connected layers are modified", that it sees RGB, and that
+binary cross-entropy supervises it. Bottlenecks in stages of 3, 4, 6 and 3; two outputs make 23 512 130
+parameters (our count; neither paper prints one).
+
+Readings:
+
+  R1  The network is torchvision's (stride in a bottleneck's 3 x 3 convolution), with its initialisation.
+  R2  Two outputs with softmax cross-entropy: binary cross-entropy on their difference, which is the score.
+  R3  Input as it comes, in [-1, 1]: mmFAS names no normalisation.
+
+Training is `reference.rivals.loop`'s.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from torch import Tensor, nn
+
+from reference.rivals import loop
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(loop.Training):
+    """Train and evaluate ResNet-50 on RGB."""
+
+
+class ResNet50(nn.Module):
+    """rgb (B, 3, S, S) to logits (B, 2): bona fide, spoof. The other modalities are ignored."""
+
+    def __init__(self, classes: int = 2) -> None:
+        super().__init__()
+        from torchvision.models import resnet50  # takes seconds that a finished run need not spend
+
+        self.net = resnet50(weights=None, num_classes=classes)
+
+    def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
+        return self.net(rgb)
+
+
+loss = loop.cross_entropy
+score = loop.logit_difference
+
+
+def main() -> None:
+    with loop.command_errors():
+        options = tyro.cli(Options, prog="python -m reference.rivals.resnet50")
+        loop.train(options, Path(__file__), ResNet50, loss, score)
+
+
+if __name__ == "__main__":
+    main()

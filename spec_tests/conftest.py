@@ -1,0 +1,205 @@
+"""The conformance suite's command line: which implementation, which tests, what is reported.
+
+`pytest spec_tests/` tests this project. `pytest spec_tests/ --implementation=their.module` tests the equation and
+metric functions of any importable module. `pytest spec_tests/ --help` lists the options under "conformance".
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, settings
+
+from spec_tests import adapter, report
+from spec_tests.strategies import DEVICES, DTYPES
+
+HERE = Path(__file__).parent
+
+# The default is derandomised: the same implementation gets the same verdict every time. `thorough` searches anew
+# each time and prints what repeats a failure. `quick` reports a failure as found, for runs over many mutants.
+COMMON: dict[str, Any] = {
+    "deadline": None,
+    "print_blob": True,
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+}
+settings.register_profile("conformance", max_examples=25, derandomize=True, **COMMON)
+settings.register_profile("thorough", max_examples=500, derandomize=False, **COMMON)
+settings.register_profile(
+    "quick", max_examples=10, derandomize=True, phases=[Phase.explicit, Phase.generate], **COMMON
+)
+settings.load_profile("conformance")
+
+MATRIX = pytest.StashKey[report.Matrix]()
+XFAILS = pytest.StashKey[dict[str, str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance", "conformance of an implementation with the published equations")
+    group.addoption(
+        "--implementation",
+        metavar="MODULE",
+        help="importable module whose functions are tested (default: $FAS_SPEC_MODULE, else this project's own); "
+        "a function it lacks is skipped as not provided",
+    )
+    group.addoption(
+        "--conformance-report",
+        metavar="FILE",
+        help="write the verdict on every equation to FILE.json or FILE.html, or to both when FILE has no extension",
+    )
+    group.addoption(
+        "--xfails-file",
+        metavar="FILE",
+        help="tests the implementation is known to fail, one a line: test-id  # reason; one that passes is a failure",
+    )
+    with suppress(ValueError):  # pyproject.toml passes this on; without pytest-benchmark nobody else takes it
+        parser.addoption("--benchmark-skip", action="store_true", help="ignored: pytest-benchmark is not active")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "equation(id, *functions): the equation a test checks, the functions it calls")
+    name = config.getoption("implementation") or os.environ.get("FAS_SPEC_MODULE") or adapter.OURS
+    here = str(config.invocation_params.dir)
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        adapter.active = adapter.load(name)
+        report_files(config)
+    except (adapter.CannotImport, ValueError) as e:
+        raise pytest.UsageError(str(e)) from e
+    config.stash[MATRIX] = report.Matrix(adapter.active)
+    config.stash[XFAILS] = read_xfails(config.getoption("xfails_file"))
+
+
+def report_files(config: pytest.Config) -> list[Path]:
+    """The files that this run's report goes to."""
+    name = config.getoption("conformance_report")
+    return report.targets(name) if name else []
+
+
+def read_xfails(name: str | None) -> dict[str, str]:
+    """Test id → reason; `pytest.UsageError` names the line that has no reason, and a file that cannot be read."""
+    if name is None:
+        return {}
+    try:
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise pytest.UsageError(f"cannot read the xfails file {name}: {e}") from e
+    xfails = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        test, _, reason = (part.strip() for part in line.partition("#"))
+        if not reason:
+            raise pytest.UsageError(f"{name}:{number}: {test} needs a reason: test-id  # reason")
+        xfails[test] = reason
+    return xfails
+
+
+def about() -> dict[str, Any]:
+    """What the verdicts are about: the run header, and the head of the report."""
+    found = adapter.active
+    return {
+        "implementation": found.name,
+        "torch": torch.__version__,
+        "devices": [torch.cuda.get_device_name() if d == "cuda" else d for d in DEVICES],
+        "dtypes": DTYPES,
+        "examples_per_property": settings().max_examples,
+        "provided": list(found.functions),
+        "not_provided": found.missing,
+    }
+
+
+def foreign() -> bool:
+    """Whether somebody else's implementation is under test, for which only the equation tests mean anything."""
+    return adapter.active.name != adapter.OURS
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # pyproject.toml asks for -q, which hides what pytest_report_header returns; this header is not to be hidden
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None or session.config.get_verbosity() < -1:
+        return
+    facts = about()
+    provided, missing = facts["provided"], facts["not_provided"]
+    terminal.write_line(
+        f"implementation: {facts['implementation']}; torch {facts['torch']}; "
+        f"{', '.join(facts['devices'])}; {', '.join(facts['dtypes'])}"
+    )
+    terminal.write_line(f"functions found ({len(provided)}): {', '.join(provided) or 'none'}")
+    if missing:
+        terminal.write_line(f"not provided ({len(missing)}): {', '.join(missing)}")
+    if foreign():
+        terminal.write_line("only the equation and metric tests run; this project's own tests are left out")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    if not foreign() or not collection_path.name.startswith("test_") or HERE not in collection_path.parents:
+        return None
+    return True if collection_path.name not in adapter.EQUATION_FILES or collection_path.parent != HERE else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        marker = item.get_closest_marker("equation")
+        if marker is not None:
+            item.user_properties.append(("equation", marker.args[0]))
+    apply_xfails(config.stash[XFAILS], items, config.getoption("xfails_file"))
+
+
+def apply_xfails(xfails: dict[str, str], items: list[pytest.Item], name: str | None) -> None:
+    """Mark the listed tests; an id that can match no test is a `pytest.UsageError`.
+
+    An id is `test_file.py::test_name`, with or without the folder before it and the [parameters] after it.
+    """
+    collected = {item.path.name for item in items}
+    for test, reason in xfails.items():
+        path, _, function = test.partition("::")
+        file = Path(path).name
+        matching = [i for i in items if i.path.name == file and function in (i.name, i.name.partition("[")[0])]
+        if not matching and (file in collected or not (HERE / file).exists()):
+            raise pytest.UsageError(f"{name}: {test} matches no test; give test_file.py::test_name or remove the line")
+        for item in matching:
+            item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    marker = item.get_closest_marker("equation")
+    if marker is None:
+        return
+    owed = [f for f in marker.args[1:] if f in adapter.active.owed]
+    if owed:
+        pytest.fail(f"{adapter.active.name} has the file of this paper but not {', '.join(owed)}", pytrace=False)
+    missing = [f for f in marker.args[1:] if f in adapter.active.missing]
+    if missing:
+        pytest.skip(f"not provided: {', '.join(missing)}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    outcome = yield
+    item.config.stash[MATRIX].add(outcome.get_result())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    content = session.config.stash[MATRIX].as_dict(about())
+    for path in report_files(session.config):
+        report.write(path, content)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    matrix = config.stash[MATRIX]
+    if not matrix.any_counted():
+        return
+    terminalreporter.section(f"conformance of {adapter.active.name}")
+    for line in matrix.lines():
+        terminalreporter.write_line(line, red=f"  {report.FAILED}" in line)
+    for path in report_files(config):
+        terminalreporter.write_line(f"report: {path}")

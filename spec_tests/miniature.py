@@ -1,0 +1,84 @@
+"""A whole index of tiny synthetic triplets, written to disk by the tests that train on it in seconds.
+
+Attacks and bona fide differ in the brightness of their infrared image, so that a working method learns them
+within a few steps; everything else is noise. Nothing here is shared with the phantom renderer.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data_manifests.index import Row, save_index
+
+SIDE = 32
+
+
+def write_index(
+    folder: Path, seed: int = 0, subjects: int = 4, frames: int = 2, sets: str = "CSW", gap: int = 80
+) -> Path:
+    """Write images and an index with the protocol `mmfas` below `folder`; return the path of its index.csv.
+
+    Each set has `subjects` subjects, each with a bona fide and an attack clip of `frames` frames. Of C, the first
+    half of the subjects train, the next validates, the rest tests. `gap` separates the classes' infrared
+    brightness, of 255.
+    """
+    rng = np.random.default_rng(seed)
+    rows: list[Row] = []
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for dataset in sets:
+        for subject in range(subjects):
+            for label in ("bonafide", "attack"):
+                for frame in range(frames):
+                    row = _frame(folder / dataset, dataset, subject, label, frame, rng, gap)
+                    rows.append(row)
+                    part = "test"
+                    if dataset == "C" and subject < subjects // 2:
+                        part = "train"
+                    elif dataset == "C" and subject == subjects // 2:
+                        part = "val"
+                    splits[part].append(row.sample_id)
+    roots = {d: folder / d for d in sets}
+    save_index(folder / "index", rows, {"mmfas": splits}, roots)
+    return folder / "index" / "index.csv"
+
+
+def _frame(root: Path, dataset: str, subject: int, label: str, frame: int, rng: np.random.Generator, gap: int) -> Row:
+    clip = f"s{subject}-{label}"
+    names = {}
+    for modality in ("rgb", "depth", "ir"):
+        centre = 128 + (gap // 2 if label == "bonafide" else -gap // 2) * (modality == "ir")
+        shape = (SIDE, SIDE, 3) if modality == "rgb" else (SIDE, SIDE)
+        pixels = np.clip(rng.normal(centre, 20, shape), 0, 255).astype(np.uint8)
+        path = root / clip / f"{modality}-{frame:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        names[modality] = str(path.relative_to(root))
+    shape_text = f"{SIDE}x{SIDE}:uint8"
+    return Row(
+        sample_id=f"{dataset}/{clip}/{frame}",
+        dataset=dataset,
+        layout="miniature",
+        clip_id=f"{dataset}/{clip}",
+        frame=frame,
+        subject_id=f"{dataset}:{subject}",
+        presenter_id="",
+        source_id="",
+        label=label,
+        attack_family="" if label == "bonafide" else "print",
+        attack_code="",
+        rgb=names["rgb"],
+        rgb_shape=shape_text,
+        depth=names["depth"],
+        depth_shape=shape_text,
+        ir=names["ir"],
+        ir_shape=shape_text,
+        depth_encoding="8bit_unknown",
+        ir_nm=850,
+    )
+
+
+def without(row: Row, modality: str) -> Row:
+    """The same frame with one modality missing."""
+    return replace(row, **{modality: "", f"{modality}_shape": ""})

@@ -1,0 +1,58 @@
+"""mmFAS Eq. 2: p[i, j] = exp(s[i, j] / τ) / Σ_k exp(s[i, k] / τ)."""
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spec_tests import oracles
+from spec_tests.adapter import call, gradients, spec
+from spec_tests.strategies import draws, exact_draws, fewer
+from spec_tests.tolerances import close, f64
+
+N, TAU = st.integers(1, 7), st.sampled_from([0.001, 0.07, 0.5, 1.0, 3.0])
+
+
+@spec("mmfas-eq2", "match_probabilities")
+@given(draw=draws(), n=N, tau=TAU)
+def test_match_probabilities_is_the_softmax_of_each_row_over_tau(draw, n, tau):
+    s = draw.normal(n, n)
+    close(call("match_probabilities", s, tau), oracles.match_probabilities(f64(s), tau), s.abs().max().item() / tau)
+
+
+@spec("mmfas-eq2", "match_probabilities")
+@given(draw=draws(), n=N, tau=TAU)
+def test_match_probabilities_takes_a_learnable_temperature(draw, n, tau):
+    s, learnt = draw.normal(n, n), draw.place(torch.tensor(tau))
+    got = call("match_probabilities", s, learnt)
+    close(got, oracles.match_probabilities(f64(s), float(learnt)), s.abs().max().item() / tau)
+
+
+@spec("mmfas-eq2", "match_probabilities")
+@given(draw=draws(), n=N, tau=TAU)
+def test_match_probabilities_rows_sum_to_one(draw, n, tau):
+    p = call("match_probabilities", draw.normal(n, n, scale=5), tau)
+    close(p.sum(-1), torch.ones(n))
+    assert p.min() >= 0
+
+
+@spec("mmfas-eq2", "match_probabilities")
+@given(draw=draws(), n=N)
+def test_match_probabilities_ignores_a_constant_added_to_a_row(draw, n):
+    s, shift = draw.normal(n, n), draw.normal(n, 1, scale=10)
+    close(call("match_probabilities", s + shift, 0.5), call("match_probabilities", s, 0.5), magnitude=100)
+
+
+@spec("mmfas-eq2", "match_probabilities")
+@given(draw=draws(), n=N, tau=st.sampled_from([0.001, 1.0]), seed=st.integers(0, 10**6))
+def test_match_probabilities_survives_huge_scores_and_shares_ties_evenly(draw, n, tau, seed):
+    picks = torch.randint(3, (n, n), generator=torch.Generator().manual_seed(seed))
+    s = draw.place(torch.tensor([-1e4, 0.0, 1e4])[picks])
+    top = f64(s) == f64(s).max(axis=1, keepdims=True)
+    close(call("match_probabilities", s, tau), top / top.sum(axis=1, keepdims=True))
+
+
+@spec("mmfas-eq2", "match_probabilities")
+@fewer(5)
+@given(draw=exact_draws(), tau=st.sampled_from([0.5, 2.0]))
+def test_match_probabilities_has_the_gradient_of_scores_and_temperature(draw, tau):
+    gradients(lambda s, t: call("match_probabilities", s, t), draw.normal(3, 3), torch.tensor(tau).double())

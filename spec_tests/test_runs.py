@@ -1,0 +1,150 @@
+"""The run folder by itself: nothing lost on a full disk, cut back to its checkpoint, one writer at a time."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from data_manifests.errors import BadInput, cli_errors, replacing
+from reference import runs
+from reference.runs import Run
+
+ARGUMENTS = {"seed": 0, "epochs": 3, "path": None, "order": "RDI"}
+
+
+def open_run(folder: Path, **changes: object) -> Run:
+    return Run(folder, ARGUMENTS | changes, "0" * 64, [Path(runs.__file__)], {"python": "3"})
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Run]:
+    run = open_run(tmp_path / "run")
+    yield run
+    run.close()
+
+
+def faces(n: int) -> SimpleNamespace:
+    text = np.array([str(i) for i in range(n)])
+    return SimpleNamespace(
+        sample_id=text,
+        bonafide=np.arange(n) % 2 == 0,
+        family=text,
+        subject=text,
+        present=np.ones((n, 3), bool),
+    )
+
+
+def reopen(run: Run, **changes: object) -> Run:
+    run.close()
+    return open_run(run.folder, **changes)
+
+
+def test_what_lies_beyond_the_checkpoint_is_cut_off(run: Run) -> None:
+    rows = np.arange(4)
+    for epoch in range(3):
+        run.save_scores("val", epoch, np.full(4, epoch, np.float32), faces(4), rows)
+        run.log({"epoch": epoch})
+        if epoch == 1:
+            run.save_checkpoint({"epoch": 2})
+    with (run.folder / "metrics.jsonl").open("a") as f:
+        f.write('{"epoch": 3, "unfin')
+    run = reopen(run)
+    assert run.load_checkpoint(torch.device("cpu")) == {"epoch": 2}
+    assert [line["epoch"] for line in run.lines] == [0, 1]
+    assert (run.folder / "metrics.jsonl").read_text() == '{"epoch": 0}\n{"epoch": 1}\n'
+    with np.load(run.folder / "scores" / "val.npz") as f:
+        assert f["epochs"].tolist() == [0, 1]
+        assert f["scores"].tolist() == [[0] * 4, [1] * 4]
+
+
+def test_without_a_checkpoint_everything_starts_again(run: Run) -> None:
+    run.save_scores("C", 0, np.zeros(4, np.float32), faces(4), np.arange(4))
+    run.log({"epoch": 0})
+    run = reopen(run)
+    assert run.load_checkpoint(torch.device("cpu")) is None
+    assert run.lines == []
+    assert not (run.folder / "scores" / "C.npz").exists()
+
+
+def test_a_full_disk_loses_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.save_checkpoint({"epoch": 1})
+    run.save_scores("val", 0, np.zeros(4, np.float32), faces(4), np.arange(4))
+    run.log({"epoch": 0})
+    before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for act in (
+        lambda: run.save_checkpoint({"epoch": 2}),
+        lambda: run.save_scores("val", 1, np.ones(4, np.float32), faces(4), np.arange(4)),
+        lambda: run.log({"epoch": 1}),
+        lambda: run.finish({"w": torch.zeros(1)}),
+    ):
+        with pytest.raises(SystemExit) as stop, cli_errors():
+            act()
+        assert stop.value.code == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: No space left on device")
+        assert said.count("\n") == 1
+    assert before == {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
+
+
+def test_a_really_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """As above with the system's own always-full device behind the file, where there is one."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    target = tmp_path / "checkpoint.pt"
+    target.write_bytes(b"old")
+    (tmp_path / ".checkpoint.pt.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"), replacing(target) as f:
+        f.write(b"0" * 100_000)
+    assert target.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.pt"]
+
+
+def test_one_writer_at_a_time(run: Run) -> None:
+    with pytest.raises(BadInput, match="another process"):
+        open_run(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"seed": 5}, "seed 0 there, 5 here"), ({"new": 1}, "new None there, 1 here")]
+)
+def test_other_arguments_are_named(run: Run, changes: dict, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        reopen(run, **changes)
+
+
+def test_arguments_survive_json(run: Run) -> None:
+    reopen(run).close()  # None and text come back as they were
+
+
+def test_evaluation_needs_both_classes() -> None:
+    few = SimpleNamespace(dataset=np.array(["C", "C", "S", "S"]), bonafide=np.array([True, False, False, False]))
+    with pytest.raises(BadInput, match="S has no bona fide"):
+        runs.evaluation_sets(few, np.array([0, 1]), np.array([2, 3]))
+
+
+def test_evaluate_fixes_the_threshold_on_the_validation_set() -> None:
+    live = np.array([True, True, False, False])
+    scores = {"val": np.array([3.0, 2, 1, 0]), "S": np.array([1.5, 0.5, 1.2, 0.1])}
+    report = runs.evaluate(scores, {"val": live, "S": live})
+    assert report["val"]["eer_threshold"] == 2
+    assert report["S"]["hter_source_val"] == 0.5  # both bona fide of S lie below 2, and no attack above
+    assert report["S"]["auc"] == 0.75
+    assert report["S"]["eer"] == 0.5
+
+
+def test_devices() -> None:
+    assert runs.pick_device("cpu").type == "cpu"
+    with pytest.raises(BadInput, match="--device abacus"):
+        runs.pick_device("abacus")
