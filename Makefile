@@ -73,7 +73,7 @@ mutants: $(ENV) ## break each equation in many ways and show which test notices
 
 bench: $(ENV) ## speed of training and inference, as JSON in build/bench/
 	@mkdir -p build/bench
-	@$(PYTHON) -m pytest spec_tests/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
+	@$(PYTHON) -m pytest -o addopts= spec_tests/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
 
 .PHONY: requirements clean
 requirements: ## pin the newest versions again (needs uv)

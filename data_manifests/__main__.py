@@ -15,7 +15,7 @@ from pathlib import Path
 from data_manifests.adapters import Options, index_tree
 from data_manifests.errors import BadInput, cli_errors
 from data_manifests.index import MODALITIES, Row, read_roots, save_index
-from data_manifests.protocols import MMFAS_SEED, check, mmfas
+from data_manifests.protocols import MMFAS_SEED, check_subjects, mmfas, one_class
 
 _SHOWN = 3  # file names listed of a longer list
 
@@ -67,10 +67,13 @@ def index(args: argparse.Namespace) -> None:
         if result.ignored:
             shown = ", ".join(result.ignored[:_SHOWN]) + (", …" if len(result.ignored) > _SHOWN else "")
             notes.append(f"{letter}: {len(result.ignored)} files of the operating system ignored: {shown}")
-    protocols["mmfas"], left_out = mmfas(rows, seed=args.mmfas_seed)
     by_id = {row.sample_id: row for row in rows}
-    for name, splits in protocols.items():
-        check(name, splits, by_id)
+    for name, splits in list(protocols.items()):
+        check_subjects(name, splits, by_id)
+        if flaw := one_class(splits, by_id):  # a partial copy of a data set is no reason not to use it
+            notes.append(f"{name}: left out, since {flaw}")
+            del protocols[name]
+    protocols["mmfas"], left_out = mmfas(rows, seed=args.mmfas_seed)
     written = save_index(args.out, rows, protocols, _kept_relative(args.roots, roots, args.out))
     _print_table(coverage(rows), words=3)
     for note in notes + left_out:

@@ -62,9 +62,7 @@ def _open_image(path: Path, shown: str) -> Image.Image:
         raise BadInput(f"{shown}: is a folder, not an image; index the data set again") from None
     except _BROKEN as e:
         if isinstance(e, OSError) and e.errno is not None:
-            raise BadInput(
-                f"{shown}: cannot be read ({e.strerror}); check the disk and the permissions"
-            ) from None
+            raise BadInput(f"{shown}: cannot be read ({e.strerror}); check the disk and the permissions") from None
         what = "is empty (0 bytes)" if path.stat().st_size == 0 else "is not a JPEG or PNG image"
         raise BadInput(f"{shown}: {what}; copy it again from the original") from None
 
@@ -80,9 +78,7 @@ def npz_shape(path: Path, key: str, shown: str) -> tuple[tuple[int, ...], np.dty
     try:
         with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as f:
             version = np.lib.format.read_magic(f)
-            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[
-                version[0]
-            ]
+            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
             shape, _, dtype = read(f)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
         raise BadInput(f"{shown}: not an .npz file with an array {key!r} ({e}); copy it again") from None

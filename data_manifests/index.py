@@ -190,9 +190,7 @@ def _check_rows(rows: Sequence[Row], where: str) -> dict[str, int]:
             raise BadInput(f"{where}, row {i + 2} ({row.sample_id}): {column} {what}")
         if row.sample_id in numbers:
             first = numbers[row.sample_id] + 2
-            raise BadInput(
-                f"{where}, row {i + 2}: sample_id {row.sample_id!r} is in row {first} too; keep one"
-            )
+            raise BadInput(f"{where}, row {i + 2}: sample_id {row.sample_id!r} is in row {first} too; keep one")
         numbers[row.sample_id] = i
     return numbers
 
@@ -211,9 +209,7 @@ class Index:
         """Row numbers (n,) int64 of one split. Raises `BadInput` naming what there is instead."""
         if protocol not in self.protocols:
             known = ", ".join(self.protocols) or "none"
-            raise BadInput(
-                f"{self.path.parent / 'protocols.csv'}: no protocol {protocol!r}; there is {known}"
-            )
+            raise BadInput(f"{self.path.parent / 'protocols.csv'}: no protocol {protocol!r}; there is {known}")
         splits = self.protocols[protocol]
         if split not in splits:
             raise BadInput(
@@ -270,9 +266,7 @@ def _rows(data: bytes, path: Path) -> list[Row]:
 
 def _protocols(data: bytes, path: Path, numbers: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
     members: dict[str, dict[str, dict[int, int]]] = {}
-    for line, (protocol, split, sample) in enumerate(
-        _table(data, path, ("protocol", "split", "sample_id")), 2
-    ):
+    for line, (protocol, split, sample) in enumerate(_table(data, path, ("protocol", "split", "sample_id")), 2):
         if not protocol or not split:
             raise BadInput(f"{path}, row {line}: {'split' if protocol else 'protocol'} is empty; name it")
         if sample not in numbers:
@@ -361,9 +355,7 @@ def save_index(
     if not rows:
         raise BadInput(f"{path}: nothing to write; no frame was found")
     numbers = _check_rows(rows, str(path))
-    index = _csv_bytes(
-        COLUMNS, (["" if (v := getattr(row, n)) is None else v for n in _ATTRIBUTES] for row in rows)
-    )
+    index = _csv_bytes(COLUMNS, (["" if (v := getattr(row, n)) is None else v for n in _ATTRIBUTES] for row in rows))
     long = (
         (protocol, split, sample)
         for protocol, splits in protocols.items()

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from data_manifests.errors import BadInput
-from data_manifests.index import Row
+from data_manifests.index import LABELS, Row
 
 SOURCE, TARGETS = "C", ("S", "W", "H")
 MMFAS_SEED = 2025
@@ -43,7 +43,7 @@ def draw_by_subject(rows: Iterable[Row], ratio: Sequence[int] = MMFAS_RATIO, see
     waiting = sorted(samples, key=lambda subject: (_stratum(subject), drawn(subject)))
     given: dict[str, list[str]] = {split: [] for split in _SPLITS}
     for split in _SPLITS:
-        for label in ("bonafide", "attack"):
+        for label in LABELS:
             if any(label in classes[subject] for subject in given[split]):
                 continue
             able = [subject for subject in waiting if label in classes[subject]]
@@ -67,9 +67,7 @@ def _stratum(subject: str) -> str:
     return subject.rpartition("-")[0]
 
 
-def mmfas(
-    rows: Sequence[Row], ratio: Sequence[int] = MMFAS_RATIO, seed: int = MMFAS_SEED
-) -> tuple[Splits, list[str]]:
+def mmfas(rows: Sequence[Row], ratio: Sequence[int] = MMFAS_RATIO, seed: int = MMFAS_SEED) -> tuple[Splits, list[str]]:
     """The protocol `mmfas` and notes on what it leaves out.
 
     `test` is the rest of CeFA and all rows of CASIA-SURF, WMCA and HQ-WMCA, as far as they are indexed.
@@ -88,21 +86,26 @@ def mmfas(
     return splits, notes
 
 
-def check(name: str, splits: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> None:
-    """Raise `BadInput` unless no subject is in two splits, and train and val hold both classes.
-
-    `rows` is sample_id → row. A split that the protocol does not have is not checked.
-    """
+def check_subjects(name: str, splits: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> None:
+    """Raise `BadInput` when a subject is in two splits. `rows` is sample_id → row."""
     where: dict[str, str] = {}
     for split, samples in splits.items():
         for sample in samples:
             subject = rows[sample].subject_id
             if where.setdefault(subject, split) != split:
                 raise BadInput(
-                    f"protocol {name}: subject {subject} is in {where[subject]} and in {split}; correct its list"
+                    f"protocol {name}: subject {subject} is in {where[subject]} and {split}; correct its list"
                 )
-        if split in ("train", "val"):
-            labels = {rows[sample].label for sample in samples}
-            for label in ("bonafide", "attack"):
-                if label not in labels:
-                    raise BadInput(f"protocol {name}: {split} holds no {label} frame; restore the missing clips")
+
+
+def one_class(splits: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> str:
+    """What is wrong when train or val does not hold both classes, else the empty text. `rows` is sample_id → row.
+
+    A split the protocol does not have is not asked for: some have a test only.
+    """
+    for split in ("train", "val"):
+        labels = {rows[sample].label for sample in splits.get(split, ())}
+        for label in LABELS:
+            if split in splits and label not in labels:
+                return f"{split} holds no {label} frame"
+    return ""

@@ -8,14 +8,14 @@ What is there already is kept: a second call takes seconds, and an interrupted o
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.index import load_index
-from paper_tables import figures, mmfas_table1, render
-from paper_tables.page import page
+from paper_tables import mmfas_table1, render
 from paper_tables.plan import ROOT, Job, Method, Table, load_profile, plan, shown
 from paper_tables.results import Results, gather
 from paper_tables.runner import Data, cores, has_cuda, locate, prepare, run_all
@@ -23,26 +23,18 @@ from paper_tables.runner import Data, cores, has_cuda, locate, prepare, run_all
 TABLES = {table.name: table for table in (mmfas_table1.TABLE,)}
 
 
-def arguments() -> argparse.Namespace:
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m paper_tables", description="Make one of the papers' tables.")
     p.add_argument("table", choices=list(TABLES), help="which table")
-    p.add_argument(
-        "--profile", default="auto", help="cpu, paper, or auto: paper on CUDA, cpu without (default auto)"
-    )
-    p.add_argument(
-        "--data", default="phantom", help="phantom (default), or a roots.toml naming data sets' folders"
-    )
+    p.add_argument("--profile", default="auto", help="cpu, paper, or auto: paper on CUDA, cpu without (default auto)")
+    p.add_argument("--data", default="phantom", help="phantom (default), or a roots.toml naming data sets' folders")
     p.add_argument("--seeds", type=_positive, help="runs a method (default: the profile's)")
     p.add_argument("--methods", help="run only these rows, by name, with commas between (default: all)")
-    p.add_argument(
-        "--jobs", type=_positive, help="runs side by side (default: CPU cores / threads; 1 on CUDA)"
-    )
+    p.add_argument("--jobs", type=_positive, help="runs side by side (default: CPU cores / threads; 1 on CUDA)")
     p.add_argument("--ci", action="store_true", help="add 95 %% bootstrap intervals over subjects")
     p.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
-    p.add_argument(
-        "--build", type=Path, default=ROOT / "build", help="where everything is kept (default build)"
-    )
-    return p.parse_args()
+    p.add_argument("--build", type=Path, default=ROOT / "build", help="where everything is kept (default build)")
+    return p.parse_args(argv)
 
 
 def _positive(text: str) -> int:
@@ -67,19 +59,25 @@ def choose(table: Table, names: str | None) -> list[Method]:
 
 def write(results: Results, folder: Path) -> list[Path]:
     """Write every form of the table; each file is replaced whole."""
+    from paper_tables import figures  # matplotlib takes a second to load, and not every command draws
+    from paper_tables.page import page
+
     files = {"table.md": render.markdown(results), "table.tex": render.latex(results)}
     files |= {"table.html": page(results), "table.json": render.as_json(results)}
     contents = {name: text.encode() for name, text in files.items()}
-    if figures.lines(results):
-        contents |= {f"figure5.{kind}": data for kind, data in figures.files(results).items()}
+    figure = results.table.figure
+    if figure and figures.lines(results):
+        drawn = figures.files(results, figure.title)
+        contents |= {f"{figure.name}.{kind}": data for kind, data in drawn.items()}
     for name, content in contents.items():
         with replacing(folder / name) as f:
             f.write(content)
     return [folder / name for name in contents]
 
 
-def main() -> int:
-    args = arguments()
+def main(argv: Sequence[str]) -> int:
+    """Run one command line; the exit status is 1 if a run failed. Raises BadInput."""
+    args = arguments(argv)
     table, build = TABLES[args.table], args.build.absolute()
     console = Console()
     chosen = choose(table, args.methods)
@@ -103,9 +101,7 @@ def main() -> int:
     prepare(data)
     index_sha256 = load_index(data.index).sha256
     every = jobs(index_sha256)
-    failures = run_all(
-        [job for job in every if job.method in chosen], at_once, build / "runs" / "logs", console
-    )
+    failures = run_all([job for job in every if job.method in chosen], at_once, build / "runs" / "logs", console)
     results = gather(table, profile, seeds, data.name, data.stand_in, index_sha256, every, failures, args.ci)
     written = write(results, build / "tables" / table.name)
     render.terminal(results, console)
@@ -135,7 +131,7 @@ def dry_run(data: Data, jobs: list[Job]) -> None:
 if __name__ == "__main__":
     with cli_errors():
         try:
-            sys.exit(main())
+            sys.exit(main(sys.argv[1:]))
         except KeyboardInterrupt:
             print("interrupted; the same command goes on from here", file=sys.stderr)
             sys.exit(130)

@@ -3,8 +3,8 @@
 The frames of one person are alike, so a resample draws subjects, with all their frames, with replacement.
 Subjects are drawn within three strata - those seen only bona fide, only attacking, and both - so that every
 resample holds both classes and as many subjects of each kind as the test set. What is resampled is the test
-set alone: the trained model, the chosen epoch and every threshold that was fixed on the source's validation set
-stay; a threshold that a metric takes from the test set is found anew in each resample.
+set alone: the trained model, the chosen epoch and every threshold that was fixed on the source's validation
+set stay; a threshold that a metric takes from the test set is found anew in each resample.
 """
 
 import hashlib
@@ -51,8 +51,8 @@ def resampled(
 ) -> dict[str, NDArray[np.float64]]:
     """`auc` and every metric of `thresholds` in each resample: (resamples,) each, in [0, 1].
 
-    scores (N,), bonafide (N,); counts and number as from `draw`. A metric is `hter:…` or `accuracy:…`. Equal to
-    `reference.metrics` on a set in which each sample is repeated as often as its subject was drawn.
+    scores (N,), bonafide (N,); counts and number as from `draw`. A metric is `hter:…` or `accuracy:…`. Equal
+    to `reference.metrics` on a set in which each sample is repeated as often as its subject was drawn.
     """
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]

@@ -1,8 +1,8 @@
 """From run folders to table cells; nothing else goes in.
 
-A cell is the mean over the runs of one method (its seeds) of one metric, on one test set or weighted over all,
-with the epoch chosen by one rule (`selection`). Everything is computed from `scores/*.npz`; `args.json` says what
-the run was, `done` that it is whole, and `model.safetensors` how many parameters it has.
+A cell is the mean over the runs of one method (its seeds) of one metric, on one test set or weighted over
+all, with the epoch chosen by one rule (`selection`). Everything is computed from `scores/*.npz`; `args.json`
+says what the run was, `done` that it is whole, and `model.safetensors` how many parameters it has.
 
 Metrics (%, scores grow with bona-fide-ness, accepted = score >= threshold), by where the threshold comes from:
 
@@ -12,8 +12,8 @@ Metrics (%, scores grow with bona-fide-ness, accepted = score >= threshold), by 
   accuracy:source_dev@BPCER1%   strictest threshold that rejects at most 1 % of the source's bona fide
   accuracy:target@BPCER1%       the same of the test set itself
   accuracy:source_dev@EER       EER threshold of the source's validation set
-  balanced_accuracy, apcer_max, bpcer    100 - HTER, the worst attack family's APCER, and BPCER, at each of the
-                                         three thresholds of accuracy
+  balanced_accuracy, apcer_max, bpcer
+                                100 - HTER, the worst attack family's APCER, and BPCER, at each of accuracy's thresholds
 
 A predictor that carries its own threshold (`fixed_threshold` in args.json) is judged at that one throughout.
 """
@@ -79,7 +79,8 @@ class RunScores:
 
 
 def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
-    """Read a finished run. Raises BadInput if it is unfinished, damaged, or lacks `val` or one of `targets`."""
+    """Read a finished run. Raises BadInput if it is unfinished, damaged, or lacks `val` or one of
+    `targets`."""
     if not (folder / "done").exists():
         raise BadInput(f"{folder}: this run is not finished (no file done); start its command again")
     args, env = _json(folder / "args.json"), _json(folder / "env.json")
@@ -123,15 +124,13 @@ def _scores(path: Path) -> tuple[NDArray[np.int64], Scores]:
             f"{rest['bonafide'].size} samples; delete {path.parent.parent} and run it again"
         )
     if not np.isfinite(scores).all():
-        raise BadInput(
-            f"{path}: holds a score that is not a number; the training diverged, see its metrics.jsonl"
-        )
+        raise BadInput(f"{path}: holds a score that is not a number; the training diverged, see its metrics.jsonl")
     return epochs, Scores(scores, **rest)
 
 
 def count_parameters(path: Path) -> int:
-    """Numbers in model.safetensors that training sets: all tensors but batch-norm statistics, which are counted
-    from the data. Reads the header alone."""
+    """Numbers in model.safetensors that training sets: all tensors but batch-norm statistics, which are
+    counted from the data. Reads the header alone."""
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     try:
         with path.open("rb") as f:
@@ -166,9 +165,7 @@ def evaluate(run: RunScores) -> list[Record]:
         eer, _ = metrics.eer(val.scores[at], val.bonafide)
         found = thresholds(run, at)
         targets = {name: _metrics(run.sets[name], at, found) for name in run.targets}
-        records.append(
-            Record(int(epoch), 100 * eer, 100 * metrics.auc(val.scores[at], val.bonafide), targets)
-        )
+        records.append(Record(int(epoch), 100 * eer, 100 * metrics.auc(val.scores[at], val.bonafide), targets))
     return records
 
 
@@ -199,8 +196,9 @@ def _metrics(target: Scores, at: int, found: dict[str, Threshold]) -> dict[str, 
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean over runs in %, sample SD (None for a single run), the runs' own values and the epochs they are of,
-    and with `ci` the interval of the mean. A weighted value of the oracle mixes epochs: no epoch is given."""
+    """Mean over runs in %, sample SD (None for a single run), the runs' own values and the epochs they are
+    of, and with `ci` the interval of the mean. A weighted value of the oracle mixes epochs: no epoch is
+    given."""
 
     mean: float
     sd: float | None
@@ -215,18 +213,17 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 def cells(runs: Sequence[RunScores], ci: bool) -> dict[tuple[str, str, str], Cell]:
-    """All cells of one method, keyed (rule, test set or `weighted`, metric). `runs` are its seeds, at least one.
+    """All cells of one method, keyed (rule, test set or `weighted`, metric). `runs` are its seeds, at least
+    one.
 
-    The weighted value is the mean of the sets' values by their numbers of tested images. With `ci`, each resample
-    of subjects (`bootstrap`) gives the mean over the runs; sets are resampled apart from each other.
+    The weighted value is the mean of the sets' values by their numbers of tested images. With `ci`, each
+    resample of subjects (`bootstrap`) gives the mean over the runs; sets are resampled apart from each other.
     Raises BadInput when the runs were not tested on the same samples.
     """
     for run in runs[1:]:
         for name, scores in run.sets.items():
             if not np.array_equal(scores.sample_id, runs[0].sets[name].sample_id):
-                raise BadInput(
-                    f"{run.folder}: scores other {name} samples than {runs[0].folder}; delete the older"
-                )
+                raise BadInput(f"{run.folder}: scores other {name} samples than {runs[0].folder}; delete the older")
     records = [evaluate(run) for run in runs]
     targets = runs[0].targets
     images = np.array([runs[0].sets[name].bonafide.size for name in targets], np.float64)
@@ -249,9 +246,7 @@ def cells(runs: Sequence[RunScores], ci: bool) -> dict[tuple[str, str, str], Cel
             whole = np.average(values, axis=0, weights=images)  # (runs,)
             interval = bootstrap.interval(np.average(drawn, axis=0, weights=images)) if drawn else None
             epochs_of_all = None if rule == "oracle" else epochs
-            out[rule, WEIGHTED, metric] = Cell(
-                *mean_sd(whole), tuple(whole.tolist()), epochs_of_all, interval
-            )
+            out[rule, WEIGHTED, metric] = Cell(*mean_sd(whole.tolist()), tuple(whole.tolist()), epochs_of_all, interval)
     return out
 
 

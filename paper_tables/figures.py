@@ -47,9 +47,7 @@ def lines(results: Results) -> list[Line]:
     looks = {}
     for i, row in enumerate(trained):
         k = len(_DASHES) - len(trained) + i  # the last row, the paper's own method, is the solid line
-        looks[row.method.name] = Line(
-            row, COLOURS[k % 6], _DASHES[k % 6], 2.2 if i == len(trained) - 1 else 1.5
-        )
+        looks[row.method.name] = Line(row, COLOURS[k % 6], _DASHES[k % 6], 2.2 if i == len(trained) - 1 else 1.5)
     return [looks[row.method.name] for row in trained if row.runs]
 
 
@@ -61,7 +59,8 @@ def chosen_epoch(row: Row, target: str) -> tuple[int, ...]:
 
 
 def curve(run: RunScores, target: str, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """FPR (share of attacks accepted) and FNR (share of bona fide rejected) in % at every threshold, FPR ascending."""
+    """FPR (share of attacks accepted) and FNR (share of bona fide rejected) in % at every threshold, FPR
+    ascending."""
     found = run.sets[target]
     scores = found.scores[int(np.flatnonzero(run.epochs == epoch)[0])]
     at = np.append(np.unique(scores), np.inf)[::-1]
@@ -84,7 +83,8 @@ def mean_curve(row: Row, target: str) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _draw(ax: Axes, results: Results, target: str) -> None:
-    """One panel. Both axes are linear up to 1 % and logarithmic above: good and bad curves both can be read."""
+    """One panel. Both axes are linear up to 1 % and logarithmic above: good and bad curves both can be
+    read."""
     for line in lines(results):
         fpr, fnr = mean_curve(line.row, target)
         style = (0, line.dashes) if line.dashes else "-"
@@ -146,7 +146,7 @@ def panel_svg(results: Results, target: str) -> str:
     return svg
 
 
-def files(results: Results) -> dict[str, bytes]:
+def files(results: Results, title: str) -> dict[str, bytes]:
     """The whole figure, a panel a test set, as SVG and PNG."""
     targets = list(results.images)
     with matplotlib.rc_context(_RC):
@@ -159,12 +159,11 @@ def files(results: Results) -> dict[str, bytes]:
         for ax in axes[len(targets) :]:
             ax.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False, handlelength=4
-        )
-        figure.suptitle(
-            f"{results.table.figure}\n{results.data}, profile {results.profile.name}", fontsize=11
-        )
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False, handlelength=4)
+        what = f"{results.data}{': procedural stand-in faces, no evidence about faces' if results.stand_in else ''}"
+        n = "one run a method" if results.seeds == 1 else f"mean over up to {results.seeds} runs"
+        heading = f"{title}\n{what}\nprofile {results.profile.name}, epoch by source validation, {n}"
+        figure.suptitle(heading, fontsize=10)
         out = {}
         for kind, options in (
             ("svg", {"metadata": _NO_METADATA}),

@@ -1,7 +1,7 @@
 """A table's results as one HTML file: no network, no script needed, light and dark, wide and narrow.
 
-Every value of every view is in the file; radio buttons and `:has()` show one view at a time. A browser without
-`:has()` shows the honest view. The only script adds copy buttons to the commands.
+Every value of every view is in the file; radio buttons and `:has()` show one view at a time. A browser
+without `:has()` shows the honest view. The only script adds copy buttons to the commands.
 """
 
 from html import escape
@@ -17,7 +17,6 @@ from paper_tables.wording import (
     HTER_SAID,
     NOT_IMPLEMENTED,
     POLICY_SAID,
-    PUBLISHED_METRICS,
     RULE_NAMES,
     RULES_SAID,
     data_said,
@@ -74,7 +73,8 @@ def page(results: Results) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>{title}</title>",
-        f"<style>{_CSS}\n{_style()}</style></head><body><main>",
+        f"<style>{_CSS}\n{_style()}</style></head>",
+        '<body class="ci"><main>' if results.ci else "<body><main>",
         f"<header><h1>{title}</h1>",
         f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_said(results))}</p></header>',
         _choices(),
@@ -98,9 +98,7 @@ def _choices() -> str:
         for value, name in values.items():
             checked = " checked" if value == default else ""
             key = _key(choice, value)
-            out.append(
-                f'<label><input type="radio" name="{choice}" id="{key}"{checked}><span>{name}</span></label>'
-            )
+            out.append(f'<label><input type="radio" name="{choice}" id="{key}"{checked}><span>{name}</span></label>')
         out.append("</div></fieldset>")
     return "".join(out) + "</form>"
 
@@ -115,7 +113,8 @@ def _value(cell: Cell, classes: list[str]) -> str:
 
 
 def _ours(row: Row, target: str, metrics: dict[str, list[str]]) -> str:
-    """Every view's value of one place; `metrics` maps a metric to the classes of the choices it belongs to."""
+    """Every view's value of one place; `metrics` maps a metric to the classes of the choices it belongs
+    to."""
     return "".join(
         _value(row.cells[rule, target, metric], [_key("rule", rule), *classes])
         for rule in RULES
@@ -123,7 +122,8 @@ def _ours(row: Row, target: str, metrics: dict[str, list[str]]) -> str:
     )
 
 
-def _method_cell(row: Row) -> str:
+def _method_cell(row: Row, heads: tuple[str, ...]) -> str:
+    """The row's name and facts; `heads` stand over its numbers where the screen is too narrow for columns."""
     text = f'<th scope="row" role="rowheader"><span class="name">{escape(row.method.label)}</span>'
     facts = []
     if parameters_text(row):
@@ -137,7 +137,8 @@ def _method_cell(row: Row) -> str:
     if row.missing:
         some = "some runs missing" if row.runs else "no run yet"
         text += f'<span class="facts"><a href="#run-{row.method.name}">{some}: command</a></span>'
-    return text + "</th>"
+    trio = "".join(f"<span>{head}</span>" for head in heads)
+    return f'{text}<span class="heads" aria-hidden="true"><span></span><span class="trio">{trio}</span></span></th>'
 
 
 def _head(names: dict[str, str], heads: tuple[str, ...]) -> str:
@@ -153,24 +154,29 @@ def _head(names: dict[str, str], heads: tuple[str, ...]) -> str:
 
 
 def _main_table(results: Results, names: dict[str, str]) -> str:
-    places: tuple[dict[str, list[str]], ...] = (
-        {f"hter:{t}": [_key("hter", t)] for t in HTER_THRESHOLDS},
-        {"auc": []},
-        {f"accuracy:{p}": [_key("acc", p)] for p in POLICIES},
-    )
+    views: dict[str, dict[str, list[str]]] = {
+        "hter": {f"hter:{t}": [_key("hter", t)] for t in HTER_THRESHOLDS},
+        "auc": {"auc": []},
+        "accuracy": {f"accuracy:{p}": [_key("acc", p)] for p in POLICIES},
+    }
+    heads = tuple(HEADS[kind] for kind in results.table.kinds)
     out = [_caption_of_view(results), '<div class="scroll" tabindex="0" role="region" aria-label="Table">']
-    out += ['<table role="table">', _head(names, HEADS), '<tbody role="rowgroup">']
+    out += ['<table role="table">', _head(names, heads), '<tbody role="rowgroup">']
     for row in results.rows:
-        kind = "" if row.method.trains else ' class="rule"'
-        out.append(f'<tr role="row"{kind}>{_method_cell(row)}')
+        kind = "" if row.cells else ' class="absent"'
+        if not row.method.trains:
+            kind = ' class="rule"'
+        out.append(f'<tr role="row"{kind}>{_method_cell(row, heads)}')
         for s, name in names.items():
             trio = []
-            for head, metrics, printed in zip(HEADS, places, PUBLISHED_METRICS, strict=True):
-                ours = _ours(row, s, metrics) if row.cells else '<span class="none">–</span>'
+            for kind in results.table.kinds:
+                ours = _ours(row, s, views[kind]) if row.cells else '<span class="none">–</span>'
                 paper = ""
                 if row.published:
-                    paper = f'<span class="pub"><span class="sr">published </span>{row.published.values[s][printed]}</span>'
-                trio.append(f'<span class="m"><span class="sr">{head[:-2]} </span>{ours}{paper}</span>')
+                    paper = (
+                        f'<span class="pub"><span class="sr">published </span>{row.published.values[s][kind]}</span>'
+                    )
+                trio.append(f'<span class="m"><span class="sr">{HEADS[kind][:-2]} </span>{ours}{paper}</span>')
             weighted = ' class="weighted"' if s == WEIGHTED else ""
             out.append(
                 f'<td role="cell" data-set="{escape(name)}"{weighted}><span class="trio">{"".join(trio)}</span></td>'
@@ -199,7 +205,7 @@ def _meaning(results: Results) -> str:
 
 def _figure(results: Results, names: dict[str, str]) -> str:
     drawn = figures.lines(results)
-    if not drawn:
+    if not drawn or results.table.figure is None:
         return ""
     legend = "".join(
         '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true">'
@@ -224,7 +230,7 @@ def _figure(results: Results, names: dict[str, str]) -> str:
         "Nearer the origin is better. Axes are linear up to 1 % and logarithmic above."
     )
     return (
-        f'<section><h2>{escape(results.table.figure)}</h2><figure><ul class="legend">{legend}</ul>'
+        f'<section><h2>{escape(results.table.figure.title)}</h2><figure><ul class="legend">{legend}</ul>'
         f'<div class="panels">{panels}</div><figcaption>{escape(note)}</figcaption></figure></section>'
     )
 
@@ -253,7 +259,7 @@ def _detail_table(results: Results, names: dict[str, str]) -> str:
     ]
     for row in rows:
         kind = "" if row.method.trains else ' class="rule"'
-        out.append(f'<tr role="row"{kind}>{_method_cell(row)}')
+        out.append(f'<tr role="row"{kind}>{_method_cell(row, tuple(DETAIL_HEADS.values()))}')
         for s, name in names.items():
             trio = "".join(
                 f'<span class="m"><span class="sr">{DETAIL_HEADS[d][:-2]} </span>'
@@ -261,9 +267,7 @@ def _detail_table(results: Results, names: dict[str, str]) -> str:
                 for d in DETAILS
             )
             weighted = ' class="weighted"' if s == WEIGHTED else ""
-            out.append(
-                f'<td role="cell" data-set="{escape(name)}"{weighted}><span class="trio">{trio}</span></td>'
-            )
+            out.append(f'<td role="cell" data-set="{escape(name)}"{weighted}><span class="trio">{trio}</span></td>')
         out.append("</tr>")
     out.append("</tbody></table></div></section>")
     return "".join(out)
@@ -291,10 +295,7 @@ def _provenance(results: Results) -> str:
     out = [
         "<section><details><summary>The runs behind these numbers</summary>",
         '<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table class="plain"><thead><tr>',
-        "".join(
-            f'<th scope="col">{h}</th>'
-            for h in ("run", "epoch chosen", "device", "threads", "torch", "commit")
-        ),
+        "".join(f'<th scope="col">{h}</th>' for h in ("run", "epoch chosen", "device", "threads", "torch", "commit")),
         "</tr></thead><tbody>",
     ]
     for row, run in runs:

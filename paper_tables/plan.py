@@ -1,8 +1,8 @@
 """What a table consists of, what a profile means, and which runs a table needs.
 
-A run's folder is named after what it is - method, profile, seed, and a hash over its options, the index and every
-project file its command imports - and not after the table: tables that need the same run share it, and a changed
-line of source gives a new folder instead of a mixture of two versions.
+A run's folder is named after what it is - method, profile, seed, and a hash over its options, the index and
+every project file its command imports - and not after the table: tables that need the same run share it, and
+a changed line of source gives a new folder instead of a mixture of two versions.
 """
 
 import ast
@@ -37,15 +37,25 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A paper's figure of FPR-FNR curves that belongs to a table: the files' name, and its title."""
+
+    name: str
+    title: str
+
+
+@dataclass(frozen=True)
 class Table:
-    """A paper's table: its rows, the test sets by letter with their short names, and the printed numbers."""
+    """A paper's table: its rows, the sets tested on by letter with their short names, and the printed
+    numbers, whose sets are the columns shown (`weighted` is over all sets tested on)."""
 
     name: str
     title: str
     published: Path
     sets: dict[str, str]
     methods: tuple[Method, ...]
-    figure: str  # title of the FPR-FNR figure that belongs to it
+    kinds: tuple[str, ...] = ("hter", "auc", "accuracy")  # what a set's columns hold
+    figure: Figure | None = None
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,7 @@ def load_profile(name: str, path: Path = PROFILES) -> Profile:
     methods = table.get("methods", {})
     for method, options in methods.items():
         if odd := sorted(set(options) - set(table["training"])):
-            raise BadInput(
-                f"{path}: [{name}.methods.{method}] replaces {odd[0]}, which [{name}.training] lacks"
-            )
+            raise BadInput(f"{path}: [{name}.methods.{method}] replaces {odd[0]}, which [{name}.training] lacks")
     return Profile(name, **{key: table[key] for key in kinds}, methods=methods)
 
 
@@ -118,8 +126,8 @@ def plan(
     runs: Path,
     device: str,
 ) -> list[Job]:
-    """The runs of every implemented method, seeds 0 … seeds-1. Without `index_sha256` (nothing is indexed yet) the
-    hash in each folder's name is `XXXXXXXX`."""
+    """The runs of every implemented method, seeds 0 … seeds-1. Without `index_sha256` (nothing is indexed
+    yet) the hash in each folder's name is `XXXXXXXX`."""
     jobs = []
     for method in methods:
         if method.module is None:
@@ -149,8 +157,8 @@ def _hash(identity: Any) -> str:
 
 @cache
 def sources(module: str) -> dict[str, str]:
-    """SHA-256 of every file of this project that `python -m module` imports, by its path. Reads the files' import
-    statements; nothing is executed. Raises BadInput if there is no such module."""
+    """SHA-256 of every file of this project that `python -m module` imports, by its path. Reads the files'
+    import statements; nothing is executed. Raises BadInput if there is no such module."""
     first = _file(module)
     if first is None:
         raise BadInput(f"{module}: no such module in {ROOT}; restore it from the repository")
@@ -182,8 +190,8 @@ def _file(module: str) -> Path | None:
 
 
 def shown(command: Sequence[str]) -> str:
-    """A command as one types it in the project's folder: paths below it relative, python as `.venv/bin/python`
-    or, from elsewhere, `python`."""
+    """A command as one types it in the project's folder: paths below it relative, python as
+    `.venv/bin/python` or, from elsewhere, `python`."""
     words = []
     for i, word in enumerate(command):
         path = Path(word)

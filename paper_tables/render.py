@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from paper_tables.cells import HTER_THRESHOLDS, METRICS, POLICIES, WEIGHTED
+from paper_tables.cells import HTER_THRESHOLDS, METRICS, POLICIES
 from paper_tables.results import Results, Row
 from paper_tables.selection import RULES
 from paper_tables.wording import (
@@ -18,7 +18,6 @@ from paper_tables.wording import (
     NOT_IMPLEMENTED,
     PAPERS,
     POLICY_SAID,
-    PUBLISHED_METRICS,
     RULE_NAMES,
     RULES_SAID,
     View,
@@ -34,13 +33,12 @@ _EMPTY = "–"
 
 
 def _published_cells(row: Row, results: Results) -> list[str]:
-    if row.published is None:
-        return [""] * (3 * len(set_names(results)))
-    return [str(row.published.values[s][m]) for s in set_names(results) for m in PUBLISHED_METRICS]
+    assert row.published is not None
+    return [str(row.published.values[s][kind]) for s in set_names(results) for kind in results.table.kinds]
 
 
 def _our_cells(row: Row, results: Results, view: View, plus_minus: str) -> list[str]:
-    keys = [(view.rule, s, m) for s in set_names(results) for m in view.metrics]
+    keys = [(view.rule, s, view.metric(kind)) for s in set_names(results) for kind in results.table.kinds]
     return [cell_text(row.cells[key], plus_minus) if row.cells else _EMPTY for key in keys]
 
 
@@ -58,7 +56,7 @@ def markdown(results: Results) -> str:
     out = [f"# {results.table.title}", ""]
     out += [f"> {sentence}" for sentence in caption(results, HONEST)[1:2]] + [""]
 
-    heads = [f"{name} {head}" for name in names.values() for head in HEADS]
+    heads = [f"{name} {HEADS[kind]}" for name in names.values() for kind in results.table.kinds]
     out += [_md_row(["method", "parameters", "n", *heads]), _md_row(["---", *["---:"] * (2 + len(heads))])]
     for row in results.rows:
         label, n = row.method.label, n_text(row)
@@ -128,7 +126,8 @@ def tex_escape(text: str) -> str:
 
 
 def latex(results: Results) -> str:
-    """Three floats - honest, last epoch, and the papers' way - for a document that loads booktabs and graphicx."""
+    """Three floats - honest, last epoch, and the papers' way - for a document that loads booktabs and
+    graphicx."""
     blocks = ["% needs \\usepackage{booktabs,graphicx}; generated, do not edit"]
     blocks += [_float(results, view) for view in (HONEST, LAST, PAPERS)]
     return "\n\n".join(blocks) + "\n"
@@ -138,13 +137,13 @@ def _float(results: Results, view: View) -> str:
     names = set_names(results)
     notes = footnotes(results)
     lines = [r"\begin{table*}", r"\centering", r"\resizebox{\textwidth}{!}{%"]
-    lines += [rf"\begin{{tabular}}{{lrr{'rrr' * len(names)}}}", r"\toprule"]
-    groups = [rf"\multicolumn{{3}}{{c}}{{{tex_escape(name)}}}" for name in names.values()]
+    k = len(results.table.kinds)
+    lines += [rf"\begin{{tabular}}{{lrr{'r' * k * len(names)}}}", r"\toprule"]
+    groups = [rf"\multicolumn{{{k}}}{{c}}{{{tex_escape(name)}}}" for name in names.values()]
     lines.append(" & ".join(["", "", "", *groups]) + r" \\")
-    lines.append("".join(rf"\cmidrule(lr){{{4 + 3 * i}-{6 + 3 * i}}}" for i in range(len(names))))
-    lines.append(
-        " & ".join(["method", "parameters", "$n$", *[tex_escape(h) for h in HEADS * len(names)]]) + r" \\"
-    )
+    lines.append("".join(rf"\cmidrule(lr){{{4 + k * i}-{3 + k * (i + 1)}}}" for i in range(len(names))))
+    heads = [tex_escape(HEADS[kind]) for kind in results.table.kinds] * len(names)
+    lines.append(" & ".join(["method", "parameters", "$n$", *heads]) + r" \\")
     lines.append(r"\midrule")
     for row in results.rows:
         label, n = tex_escape(row.method.label), tex_escape(n_text(row))
@@ -161,13 +160,12 @@ def _float(results: Results, view: View) -> str:
     lines.append(rf"\caption{{{tex_escape(' '.join(caption(results, view)))}}}")
     lines.append(rf"\label{{tab:{results.table.name}-{view.rule.replace('_', '-')}}}")
     if notes:
-        lines += [r"\par\raggedright\footnotesize", r"Missing runs; each command fills its row:\\"]
+        # Paragraphs, not lines ended by \\, which would take a following [1] as its argument.
+        lines += [r"\par\raggedright\footnotesize", r"Missing runs; each command fills its row:\par"]
         for mark, missing in notes.values():
             for line in missing:
                 said, _, command = line.partition(": `")
-                lines.append(
-                    rf"[{mark}] {tex_escape(said)}: \texttt{{{tex_escape(command.removesuffix('`'))}}}\\"
-                )
+                lines.append(rf"[{mark}] {tex_escape(said)}: \texttt{{{tex_escape(command.removesuffix('`'))}}}\par")
     lines.append(r"\end{table*}")
     return "\n".join(lines)
 
@@ -204,9 +202,7 @@ def as_json(results: Results) -> str:
                 "runs": runs,
                 "missing": [{"seed": m.seed, "reason": m.reason, "command": m.command} for m in row.missing],
                 "cells": cells,
-                "published": {
-                    s: {m: str(x) for m, x in values.items()} for s, values in row.published.values.items()
-                }
+                "published": {s: {m: str(x) for m, x in values.items()} for s, values in row.published.values.items()}
                 if row.published
                 else None,
             }
@@ -238,10 +234,9 @@ def terminal(results: Results, console: Console) -> None:
     """The honest view, a block a metric, with the published number dimmed beside ours where there is room."""
     names = set_names(results)
     wide = console.width >= 110
-    for metric, head, printed in zip(HONEST.metrics, HEADS, PUBLISHED_METRICS, strict=True):
-        grid = Grid(
-            title=f"{head}  %", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
-        )
+    for kind in results.table.kinds:
+        metric = HONEST.metric(kind)
+        grid = Grid(title=f"{HEADS[kind]}  %", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
         grid.add_column("method", header_style="dim", no_wrap=True)
         for name in names.values():
             grid.add_column(name, header_style="dim", justify="right")
@@ -250,9 +245,14 @@ def terminal(results: Results, console: Console) -> None:
                 continue
             cells = []
             for s in names:
-                text = Text(cell_text(row.cells[HONEST.rule, s, metric]) if row.cells else _EMPTY)
+                text = Text(_EMPTY)
+                if row.cells:
+                    value, _, interval = cell_text(row.cells[HONEST.rule, s, metric]).partition(" [")
+                    text = Text(value.replace(" ± ", "±"))  # five such columns fit 80 characters
                 if wide and row.published:
-                    text.append(f"  ({row.published.values[s][printed]})", style="dim")
+                    text.append(f"  ({row.published.values[s][kind]})", style="dim")
+                if row.cells and interval:
+                    text.append(f"\n[{interval}")
                 cells.append(text)
             grid.add_row(row.method.label, *cells)
         console.print(grid)

@@ -1,4 +1,5 @@
-"""All that a rendered table says, gathered from the run folders: rows with their cells, and what is missing."""
+"""All that a rendered table says, gathered from the run folders: rows with their cells, and what is
+missing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class Missing:
 
 @dataclass(frozen=True)
 class Row:
-    """`cells` is empty while there is no finished run; `published` is None for a row that the paper has not."""
+    """`cells` is empty while there is no finished run; `published` is None for a row that the paper has
+    not."""
 
     method: Method
     runs: tuple[RunScores, ...]
@@ -62,8 +64,8 @@ def gather(
     failures: Sequence[Failure],
     ci: bool,
 ) -> Results:
-    """Read every finished run of `jobs` and compute its row. Raises BadInput for a damaged run folder, or one that
-    used another index than `index_sha256`."""
+    """Read every finished run of `jobs` and compute its row. Raises BadInput for a damaged run folder, or one
+    that used another index than `index_sha256`."""
     published = load(table.published)
     failed = {failure.job.folder: failure.reason for failure in failures}
     rows = []
@@ -74,9 +76,7 @@ def gather(
             if run.index_sha256 != index_sha256:
                 raise BadInput(f"{run.folder}: was run on another index; delete the folder and run it again")
         missing = tuple(
-            Missing(job.seed, failed.get(job.folder, "not run"), shown(job.command))
-            for job in mine
-            if not job.done
+            Missing(job.seed, failed.get(job.folder, "not run"), shown(job.command)) for job in mine if not job.done
         )
         row = published.rows[method.published] if method.published else None
         rows.append(Row(method, runs, cells(runs, ci) if runs else {}, missing, row))

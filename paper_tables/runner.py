@@ -1,7 +1,8 @@
-"""Brings data and runs into being: renders and indexes what is missing, then runs what is missing or unfinished.
+"""Brings data and runs into being: renders and indexes what is missing, then runs what is missing or
+unfinished.
 
-Every step is a command of its own, started as a child process, so that a table can be made again by hand. This
-process imports no torch: looking over a finished table takes seconds.
+Every step is a command of its own, started as a child process, so that a table can be made again by hand.
+This process imports no torch: looking over a finished table takes seconds.
 """
 
 import ctypes
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,16 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from data_manifests.errors import BadInput
+from data_manifests.index import read_roots
 from data_manifests.phantom.sets import VERSION
 from paper_tables.plan import ROOT, Job, Profile, shown
 
+_PHANTOM_MARKER = "phantom.json"  # lies beside the trees that `data_manifests.phantom render` wrote
 _PLAIN_EVERY = 10.0  # seconds between lines when nobody watches a terminal
 _GRACE = 20.0  # seconds a child has to end after SIGTERM
 
 
+@cache
 def has_cuda() -> bool:
     """Whether torch can train on CUDA here. Without an NVIDIA driver that is known without loading torch."""
     try:
@@ -91,7 +96,8 @@ def locate(data: str, profile: Profile, build: Path) -> Data:
     folder = build / "index" / f"{roots.stem}-{hashlib.sha256(roots.read_bytes()).hexdigest()[:8]}"
     index = folder / "index.csv"
     command = (*python, "data_manifests", "index", "--roots", str(roots), "--out", str(folder))
-    return Data(roots.stem, False, index, () if index.exists() else (command,))
+    rendered = any((root.parent / _PHANTOM_MARKER).exists() for root in read_roots(roots).values())
+    return Data(roots.stem, rendered, index, () if index.exists() else (command,))
 
 
 def prepare(data: Data) -> None:
@@ -101,9 +107,7 @@ def prepare(data: Data) -> None:
         with _children() as children:
             child = _start(children, command)
             if child.wait():
-                raise BadInput(
-                    f"`{shown(command)}` failed with exit status {child.returncode}; see its message above"
-                )
+                raise BadInput(f"`{shown(command)}` failed with exit status {child.returncode}; see its message above")
     if not data.index.exists():
         raise BadInput(f"{data.index}: the commands above ended without writing it; run them again")
 
@@ -125,6 +129,14 @@ class _Running:
     def epochs_here(self) -> int:
         return len(self.lines) - self.epochs_before
 
+    @property
+    def spent(self) -> float:
+        """Seconds on the epochs done here as the run counts them, so that starting up is no part of its pace;
+        before the first epoch's end, or from a run that does not count, the time since its start."""
+        here = self.lines[self.epochs_before :]
+        counted = sum(line.get("seconds", 0.0) + line.get("evaluation_seconds", 0.0) for line in here)
+        return counted or self.elapsed
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -137,8 +149,8 @@ class Failure:
 def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> list[Failure]:
     """Run every unfinished job, the most expensive first, `at_once` side by side; return those that failed.
 
-    A failure stops nothing else. Output goes to `logs`. Ctrl-C and SIGTERM end the children and are raised on as
-    KeyboardInterrupt; a run so ended continues when its command is given again.
+    A failure stops nothing else. Output goes to `logs`. Ctrl-C and SIGTERM end the children and are raised on
+    as KeyboardInterrupt; a run so ended continues when its command is given again.
     """
     waiting = sorted((j for j in jobs if not j.done), key=_work_left, reverse=True)
     if not waiting:
@@ -167,9 +179,9 @@ def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> 
                     console.print(f"[red]failed[/red] {r.job.title}: ", end="")
                     console.print(failures[-1].reason, markup=False, highlight=False)
             left = time_left(
-                [(r.job.epoch_cost, r.job.epochs - len(r.lines), r.epochs_here, r.elapsed) for r in running],
+                [(r.job.epoch_cost, r.job.epochs - len(r.lines), r.epochs_here, r.spent) for r in running],
                 [(j.epoch_cost, j.epochs - len(read_metrics(j.folder))) for j in waiting],
-                [(r.job.epoch_cost * r.epochs_here, r.elapsed) for r in finished],
+                [(r.job.epoch_cost * r.epochs_here, r.spent) for r in finished],
                 at_once,
             )
             show(running, len(waiting), len(finished), len(failures), time.monotonic() - began, left)
@@ -198,7 +210,8 @@ def _reason(r: _Running) -> str:
         how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
     else:
         how = f"ended with exit status {code}"
-    return f"{how}: {said[-1].removeprefix('error: ') if said else 'it wrote no error message'} (all of it: {r.errors})"
+    last = said[-1].removeprefix("error: ") if said else "it wrote no error message"
+    return f"{how}: {last} (all of it: {shown([str(r.errors)])})"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -222,9 +235,10 @@ def time_left(
 ) -> float | None:
     """Seconds until the last job ends, or None before the first epoch of any is done.
 
-    running: (cost of an epoch, epochs left, epochs done since its start, seconds since then); waiting: (cost, epochs);
-    finished: (cost of what was done, seconds it took). A running job with an epoch behind it keeps its own pace, the
-    others take the common pace, in seconds a unit of cost. Waiting jobs start in order on whichever place is free.
+    running: (cost of an epoch, epochs left, epochs done since its start, seconds spent on them or, before the
+    first, since its start); waiting: (cost, epochs); finished: (cost of what was done, seconds it took). A
+    running job with an epoch behind it keeps its own pace, the others take the common pace, in seconds a unit
+    of cost. Waiting jobs start in order on whichever place is free.
     """
     paid = [(cost * done, seconds) for cost, _, done, seconds in running if done] + list(finished)
     cost_done = sum(cost for cost, _ in paid)
@@ -289,7 +303,7 @@ def _columns(r: _Running) -> list[str]:
     last = r.lines[-1] if r.lines else {}
     loss = last.get("loss", last.get("bce"))
     evaluated = [line["sets"]["val"]["eer"] for line in r.lines if "sets" in line]
-    left = time_left([(1.0, r.job.epochs - len(r.lines), r.epochs_here, r.elapsed)], [], [], 1)
+    left = time_left([(1.0, r.job.epochs - len(r.lines), r.epochs_here, r.spent)], [], [], 1)
     return [
         r.job.method.name,
         str(r.job.seed),
@@ -315,7 +329,7 @@ def _display(console: Console) -> Iterator[Any]:
             for r in running:
                 method, seed, epoch, loss, eer, elapsed, left = _columns(r)
                 print(
-                    f"{method} seed {seed} · epoch {epoch} · loss {loss} · val EER {eer} · {elapsed} · about {left} left"
+                    f"{method} seed {seed} · epoch {epoch} · loss {loss} · val EER {eer} · {elapsed}, about {left} left"
                 )
             print(_summary(len(running), *counts), flush=True)
 
@@ -340,9 +354,7 @@ def _display(console: Console) -> Iterator[Any]:
         yield drawn
 
 
-def _summary(
-    running: int, waiting: int, finished: int, failed: int, elapsed: float, left: float | None
-) -> str:
+def _summary(running: int, waiting: int, finished: int, failed: int, elapsed: float, left: float | None) -> str:
     text = f"{running} running, {waiting} waiting, {finished} finished"
     if failed:
         text += f", {failed} failed"

@@ -15,17 +15,15 @@ class View:
     hter: str
     policy: str
 
-    @property
-    def metrics(self) -> tuple[str, str, str]:
-        return f"hter:{self.hter}", "auc", f"accuracy:{self.policy}"
+    def metric(self, kind: str) -> str:
+        return {"hter": f"hter:{self.hter}", "auc": "auc", "accuracy": f"accuracy:{self.policy}"}[kind]
 
 
 HONEST = View("source_val", "source_val", POLICIES[0])
 LAST = View("last", "source_val", POLICIES[0])
 PAPERS = View("oracle", "target", POLICIES[0])
 
-HEADS = ("HTER ↓", "AUC ↑", "Acc ↑")
-PUBLISHED_METRICS = ("hter", "auc", "accuracy")
+HEADS = {"hter": "HTER ↓", "auc": "AUC ↑", "accuracy": "Acc ↑"}
 
 RULES_SAID = {
     "source_val": "Epoch: the one of least EER on the source's validation set (then highest AUC there, then earliest).",
@@ -38,10 +36,11 @@ HTER_SAID = {
     "target": "HTER at the EER threshold of the test set itself (its EER), as the papers measure it.",
 }
 POLICY_SAID = {
-    "source_dev@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of the "
-    "source's validation set (source_dev@BPCER1%), which the published numbers fit.",
-    "target@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of the test "
-    "set itself (target@BPCER1%).",
+    "source_dev@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of "
+    "the source's validation set (source_dev@BPCER1%): the only reading of “BPCER = 1 %” that the published "
+    "numbers allow.",
+    "target@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of the "
+    "test set itself (target@BPCER1%).",
     "source_dev@EER": "Accuracy at the EER threshold of the source's validation set (source_dev@EER).",
 }
 RULE_NAMES = {"source_val": "source validation", "last": "last epoch", "oracle": "oracle (test set)"}
@@ -76,9 +75,14 @@ def n_text(row: Row) -> str:
 
 
 def set_names(results: Results) -> dict[str, str]:
-    """Headings by letter; a stand-in for a set is not called by the set's own name."""
+    """Headings of the table's columns; a stand-in for a set is not called by the set's own name."""
+    names = _test_set_names(results) | {WEIGHTED: "Weighted"}
+    return {letter: names[letter] for letter in results.published.sets}
+
+
+def _test_set_names(results: Results) -> dict[str, str]:
     like = "-like" if results.stand_in else ""
-    return {letter: f"{name}{like}" for letter, name in results.table.sets.items()} | {WEIGHTED: "Weighted"}
+    return {letter: f"{name}{like}" for letter, name in results.table.sets.items()}
 
 
 def data_said(results: Results) -> str:
@@ -120,7 +124,7 @@ def weighted_said(results: Results) -> str:
     images = {letter: sum(n) for letter, n in results.images.items()}
     if not images:
         return "Weighted: mean over the sets by their numbers of tested images."
-    names, total = set_names(results), sum(images.values())
+    names, total = _test_set_names(results), sum(images.values())
     parts = ", ".join(f"{names[k]} {n} ({100 * n / total:.1f} %)" for k, n in images.items())
     return f"Weighted: mean over the sets by the images tested here: {parts}."
 

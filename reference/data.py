@@ -90,27 +90,19 @@ def _stat(source: _Source) -> tuple[int, int, int]:
         except FileNotFoundError:
             s = decode.locate(source.root, source.path).stat()
     except OSError as e:
-        raise BadInput(
-            f"{source.path}: {e.strerror} below {source.root}; restore it or index again"
-        ) from None
+        raise BadInput(f"{source.path}: {e.strerror} below {source.root}; restore it or index again") from None
     return s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
 def _digest(source: _Source) -> str:
-    return decode.digest(
-        source.root, [(reference, modality) for _, modality, reference, _, _ in source.planes]
-    )
+    return decode.digest(source.root, [(reference, modality) for _, modality, reference, _, _ in source.planes])
 
 
 def _decode_into(job: tuple[Path, _Source, int]) -> None:
     path, source, size = job
-    wanted = [
-        (reference, modality, shape, encoding) for _, modality, reference, shape, encoding in source.planes
-    ]
+    wanted = [(reference, modality, shape, encoding) for _, modality, reference, shape, encoding in source.planes]
     with path.open("r+b") as f:
-        for (row, modality, *_), planes in zip(
-            source.planes, decode.decode(source.root, wanted, size), strict=True
-        ):
+        for (row, modality, *_), planes in zip(source.planes, decode.decode(source.root, wanted, size), strict=True):
             f.seek((row * PLANES + _FIRST_PLANE[modality]) * size * size)
             f.write(planes.tobytes())
 
@@ -201,14 +193,10 @@ def _build(
     try:
         with temporary.open("wb") as f:
             f.truncate(n * PLANES * size * size)
-        parallel(
-            _decode_into, [(temporary, source, size) for source in sources.values()], "decoding", workers
-        )
+        parallel(_decode_into, [(temporary, source, size) for source in sources.values()], "decoding", workers)
         for key, source in sources.items():
             if _stat(source) != stats[key]:
-                raise BadInput(
-                    f"{source.path}: changed while it was read; start again when nothing writes it"
-                )
+                raise BadInput(f"{source.path}: changed while it was read; start again when nothing writes it")
         with temporary.open("rb+") as f:
             os.fsync(f.fileno())
         temporary.replace(path)
@@ -228,15 +216,11 @@ class BalancedSampler:
     def __init__(self, bonafide: np.ndarray, batch_size: int, seed: int) -> None:
         bonafide = np.asarray(bonafide, dtype=bool)
         if batch_size < 2 or batch_size % 2:
-            raise BadInput(
-                f"batch_size {batch_size} cannot hold as many bona fide as attacks; choose an even one"
-            )
+            raise BadInput(f"batch_size {batch_size} cannot hold as many bona fide as attacks; choose an even one")
         self.classes = [np.flatnonzero(bonafide), np.flatnonzero(~bonafide)]
         for name, members in zip(("bona fide", "attack"), self.classes, strict=True):
             if not len(members):
-                raise BadInput(
-                    f"the training split holds no {name} frame; train on a split with both classes"
-                )
+                raise BadInput(f"the training split holds no {name} frame; train on a split with both classes")
         self.batch_size, self.seed = batch_size, seed
         self.steps = -(-len(bonafide) // batch_size)
 
@@ -244,8 +228,7 @@ class BalancedSampler:
         """Positions in `bonafide`, int64 (steps, batch_size), of epoch `e` counted from 0."""
         half = self.batch_size // 2
         halves = [
-            self._stretch(which, e * self.steps * half, self.steps * half).reshape(self.steps, half)
-            for which in (0, 1)
+            self._stretch(which, e * self.steps * half, self.steps * half).reshape(self.steps, half) for which in (0, 1)
         ]
         order = np.random.default_rng([self.seed, 2, e])
         return order.permuted(np.concatenate(halves, axis=1), axis=1)
@@ -253,9 +236,7 @@ class BalancedSampler:
     def _stretch(self, which: int, start: int, length: int) -> np.ndarray:
         members = self.classes[which]
         first, last = start // len(members), (start + length - 1) // len(members)
-        shuffles = [
-            np.random.default_rng([self.seed, which, k]).permutation(members) for k in range(first, last + 1)
-        ]
+        shuffles = [np.random.default_rng([self.seed, which, k]).permutation(members) for k in range(first, last + 1)]
         offset = start - first * len(members)
         return np.concatenate(shuffles)[offset : offset + length]
 

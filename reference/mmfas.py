@@ -514,7 +514,11 @@ class FeedForward(nn.Module):
 
 
 class Encoder(nn.Module):
-    """F_enc: a ViT of depth 3 and width 270 over patches of 16 x 16. (B, 3, H, W) -> (B, 1 + HW/256, 270)."""
+    """F_enc: a ViT of depth 3 and width 270 over patches of 16 x 16. (B, 3, H, W) -> (B, 1 + HW/256, 270).
+
+    The stem's first LayerNorm, which Table 2's counts call for, takes each patch's own brightness and contrast
+    away: only the pattern inside a patch reaches the network.
+    """
 
     def __init__(self, image_size: int, positions: str) -> None:
         super().__init__()
@@ -616,7 +620,7 @@ class CrossFusion(nn.Module):
         streams = [rgb, depth, ir]
         for branches in self.layers:
             others = [torch.cat([x for j, x in enumerate(streams) if j != i], dim=1) for i in range(3)]
-            streams = [branch(x, o) for branch, x, o in zip(branches, streams, others, strict=True)]  # type: ignore[arg-type]
+            streams = [branch(x, o) for branch, x, o in zip(branches.children(), streams, others, strict=True)]
         return torch.stack(streams).mean(0)
 
 

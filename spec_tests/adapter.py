@@ -82,7 +82,7 @@ def _submodule(root: ModuleType, paper: str) -> ModuleType | None:
     return _import(name)
 
 
-active: Implementation  # set once a session by conftest.py
+active = Implementation("")  # conftest.py puts the loaded one here, once a session
 calls: list[Call] = []  # of the example that is running
 
 
@@ -131,7 +131,7 @@ class Call:
     def repeats(self, other: Call) -> bool:
         """Whether both are the same function on the very same objects."""
         return (
-            self.name == other.name
+            (self.name, list(self.kwargs)) == (other.name, list(other.kwargs))
             and len(self.originals) == len(other.originals)
             and all(a is b for a, b in zip(self.originals, other.originals, strict=True))
         )
@@ -139,7 +139,7 @@ class Call:
 
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
     """Call a function of the implementation and check what every function promises."""
-    made = Call(name, _copy(args), _copy(kwargs), (*args, *kwargs.items()))
+    made = Call(name, _copy(args), _copy(kwargs), (*args, *kwargs.values()))
     if calls and made.repeats(calls[-1]):
         calls[-1].times += 1
     else:
@@ -231,10 +231,10 @@ def snippet(error: Exception) -> str:
     generators: dict[int, str] = {}
     for number, made in enumerate(shown, 1):
         for value in made.originals:
-            handed = value[1] if isinstance(value, tuple) and len(value) == 2 else value
-            if isinstance(handed, torch.Generator) and id(handed) not in generators:
-                generators[id(handed)] = f"generator_{len(generators) + 1}"
-                lines.append(f"{generators[id(handed)]} = {_expression(handed, {})}")
+            if isinstance(value, torch.Generator) and id(value) not in generators:
+                name = f"generator_{len(generators) + 1}"
+                lines.append(f"{name} = {_expression(value, {})}")
+                generators[id(value)] = name
         given = [_expression(a, generators) for a in made.args]
         given += [f"{key}={_expression(a, generators)}" for key, a in made.kwargs.items()]
         indent = ""

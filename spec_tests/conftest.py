@@ -30,9 +30,7 @@ COMMON: dict[str, Any] = {
 }
 settings.register_profile("conformance", max_examples=25, derandomize=True, **COMMON)
 settings.register_profile("thorough", max_examples=500, derandomize=False, **COMMON)
-settings.register_profile(
-    "quick", max_examples=10, derandomize=True, phases=[Phase.explicit, Phase.generate], **COMMON
-)
+settings.register_profile("quick", max_examples=10, derandomize=True, phases=[Phase.explicit, Phase.generate], **COMMON)
 settings.load_profile("conformance")
 
 MATRIX = pytest.StashKey[report.Matrix]()

@@ -1,7 +1,8 @@
 """A whole index of tiny synthetic triplets, written to disk by the tests that train on it in seconds.
 
-Attacks and bona fide differ in the brightness of their infrared image, so that a working method learns them
-within a few steps; everything else is noise. Nothing here is shared with the phantom renderer.
+Bona fide infrared images are striped across and attacks down, so that a working method learns them within a few
+steps; everything else is noise. (Brightness would not do: mmFAS's stem normalises each patch and cannot see it.)
+Nothing here is shared with the phantom renderer.
 """
 
 from dataclasses import replace
@@ -21,8 +22,8 @@ def write_index(
     """Write images and an index with the protocol `mmfas` below `folder`; return the path of its index.csv.
 
     Each set has `subjects` subjects, each with a bona fide and an attack clip of `frames` frames. Of C, the first
-    half of the subjects train, the next validates, the rest tests. `gap` separates the classes' infrared
-    brightness, of 255.
+    half of the subjects train, the next validates, the rest tests. `gap` is the stripes' height, of
+    255; 0 leaves nothing to learn.
     """
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
@@ -48,9 +49,11 @@ def _frame(root: Path, dataset: str, subject: int, label: str, frame: int, rng: 
     clip = f"s{subject}-{label}"
     names = {}
     for modality in ("rgb", "depth", "ir"):
-        centre = 128 + (gap // 2 if label == "bonafide" else -gap // 2) * (modality == "ir")
-        shape = (SIDE, SIDE, 3) if modality == "rgb" else (SIDE, SIDE)
-        pixels = np.clip(rng.normal(centre, 20, shape), 0, 255).astype(np.uint8)
+        noise = rng.normal(128, 20, (SIDE, SIDE, 3) if modality == "rgb" else (SIDE, SIDE))
+        if modality == "ir":
+            across, down = np.indices((SIDE, SIDE)) % 8 < 4
+            noise += gap * ((across if label == "bonafide" else down) - 0.5)
+        pixels = np.clip(noise, 0, 255).astype(np.uint8)
         path = root / clip / f"{modality}-{frame:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)

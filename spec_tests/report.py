@@ -130,7 +130,8 @@ def page(content: dict[str, Any]) -> str:
         )
         rows.append(
             f'<tr><th scope="row">{html.escape(row["equation"])}</th><td>{html.escape(row["title"])}{details}</td>'
-            f'<td><code>{functions}</code></td><td class="{kind}">{html.escape(row["verdict"])}</td><td>{tests}</td></tr>'
+            f'<td><code>{functions}</code></td><td class="{kind}">{html.escape(row["verdict"])}</td>'
+            f"<td>{tests}</td></tr>"
         )
     about = "".join(
         f"<dt>{html.escape(key.replace('_', ' '))}</dt><dd>"
@@ -147,9 +148,11 @@ PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{title}</title>
 <style>
-:root {{ --text: #1b1f24; --page: #fff; --line: #d0d7de; --good: #116329; --bad: #a40e26; --warn: #7d4e00; --dim: #57606a }}
+:root {{ --text: #1b1f24; --page: #fff; --line: #d0d7de;
+  --good: #116329; --bad: #a40e26; --warn: #7d4e00; --dim: #57606a }}
 @media (prefers-color-scheme: dark) {{
-  :root {{ --text: #e6edf3; --page: #0d1117; --line: #30363d; --good: #56d364; --bad: #ff7b72; --warn: #e3b341; --dim: #9198a1 }}
+  :root {{ --text: #e6edf3; --page: #0d1117; --line: #30363d;
+    --good: #56d364; --bad: #ff7b72; --warn: #e3b341; --dim: #9198a1 }}
 }}
 body {{ font: 1rem/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
   max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}

@@ -24,7 +24,7 @@ def test_alignment_logits_pools_the_cosines_of_each_class(draw, b, width, counts
     v, captions = make(draw, b, width, counts)
     expected = oracles.alignment_logits(f64(v), [f64(c) for c in captions], scale, pooling)
     close(call("alignment_logits", v, captions, scale, pooling=pooling), expected, magnitude=scale)
-    got = call("alignment_logits", v, captions, draw.place(torch.tensor(scale)), pooling)
+    got = call("alignment_logits", v, captions, draw.place(torch.tensor(scale, dtype=torch.float64)), pooling)
     close(got, expected, magnitude=2 * scale)
 
 
@@ -50,9 +50,7 @@ def test_alignment_logits_ignores_every_length(draw, b, width, counts, pooling):
 
 @spec("mmda-eq3", "alignment_logits")
 @given(draw=draws(), b=B, width=WIDTH, counts=COUNTS, pooling=POOLING)
-def test_alignment_logits_columns_follow_the_classes_and_ignore_the_order_of_captions(
-    draw, b, width, counts, pooling
-):
+def test_alignment_logits_columns_follow_the_classes_and_ignore_the_order_of_captions(draw, b, width, counts, pooling):
     v, captions = make(draw, b, width, counts)
     out = call("alignment_logits", v, captions, 10.0, pooling=pooling)
     shuffled = [c[draw.permutation(len(c))] for c in reversed(captions)]

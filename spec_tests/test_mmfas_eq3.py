@@ -24,7 +24,11 @@ def test_icl_loss_is_half_the_cross_entropies_of_both_directions_of_both_pairs(d
     rgb, depth, ir = three(draw, n, width)
     expected = oracles.icl_loss(f64(rgb), f64(depth), f64(ir), tau, True)
     close(call("icl_loss", rgb, depth, ir, tau), expected, magnitude=1 / tau)
-    close(call("icl_loss", rgb, depth, ir, draw.place(torch.tensor(tau)), normalise=True), expected, magnitude=2 / tau)
+    close(
+        call("icl_loss", rgb, depth, ir, draw.place(torch.tensor(tau, dtype=torch.float64)), normalise=True),
+        expected,
+        magnitude=2 / tau,
+    )
 
 
 @spec("mmfas-eq3", "icl_loss")

@@ -53,6 +53,7 @@ def test_switch_attention_has_no_residual_and_no_norm(draw, tokens, heads, size)
     close(without, torch.zeros(2, tokens, width))
     out = call("switch_attention", *streams, 0, wq, wk, wv, eye, zero, heads)
     close(call("switch_attention", *streams, 0, wq, wk, wv, 5 * eye, zero, heads), 5 * out, magnitude=width**2 * 20)
+    close(call("switch_attention", *streams, 0, wq, wk, 5 * wv, eye, zero, heads), 5 * out, magnitude=width**2 * 20)
 
 
 @spec("mmfas-eq8", "switch_attention")

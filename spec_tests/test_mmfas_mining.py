@@ -118,9 +118,7 @@ def test_mine_pairs_draws_every_anchor_by_its_own_row(draw):
 @given(draw=draws(), n=st.integers(2, 8), seed=st.integers(0, 2**31))
 def test_mine_pairs_repeats_itself_from_the_same_generator_state(draw, n, seed):
     labels, s = draw.integers(n, 2), draw.normal(n, n)
-    first, second = (
-        call("mine_pairs", s, labels, torch.Generator(draw.device).manual_seed(seed)) for _ in range(2)
-    )
+    first, second = (call("mine_pairs", s, labels, torch.Generator(draw.device).manual_seed(seed)) for _ in range(2))
     assert first[0].tolist() == second[0].tolist()
     assert first[1].tolist() == second[1].tolist()
 

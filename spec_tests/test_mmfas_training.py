@@ -221,7 +221,7 @@ def test_help_names_every_option(here: Callable, capsys: pytest.CaptureFixture[s
 
 def test_it_learns_what_can_be_learned_and_nothing_from_shuffled_labels(tmp_path: Path, here: Callable) -> None:
     aucs = {}
-    for gap in (100, 0):  # with no gap between the classes' images, labels are arbitrary
+    for gap in (100, 0):  # without a difference between the images, labels are arbitrary
         index = miniature.write_index(tmp_path / str(gap), subjects=8, frames=4, sets="C", gap=gap)
         folder = tmp_path / f"run{gap}"
         here(command(index, folder, "--epochs", "6", "--learning-rate", "3e-4", "--evaluate-every", "6"))

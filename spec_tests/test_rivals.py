@@ -1,7 +1,8 @@
-"""mmFAS Table 1's comparison rows: their networks, losses and scores, the loop that trains them, trivial rows."""
+"""mmFAS Table 1's comparison rows: their networks, losses and scores, the loop that trains them."""
 
 import hashlib
 import importlib
+import inspect
 import json
 import math
 import os
@@ -50,6 +51,7 @@ def torch_settings() -> Iterator[None]:
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     tf32, fast = torch.backends.cudnn.allow_tf32, torch.backends.mha.get_fastpath_enabled()
     matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
@@ -60,6 +62,13 @@ def torch_settings() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_index(tmp_path_factory.mktemp("miniature"))
+
+
+@pytest.fixture
+def shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two layers where depth only costs time."""
+    monkeypatch.setattr(mlp_mixer_s16, "LAYERS", 2)
+    monkeypatch.setattr(vit_s16, "DEPTH", 2)
 
 
 def images(seed: int, size: int, batch: int = 2) -> list[Tensor]:
@@ -99,6 +108,7 @@ def test_parameter_counts(build: Callable[[], nn.Module], count: int) -> None:
         assert sum(p.numel() for p in build().parameters()) == count
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("size", [64, 224])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_forward_shapes_and_finite_scores(name: str, size: int) -> None:
@@ -119,6 +129,7 @@ def test_forward_shapes_and_finite_scores(name: str, size: int) -> None:
     assert score.isfinite().all()
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("name", ["deeppixbis", "mlp_mixer_s16", "resnet50"])
 def test_rgb_rows_see_rgb_alone(name: str) -> None:
     model = scrambled(NETWORKS[name](32), 1).eval()
@@ -130,6 +141,7 @@ def test_rgb_rows_see_rgb_alone(name: str) -> None:
         assert not torch.equal(score, row.score(model(b[0], a[1], a[2])))
 
 
+@pytest.mark.usefixtures("shallow")
 def test_vit_sees_three_modalities() -> None:
     a, b = images(0, 32), images(1, 32)
     stacked = scrambled(vit_s16.ViT(32), 1).eval()
@@ -142,6 +154,7 @@ def test_vit_sees_three_modalities() -> None:
             assert same == [i != m for i in range(3)]
 
 
+@pytest.mark.usefixtures("shallow")
 def test_nine_channels_without_depth_and_infrared_are_the_rgb_vit() -> None:
     stacked, rgb = scrambled(vit_s16.vit(32, 9), 1).eval(), vit_s16.vit(32, 3).eval()
     weights = stacked.state_dict()
@@ -152,6 +165,7 @@ def test_nine_channels_without_depth_and_infrared_are_the_rgb_vit() -> None:
         torch.testing.assert_close(stacked(torch.cat(x, 1)), rgb(x[0]), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("shallow")
 def test_new_stem_is_drawn_like_torchvisions() -> None:
     torch.manual_seed(0)
     stem = vit_s16.vit(32, 9).conv_proj
@@ -159,6 +173,7 @@ def test_new_stem_is_drawn_like_torchvisions() -> None:
     assert not stem.bias.any()
 
 
+@pytest.mark.usefixtures("shallow")
 def test_mixer_is_its_formula() -> None:
     """Against the layer equations (paper, Eq. 1) as einsums in float64."""
     model = scrambled(mlp_mixer_s16.Mixer(32), 2).double()
@@ -174,7 +189,7 @@ def test_mixer_is_its_formula() -> None:
 
     patches = rgb.numpy().reshape(2, 3, 2, 16, 2, 16)  # batch, channel, row, y, column, x
     x = np.einsum("bcryqx,dcyx->brqd", patches, w["stem.weight"]).reshape(2, 4, 512) + w["stem.bias"]
-    for i in range(8):
+    for i in range(2):
         n = f"layers.{i}."
         t = n + "mix_tokens."
         y = np.einsum("btd,ht->bhd", norm(x, n + "norm_tokens"), w[t + "0.weight"]) + w[t + "0.bias"][:, None]
@@ -187,6 +202,7 @@ def test_mixer_is_its_formula() -> None:
         np.testing.assert_allclose(model(rgb, rgb, rgb).numpy(), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.usefixtures("shallow")
 def test_mixers_first_weights() -> None:
     torch.manual_seed(0)
     model = mlp_mixer_s16.Mixer(64)
@@ -262,9 +278,7 @@ def test_vit_loss_is_a_sum_and_score_a_mean_over_networks(logits: np.ndarray, sp
 
 
 @given(cells=logit_arrays(3, 2, 2), image=logit_arrays(3), spoof=labels(3), balance=st.floats(0, 1))
-def test_deeppixbis_loss_and_scores(
-    cells: np.ndarray, image: np.ndarray, spoof: np.ndarray, balance: float
-) -> None:
+def test_deeppixbis_loss_and_scores(cells: np.ndarray, image: np.ndarray, spoof: np.ndarray, balance: float) -> None:
     output = (torch.from_numpy(cells), torch.from_numpy(image))
     of_image = bce(image, 1 - spoof).mean()
     of_map = np.mean([bce(cell, 1 - spoof).mean() for cell in cells.reshape(3, 4).T])
@@ -278,14 +292,11 @@ def test_deeppixbis_loss_and_scores(
     mean = (1 / (1 + np.exp(-cells.astype(np.float64)))).mean((1, 2))
     scores = {"pixel_mean": mean, "binary": probability, "combined": (mean + probability) / 2}
     for kind, expected_score in scores.items():
-        np.testing.assert_allclose(
-            deeppixbis.score(output, kind).numpy(), expected_score, rtol=1e-5, atol=1e-6
-        )
-    np.testing.assert_array_equal(
-        deeppixbis.score(output).numpy(), deeppixbis.score(output, "pixel_mean").numpy()
-    )
+        np.testing.assert_allclose(deeppixbis.score(output, kind).numpy(), expected_score, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(deeppixbis.score(output).numpy(), deeppixbis.score(output, "pixel_mean").numpy())
 
 
+@pytest.mark.usefixtures("shallow")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_few_steps_teach_what_is_bona_fide(name: str) -> None:
     row = importlib.import_module(f"reference.rivals.{name.split()[0]}")
@@ -294,7 +305,7 @@ def test_a_few_steps_teach_what_is_bona_fide(name: str) -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3)
     spoof = torch.tensor([0.0, 1.0] * 6)
     x = [0.3 * i + 0.5 * (1 - 2 * spoof)[:, None, None, None] for i in images(0, 32, batch=12)]
-    for _ in range(8):
+    for _ in range(6):
         losses = row.loss(model(*x), spoof)
         optimiser.zero_grad()
         losses["loss"].backward()
@@ -315,9 +326,7 @@ def test_learning_rate_rises_linearly_and_falls_as_a_cosine(steps: int, warmup: 
     rates = np.array([loop.learning_rate(i, steps, 2.0, warmup) for i in range(steps)])
     w = round(steps * warmup)
     np.testing.assert_allclose(rates[:w], np.linspace(0, 2, w + 1)[1:], atol=1e-12)
-    fall = (
-        np.cos(np.linspace(0, np.pi / 2, steps - w + 1)) ** 2 * 2
-    )  # half-angle form; ends at 0, one step on
+    fall = np.cos(np.linspace(0, np.pi / 2, steps - w + 1)) ** 2 * 2  # half-angle form; ends at 0, one step on
     np.testing.assert_allclose(rates[w:], fall[:-1], atol=1e-12)
 
 
@@ -326,9 +335,7 @@ def test_mirror_flips_a_samples_images_together(seed: int) -> None:
     x = images(seed, 4, batch=64)
     flipped = loop.mirror(tuple(x), torch.Generator().manual_seed(seed))
     same = [(a == b).flatten(1).all(1).numpy() for a, b in zip(x, flipped, strict=True)]
-    mirrored = [
-        (a.numpy()[..., ::-1] == b.numpy()).reshape(64, -1).all(1) for a, b in zip(x, flipped, strict=True)
-    ]
+    mirrored = [(a.numpy()[..., ::-1] == b.numpy()).reshape(64, -1).all(1) for a, b in zip(x, flipped, strict=True)]
     for m in range(3):
         np.testing.assert_array_equal(same[m], ~mirrored[m])
         np.testing.assert_array_equal(same[m], same[0])
@@ -350,14 +357,10 @@ class Tiny(nn.Module):
 
 def options(index: Path, run_dir: Path, **changes: Any) -> loop.Training:
     given = {"image_size": 16, "batch_size": 2, "epochs": 3, "learning_rate": 1e-2, "device": "cpu"}
-    return loop.Training(
-        index=index, run_dir=run_dir, cache_dir=index.parent.parent / "cache", **(given | changes)
-    )
+    return loop.Training(index=index, run_dir=run_dir, cache_dir=index.parent.parent / "cache", **(given | changes))
 
 
-def train(
-    given: loop.Training, build: Callable[[], nn.Module] = Tiny, loss: loop.Loss = loop.cross_entropy
-) -> None:
+def train(given: loop.Training, build: Callable[[], nn.Module] = Tiny, loss: loop.Loss = loop.cross_entropy) -> None:
     loop.train(given, HERE, build, loss, loop.logit_difference)
 
 
@@ -535,9 +538,7 @@ def test_a_line_tells_the_epochs_mean_losses_and_its_evaluation(index: Path, tmp
 
 @given(order=st.permutations(range(48)), count=st.integers(1, 48), batch_size=st.integers(1, 9))
 @settings(max_examples=10)
-def test_scores_stand_in_the_order_of_rows(
-    index: Path, order: list[int], count: int, batch_size: int
-) -> None:
+def test_scores_stand_in_the_order_of_rows(index: Path, order: list[int], count: int, batch_size: int) -> None:
     class Brightness(nn.Module):
         def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
             return ir.mean((1, 2, 3))
@@ -636,9 +637,7 @@ def call(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *arguments: str) -
 
 
 @pytest.mark.parametrize("module", TRAINED)
-def test_a_row_end_to_end(
-    module: ModuleType, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_row_end_to_end(module: ModuleType, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = index.parent.parent / "cache"
     small = ["--image-size", "32", "--batch-size", "4", "--epochs", "1", "--device", "cpu"]
     places = ["--index", str(index), "--run-dir", str(tmp_path), "--cache-dir", str(cache)]
@@ -659,9 +658,7 @@ def test_a_row_end_to_end(
         np.testing.assert_allclose(saved["scores"][0], again, rtol=1e-4, atol=1e-5)
 
 
-def test_options_reach_the_network_and_its_score(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_options_reach_the_network_and_its_score(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` hands over what a row adds to the shared options."""
     seen: list[Any] = []
     monkeypatch.setattr(loop, "train", lambda *a: seen.append(a))
@@ -682,7 +679,7 @@ def test_help_explains_every_option(
     assert call(module, monkeypatch, "--help") == 0
     text = capsys.readouterr().out
     assert f"python -m {module.__name__}" in text
-    source = Path(str(loop.__file__)).read_text() + Path(str(module.__file__)).read_text()
+    source = inspect.getsource(module.Options) + inspect.getsource(loop.Training)
     for field in fields(module.Options):
         assert loop.option(field.name) in text
         explanation = source.partition(f"\n    {field.name}: ")[2].splitlines()[1].strip().strip('"')

@@ -44,7 +44,7 @@ def close(got: torch.Tensor, expected: object, magnitude: float = 1.0) -> None:
             excess = np.where(np.isnan(have), np.inf, np.abs(have - want) / allowed)
         at = tuple(int(i) for i in np.unravel_index(int(excess.argmax()), want.shape))
         raise AssertionError(
-            f"got {have[at]!r}, expected {want[at]!r} at {list(at)} (tolerance {allowed[at]:.1e}; "
+            f"got {float(have[at])!r}, expected {float(want[at])!r} at {list(at)} (tolerance {allowed[at]:.1e}; "
             f"{int(wrong.sum())} of {want.size} values differ)\ngot: {_short(have)}\nexpected: {_short(want)}"
         )
 

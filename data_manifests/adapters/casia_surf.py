@@ -1,4 +1,5 @@
-"""CASIA-SURF (S): layout `surf-crop`, face crops in folders named for split and class (data-set sheet, section 3.1).
+"""CASIA-SURF (S): layout `surf-crop`, face crops in folders named for split and class (data-set sheet,
+section 3.1).
 
 `CASIA-SURF-CROP/{real,fake}_part/{real,fake}_{train,val,test}_part/<subject>/<clip>.rssdk/{color,depth,ir}/131.jpg`
 """

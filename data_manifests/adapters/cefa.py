@@ -1,11 +1,11 @@
 """CASIA-SURF CeFA (C): layout `cefa-full`, ethnicities and masks (data-set sheet, section 3.2).
 
 `CeFA/CeFA-Race/{AF,CA,EA}/AF-000/1_000_1_1_1/{profile,depth,ir}/0026.jpg`, the name being
-Race_ID_AcqDevice_Session_PAI, and `CeFA/CeFA-Mask/{3D-Mask,Silicone-Mask}/008/2_008_1_1_2_1_4/…`, the name being
-Mask_ID_Dresses_Glasses_AcqDevice_Session_AttackType.
+Race_ID_AcqDevice_Session_PAI, and `CeFA/CeFA-Mask/{3D-Mask,Silicone-Mask}/008/2_008_1_1_2_1_4/…`, the name
+being Mask_ID_Dresses_Glasses_AcqDevice_Session_AttackType.
 
-Raw copies name a subject's folder `EA-012-<birth date and sex>`. What follows the three digits is personal data: it
-is dropped here and appears in no row, note or message; `decode.locate` finds the folder again.
+Raw copies name a subject's folder `EA-012-<birth date and sex>`. What follows the three digits is personal
+data: it is dropped here and appears in no row, note or message; `decode.locate` finds the folder again.
 """
 
 import re
@@ -63,10 +63,8 @@ def _race_clips(root: Path, ignored: list[str]) -> list[tuple[Clip, str, str, in
             for clip in entries(folder, shown, ignored):
                 name = _RACE_CLIP.fullmatch(clip.name)
                 if name is None or (name[1], name[2]) != (RACES[race.name], m[2]):
-                    raise BadInput(
-                        f"{shown}/{clip.name}: a clip here is named {RACES[race.name]}_{m[2]}_<device>_<session>_<PAI>; "
-                        "rename or remove it"
-                    )
+                    form = f"{RACES[race.name]}_{m[2]}_<device>_<session>_<PAI>"
+                    raise BadInput(f"{shown}/{clip.name}: a clip here is named {form}; rename or remove it")
                 clips.append((Clip(clip, f"{shown}/{clip.name}", FOLDERS), subject, PAI[name[3]], SR300_NM))
     return clips
 
@@ -86,10 +84,8 @@ def _mask_clips(root: Path, ignored: list[str]) -> list[tuple[Clip, str, str, in
             for clip in entries(folder, shown, ignored):
                 name = _MASK_CLIP.fullmatch(clip.name)
                 if name is None or (name[1], name[2]) != (digit, folder.name):
-                    raise BadInput(
-                        f"{shown}/{clip.name}: a clip here is named {digit}_{folder.name}_<dresses>_<glasses>_<device>_"
-                        "<session>_<light>; rename or remove it"
-                    )
+                    form = f"{digit}_{folder.name}_<dresses>_<glasses>_<device>_<session>_<light>"
+                    raise BadInput(f"{shown}/{clip.name}: a clip here is named {form}; rename or remove it")
                 nm = D435I_NM if name[3] == "2" else SR300_NM
                 clips.append((Clip(clip, f"{shown}/{clip.name}", FOLDERS), f"{kind.name}-{folder.name}", family, nm))
     return clips

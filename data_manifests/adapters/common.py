@@ -27,7 +27,8 @@ class Options:
 
 @dataclass
 class AdapterResult:
-    """Rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and what was not plain.
+    """Rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and what was not
+    plain.
 
     `ignored` names files of the operating system that are no data; `notes` are sentences on missing states.
     """
@@ -86,8 +87,8 @@ Frames = dict[int, dict[str, tuple[str, str]]]  # frame → modality → (refere
 def image_clip(clip: Clip) -> tuple[Frames, list[str]]:
     """Frames of a clip in numerical order, from the images' headers, and the ignored files.
 
-    A modality without a file for a frame is absent from that frame. Raises `BadInput` on a sub-folder or file that
-    the layout does not know, two files for one frame, an empty clip, and a file that is no image.
+    A modality without a file for a frame is absent from that frame. Raises `BadInput` on a sub-folder or file
+    that the layout does not know, two files for one frame, an empty clip, and a file that is no image.
     """
     ignored: list[str] = []
     found: Frames = {}
@@ -127,7 +128,8 @@ def modality_columns(images: Mapping[str, tuple[str, str]]) -> dict[str, str]:
 
 
 def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of an official CSV list with at least the named columns; a BOM and CRLF are fine, as are blank lines.
+    """Rows of an official CSV list with at least the named columns; a BOM and CRLF are fine, as are blank
+    lines.
 
     Every value stays text. Raises `BadInput` naming file and column, or file and row.
     """
@@ -151,8 +153,8 @@ def clip_protocol(
 ) -> dict[str, list[str]]:
     """A protocol from an official list of (clip, split): the samples of each clip, split names as ours.
 
-    Clips that only the list or only the tree has are counted in `notes`. Raises `BadInput` on a split name that is
-    none and on a clip listed twice.
+    Clips that only the list or only the tree has are counted in `notes`. Raises `BadInput` on a split name
+    that is none and on a clip listed twice.
     """
     splits: dict[str, list[str]] = {}
     seen: set[str] = set()
@@ -171,7 +173,7 @@ def clip_protocol(
         notes.append(f"{name}: {len(absent)} of {len(seen)} listed clips are not in the tree, first {absent[0]}")
     if rest := [clip for clip in samples if clip not in seen]:
         notes.append(f"{name}: {len(rest)} of {len(samples)} clips in the tree are not listed, first {rest[0]}")
-    return splits
+    return {split: splits[split] for split in ("train", "val", "test") if split in splits}
 
 
 def samples_by_clip(rows: Iterable[Row]) -> dict[str, list[str]]:

@@ -1,13 +1,14 @@
-"""HQ-WMCA (H): layout `hqwmca-hdf5`, one HDF5 file a recording with a dataset a stream (data-set sheet, section 3.4).
+"""HQ-WMCA (H): layout `hqwmca-hdf5`, one HDF5 file a recording with a dataset a stream (data-set sheet,
+section 3.4).
 
 `<site>_<session>_<client>_<presenter>_<type>_<subtype>_<pai>-<hash>.h5` holds `BASLER_BGR` (T, 3, H, W),
-`INTEL_DEPTH` (T, 1, H, W) in millimetres and the short-wave infrared bands `BOBCAT_<nm>nm` (T, 1, H, W). Streams
-have their own frame rates: `Options.frames` moments are taken evenly from the colour stream and the other streams
-give their frame at the same share of the recording.
+`INTEL_DEPTH` (T, 1, H, W) in millimetres and the short-wave infrared bands `BOBCAT_<nm>nm` (T, 1, H, W).
+Streams have their own frame rates: `Options.frames` moments are taken evenly from the colour stream and the
+other streams give their frame at the same share of the recording.
 
-mmFAS feeds SWIR in the place of infrared and does not say which band. 1300 nm is the default: the longest band
-before the water absorption around 1450 nm, where skin still reflects as brightly as in the near infrared that the
-source set is taken in, while inks, dyes and skin tones no longer show.
+mmFAS feeds SWIR in the place of infrared and does not say which band. 1300 nm is the default: the longest
+band before the water absorption around 1450 nm, where skin still reflects as brightly as in the near infrared
+that the source set is taken in, while inks, dyes and skin tones no longer show.
 """
 
 import re
@@ -24,7 +25,6 @@ from data_manifests.adapters.common import (
     clip_protocol,
     files_below,
     modality_columns,
-    read_list,
     samples_by_clip,
 )
 from data_manifests.decode import shape_text
@@ -94,9 +94,10 @@ def _protocol_lines(path: Path) -> list[tuple[str, bool, str]]:
     lines = [line.split(",") for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     listed = []
     for number, fields in enumerate(lines, 1):
-        if number == 1 and not fields[1:2] == ["0"] and not fields[1].strip().isdigit():
-            continue
-        if len(fields) != 4 or not fields[1].strip().isdigit():
+        labelled = len(fields) == 4 and fields[1].strip().isdigit()
+        if number == 1 and not labelled:
+            continue  # the header
+        if not labelled:
             raise BadInput(f"{path}, row {number}: not video_name,label,type,split; restore the list")
         video = fields[0].strip().rsplit("/", 1)[-1].removesuffix(".h5")
         listed.append((video, fields[1].strip() == "0", fields[3].strip()))
@@ -151,7 +152,9 @@ def index(root: Path, options: Options) -> AdapterResult:
         listed = _protocol_lines(path)
         for video, live, _ in listed:
             if video in bonafide and bonafide[video] != live:
-                raise BadInput(f"{path}: the label of {video} is not that of its name (0 is bona fide); restore the list")
+                raise BadInput(
+                    f"{path}: the label of {video} is not that of its name (0 is bona fide); restore the list"
+                )
         clips = ((video, split) for video, _, split in listed)
         result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
     return result

@@ -1,9 +1,9 @@
 """PADISI-Face, USC part (P): layout `padisi-npz`, one .npz a capture (data-set sheet, section 3.5).
 
-`ID_<transaction>_<trial>_<trial_name>.npz` or `<trial>.npz`, key `data`, float 0 … 1 of shape (1, 22, H, W): 0–2
-blue, green, red, 3 RealSense near infrared, 4 RealSense depth, then channels not used here. Labels and splits are in
-`face_partitions/*_ground_truth.csv` and `*_partition_*.csv`; of the first only the ids and the code are read, never
-the demographic columns.
+`ID_<transaction>_<trial>_<trial_name>.npz` or `<trial>.npz`, key `data`, float 0 … 1 of shape (1, 22, H, W):
+0–2 blue, green, red, 3 RealSense near infrared, 4 RealSense depth, then channels not used here. Labels and
+splits are in `face_partitions/*_ground_truth.csv` and `*_partition_*.csv`; of the first only the ids and the
+code are read, never the demographic columns.
 """
 
 import re

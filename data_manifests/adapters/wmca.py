@@ -1,12 +1,14 @@
-"""WMCA (W): layout `wmca-hdf5`, two HDF5 packages, colour and the other channels (data-set sheet, section 3.3).
+"""WMCA (W): layout `wmca-hdf5`, two HDF5 packages, colour and the other channels (data-set sheet, section
+3.3).
 
 `preprocessed-face-station_RGB/…/<client>_<session>_<presenter>_<type>_<pai>.hdf5` and the same below
-`preprocessed-face-station_CDIT/`, each with `Frame_<k>/array`, uint8 (C, H, W): R, G, B in the one; grey, depth,
-infrared, thermal in the other. Numbers k have gaps and differ between the packages: frames are paired on the numbers
-both have, and the others are reported.
+`preprocessed-face-station_CDIT/`, each with `Frame_<k>/array`, uint8 (C, H, W): R, G, B in the one; grey,
+depth, infrared, thermal in the other. Numbers k have gaps and differ between the packages: frames are paired
+on the numbers both have, and the others are reported.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -34,7 +36,7 @@ IR_NM = 860  # RealSense SR300
 
 def _families() -> dict[str, str]:
     """`<type>_<pai>` → attack family, empty for bona fide (Idiap's converter table)."""
-    numbers = {
+    numbers: dict[str, dict[int, Sequence[int]]] = {
         "": {0: (0, 1, 2)},
         "glasses": {1: (1, 3, 4, 5, 6, 7, 15, 16)},
         "rigidmask": {1: (2, 13, 14), 2: range(12, 18)},
@@ -89,10 +91,10 @@ def _clip(job: tuple[Path, str, bool, bool]) -> tuple[Frames, list[str]]:
     notes = []
     numbers = sorted(set(rgb) | set(rest))
     if has_colour and has_others:
-        for shown, only in ((colour, set(rgb) - set(rest)), (others, set(rest) - set(rgb))):
-            if only:
-                notes.append(f"{shown}: frames {', '.join(map(str, sorted(only)))} are in this package only; left out")
         numbers = sorted(set(rgb) & set(rest))
+        alone = [f"{k} (RGB)" if k in rgb else f"{k} (CDIT)" for k in sorted(set(rgb) ^ set(rest))]
+        if alone:
+            notes.append(f"{name}: frames in one package only are left out: {', '.join(alone)}")
     if not numbers:
         raise BadInput(f"{name}: the two packages share no frame; copy the clip again or remove it from both")
     frames: Frames = {}

@@ -6,6 +6,7 @@ returns a `Surface`. What a family changes is material, geometry and light, neve
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from dataclasses import replace as dataclass_replace
 
 import numpy as np
 from scipy import ndimage
@@ -17,6 +18,7 @@ from data_manifests.phantom.heads import (
     Expression,
     Identity,
     add_hair,
+    add_spectacles,
     draw_expression,
     eye_opening,
     face_oval,
@@ -130,7 +132,9 @@ def _bend(cast: Cast, rng: np.random.Generator, bent: bool) -> Array:
     if not bent:
         return ripple
     radius = rng.uniform(80.0, 200.0)
-    curve = radius - np.sqrt(np.clip(radius**2 - np.clip(g.x - rng.normal(0, 6), -0.9 * radius, 0.9 * radius) ** 2, 0, None))
+    curve = radius - np.sqrt(
+        np.clip(radius**2 - np.clip(g.x - rng.normal(0, 6), -0.9 * radius, 0.9 * radius) ** 2, 0, None)
+    )
     if rng.random() < 0.15:
         along = g.y - 20.0
         return ripple - (along**2 / (2.5 * radius)).astype(np.float32)[:, None]
@@ -149,14 +153,7 @@ def _held_print(cast: Cast, rng: np.random.Generator, ink: Array, base: str, ben
     inside, margin = _sheet_edges(cast, rng, half)
     ink += margin * (reflectance(base, cast.bands)[:, None, None] - ink)
     surface = _sheet(cast, ink, _bend(cast, rng, bent), inside, rng.uniform(0.01, 0.035))
-    held = _fingers(surface, cast, rng, inside)
-    return _in_front(held, cast, rng)
-
-
-def _in_front(held: Surface, cast: Cast, rng: np.random.Generator) -> Surface:
-    """A held object with, sometimes, the holder's head partly visible some way behind it."""
-    held.notes["held"] = 1.0
-    return held
+    return _fingers(surface, cast, rng, inside)
 
 
 def dye_print(cast: Cast, rng: np.random.Generator) -> Surface:
@@ -173,7 +170,7 @@ def cloth_print(cast: Cast, rng: np.random.Generator) -> Surface:
     """The victim's face printed on cloth: low contrast, weave, soft folds."""
     g = cast.grid
     picture = photo(cast, rng)
-    picture = 0.06 + 0.88 * picture
+    picture = 0.04 + 0.90 * picture
     picture = ndimage.gaussian_filter(picture, (0, 0.7 / g.step, 0.7 / g.step)).astype(np.float32)
     carbon = rng.uniform(0.3, 0.7) if rng.random() < 0.5 else rng.uniform(0.0, 0.1)
     ink = printed(picture, cast.bands, carbon, "cloth")
@@ -192,10 +189,12 @@ def replay(cast: Cast, rng: np.random.Generator) -> Surface:
     g = cast.grid
     picture = np.clip(photo(cast, rng), 0.0, 1.0) ** np.float32(rng.uniform(1.0, 1.25))
     tablet = rng.random() < 0.6
-    half = (rng.uniform(82.0, 96.0), rng.uniform(108.0, 128.0)) if tablet else (130.0, 160.0)
+    half = (rng.uniform(76.0, 90.0), rng.uniform(102.0, 118.0)) if tablet else (132.0, 165.0)
     inside, _ = _sheet_edges(cast, rng, half)
     bezel = ramp(inside, 10.5, 9.5)
-    surface = _sheet(cast, np.zeros((len(cast.bands), *g.shape), np.float32), np.zeros(g.shape, np.float32), inside, 0.04)
+    surface = _sheet(
+        cast, np.zeros((len(cast.bands), *g.shape), np.float32), np.zeros(g.shape, np.float32), inside, 0.04
+    )
     surface.paint(np.ones(g.shape, np.float32), "panel")
     white = rng.random() < 0.25
     surface.paint(bezel, "white_plastic" if white else "bezel")
@@ -208,7 +207,9 @@ def replay(cast: Cast, rng: np.random.Generator) -> Surface:
     # Depth cameras often lose the glass; a window or lamp shows as a soft patch in the glass.
     surface.set(lit, holes=float(rng.choice([0.05, 0.35, 0.75])))
     cx, cy = rng.uniform(-50, 50), rng.uniform(-60, 60)
-    patch = ramp(np.abs(g.x - cx)[None, :] + 0.0 * g.y[:, None], 22.0, 16.0) * ramp(np.abs(g.y - cy), 32.0, 26.0)[:, None]
+    patch = (
+        ramp(np.abs(g.x - cx)[None, :] + 0.0 * g.y[:, None], 22.0, 16.0) * ramp(np.abs(g.y - cy), 32.0, 26.0)[:, None]
+    )
     surface.maps["glint"] += np.float32(rng.choice([0.0, 0.03, 0.08])) * patch * lit
     surface.notes.update(moire=float(rng.uniform(0.03, 0.10)), beat=float(rng.uniform(-0.12, 0.12)))
     return _fingers(surface, cast, rng, inside) if tablet else surface
@@ -263,7 +264,8 @@ def cutout(parts: str, bent: bool) -> Attack:
 
 def _mask_shape(cast: Cast, rng: np.random.Generator, smooth: float, out: float) -> tuple[Array, Surface]:
     """The victim's neutral head with its relief smoothed by `smooth` mm and moved forward by `out` mm."""
-    model = head_surface(cast.victim, NEUTRAL, cast.grid, cast.bands)
+    shaved = dataclass_replace(cast.victim, beard="none", freckles=0.0)
+    model = head_surface(shaved, NEUTRAL, cast.grid, cast.bands)
     height = np.maximum(model.height, -110.0)
     height = ndimage.gaussian_filter(height, smooth / cast.grid.step)
     return (height + out).astype(np.float32), model
@@ -279,11 +281,11 @@ def _eye_holes(cast: Cast, widen: float) -> Array:
     return hole
 
 
-def _worn(
-    cast: Cast, rng: np.random.Generator, mask: Surface, edge: Array, holes: Array, hair_on_top: bool
-) -> Surface:
+def _worn(cast: Cast, rng: np.random.Generator, mask: Surface, edge: Array, holes: Array, hair_on_top: bool) -> Surface:
     """Put a mask over the wearer's head: its outline `edge` > 0, openings `holes`; the edge shows as a dark gap."""
-    below = cast.live(rng) if not hair_on_top else head_surface(cast.wearer, draw_expression(rng), cast.grid, cast.bands)
+    below = (
+        cast.live(rng) if not hair_on_top else head_surface(cast.wearer, draw_expression(rng), cast.grid, cast.bands)
+    )
     gap = np.exp(-((edge / 0.03) ** 2))
     below.albedo *= 1.0 - 0.4 * gap
     below.albedo *= 1.0 - 0.35 * holes
@@ -312,7 +314,6 @@ def rigid_mask(cast: Cast, rng: np.random.Generator) -> Surface:
     mask.maps["oval"] = face_oval(cast.victim, g)
     edge = face_oval(cast.victim, g) + 0.04
     holes = _eye_holes(cast, 1.1)
-    mask.height -= 0.0 * edge
     return _worn(cast, rng, mask, edge, holes, hair_on_top=False)
 
 
@@ -326,8 +327,6 @@ def dressed_mask(wig: bool, glasses: bool) -> Attack:
             colour = reflectance(str(rng.choice(["hair_black", "hair_brown"])), cast.bands) * 1.2
             add_hair(worn, cast.victim, outline(cast.victim, cast.grid, 1.05), style, colour, rng)
         if glasses:
-            from data_manifests.phantom.heads import add_spectacles
-
             add_spectacles(worn, cast.victim, rng)
         return worn
 
@@ -355,8 +354,12 @@ def silicone_mask(cast: Cast, rng: np.random.Generator) -> Surface:
     worn = _worn(cast, rng, mask, edge.astype(np.float32), _eye_holes(cast, 1.05), hair_on_top=True)
     if rng.random() < 0.5:
         add_hair(
-            worn, cast.victim, outline(cast.victim, g), cast.victim.hair_style,
-            reflectance(cast.victim.hair, cast.bands), rng,
+            worn,
+            cast.victim,
+            outline(cast.victim, g),
+            cast.victim.hair_style,
+            reflectance(cast.victim.hair, cast.bands),
+            rng,
         )
     return worn
 
@@ -405,9 +408,11 @@ def transparent_mask(cast: Cast, rng: np.random.Generator) -> Surface:
     live.albedo *= 1.0 - 0.15 * cover
     live.albedo += 0.03 * cover
     live.tint(0.5 * rim, reflectance("white_plastic", cast.bands))
-    live.height = np.where(cover > 0.5, 0.6 * np.maximum(live.height, -110) + 0.4 * shape, live.height).astype(np.float32)
+    live.height = np.where(cover > 0.5, 0.6 * np.maximum(live.height, -110) + 0.4 * shape, live.height).astype(
+        np.float32
+    )
     live.height += cover * 0.5 * noise(g, rng, 9.0)
-    live.set(cover, gloss=rng.uniform(0.10, 0.16), rough=rng.uniform(0.09, 0.15), live=0.5, warm=0.6, holes=0.12)
+    live.set(cover, gloss=rng.uniform(0.06, 0.10), rough=rng.uniform(0.13, 0.20), live=0.5, warm=0.6, holes=0.12)
     live.maps["oval"] = face_oval(cast.wearer, g)
     return live
 
@@ -430,7 +435,7 @@ def half_mask(cast: Cast, rng: np.random.Generator) -> Surface:
 def fake_head(cast: Cast, rng: np.random.Generator) -> Surface:
     """A mannequin or moulded head: smooth generic relief, painted eyes and lips, plastic skin, no warmth."""
     g = cast.grid
-    bald = Identity(**{**cast.victim.__dict__, "hair_style": "bald", "hairline": 200.0, "beard": "none", "age": 0.0})
+    bald = dataclass_replace(cast.victim, hair_style="bald", hairline=200.0, beard="none", age=0.0)
     model = head_surface(bald, NEUTRAL, g, cast.bands)
     height = ndimage.gaussian_filter(np.maximum(model.height, -130.0), rng.uniform(1.2, 2.5) / g.step)
     head = model.copy()
@@ -438,12 +443,22 @@ def fake_head(cast: Cast, rng: np.random.Generator) -> Surface:
     material = str(rng.choice(["mannequin", "resin", "white_plastic"], p=[0.6, 0.3, 0.1]))
     body = reflectance(material, cast.bands)[:, None, None] * np.ones((1, *g.shape), np.float32)
     body[:3] *= rng.uniform(0.75, 1.1)
-    painted = model.albedo[:3] / np.maximum(ndimage.gaussian_filter(model.albedo[:3], (0, 14 / g.step, 14 / g.step)), 0.02)
+    painted = model.albedo[:3] / np.maximum(
+        ndimage.gaussian_filter(model.albedo[:3], (0, 14 / g.step, 14 / g.step)), 0.02
+    )
     body[:3] *= np.clip(painted, 0.08, 1.4)
     body[3:] *= np.clip(0.7 + 0.3 * painted.mean(axis=0), 0.4, 1.1)
     head.albedo = np.clip(body, 0.0, 0.95).astype(np.float32)
     everywhere = np.ones(g.shape, np.float32)
-    head.set(everywhere, gloss=rng.uniform(0.04, 0.07), rough=rng.uniform(0.2, 0.35), wrap=0.15, warm=0.0, live=0.0, holes=0.0)
+    head.set(
+        everywhere,
+        gloss=rng.uniform(0.04, 0.07),
+        rough=rng.uniform(0.2, 0.35),
+        wrap=0.15,
+        warm=0.0,
+        live=0.0,
+        holes=0.0,
+    )
     head.maps["glint"] *= 0.4
     if rng.random() < 0.6:
         colour = reflectance(str(rng.choice(["hair_black", "hair_brown", "hair_blond"])), cast.bands)
@@ -465,17 +480,22 @@ def funny_glasses(cast: Cast, rng: np.random.Generator) -> Surface:
     x, y = np.abs(g.x)[None, :], g.y[:, None]
     d = np.hypot(x - e, y - EYE_Y).astype(np.float32)
     disc = ramp(d, radius, radius - 1.2)
-    live.height = np.where(disc > 0.5, np.maximum(live.height, 14.0 - 0.002 * g.x[None, :] ** 2), live.height).astype(np.float32)
+    live.height = np.where(disc > 0.5, np.maximum(live.height, 14.0 - 0.002 * g.x[None, :] ** 2), live.height).astype(
+        np.float32
+    )
     live.paint(disc, "paper")
-    ix = rng.uniform(-4, 4)
-    di = np.hypot(np.abs(g.x - np.sign(g.x) * 0 )[None, :] - e - ix * np.sign(g.x)[None, :] * 0, y - EYE_Y).astype(np.float32)
+    look = rng.uniform(-5.0, 5.0, 2)
+    centre = e + look[0] * np.sign(g.x)[None, :]
+    di = np.hypot(x - centre, y - EYE_Y - look[1]).astype(np.float32)
     iris = printed(np.asarray(rng.uniform(0.05, 0.6, (3, 1, 1)) * np.ones((3, *g.shape)), np.float32), cast.bands, 0.5)
     live.tint(ramp(di, 11.0, 10.0), iris)
     live.tint(ramp(di, 5.5, 4.5), reflectance("carbon", cast.bands))
     rim = ramp(np.abs(d - radius), 3.2, 2.2)
     rim = np.maximum(rim, ramp(np.abs(y - 0.0), 3.5, 2.5) * ramp(x, e - radius + 3, e - radius))
     rim = np.maximum(rim, ramp(np.abs(y + 1.0), 3.5, 2.5) * ramp(x, e + radius - 3, e + radius) * ramp(x, 78, 75))
-    live.height = np.where(rim > 0.5, np.maximum(live.height, 16.0 - 0.003 * g.x[None, :] ** 2), live.height).astype(np.float32)
+    live.height = np.where(rim > 0.5, np.maximum(live.height, 16.0 - 0.003 * g.x[None, :] ** 2), live.height).astype(
+        np.float32
+    )
     colour = reflectance("frame", cast.bands).copy()
     colour[:3] = rng.uniform(0.02, 0.5, 3)
     live.tint(rim, colour)
@@ -503,7 +523,7 @@ def paper_glasses(cast: Cast, rng: np.random.Generator) -> Surface:
 
 
 def makeup(cast: Cast, rng: np.random.Generator) -> Surface:
-    """Heavy make-up on a live face: even foundation, contour, eye shadow, lipstick, drawn brows or painted age lines."""
+    """Heavy make-up on a live face: foundation, contour, eye shadow, lipstick, sometimes painted age lines."""
     g = cast.grid
     live = head_surface(cast.wearer, draw_expression(rng), g, cast.bands)
     region = ramp(face_oval(cast.wearer, g), -0.05, 0.15)
@@ -511,7 +531,9 @@ def makeup(cast: Cast, rng: np.random.Generator) -> Surface:
     region = region * (1.0 - eyes)
     shift = rng.uniform(-0.25, 0.25)
     base = skin(
-        np.full(g.shape, np.clip(cast.wearer.melanin + shift, 0, 1), np.float32), np.full(g.shape, 0.25, np.float32), cast.bands
+        np.full(g.shape, np.clip(cast.wearer.melanin + shift, 0, 1), np.float32),
+        np.full(g.shape, 0.25, np.float32),
+        cast.bands,
     )
     live.tint(0.65 * region, base * rng.uniform(0.9, 1.05))
     e = cast.wearer.eyes_apart
@@ -521,12 +543,17 @@ def makeup(cast: Cast, rng: np.random.Generator) -> Surface:
         for yy in (-50.0, -42.0, -34.0):
             dark += 0.55 * np.exp(-(((g.y - yy) / 1.6) ** 2))[:, None] * ramp(np.abs(g.x), 40, 26)[None, :]
         dark += 0.5 * g.pair(30.0, 62.0, 3.5, 14.0) + 0.5 * g.pair(e, 20.0, 13.0, 2.2)
-    live.tint(np.clip(dark, 0, 1) * region, skin(np.full(g.shape, 0.95, np.float32), np.full(g.shape, 0.3, np.float32), cast.bands))
+    live.tint(
+        np.clip(dark, 0, 1) * region,
+        skin(np.full(g.shape, 0.95, np.float32), np.full(g.shape, 0.3, np.float32), cast.bands),
+    )
     tone = np.array([rng.uniform(0.03, 0.35), rng.uniform(0.02, 0.12), rng.uniform(0.03, 0.35)], np.float32)
     shadow = np.concatenate((tone, reflectance("skin_light", cast.bands)[3:] * 0.85))
     live.tint(np.clip(0.85 * g.pair(e, -2.0, 14.0, 4.5), 0, 1) * (1 - eyes), shadow)
     lips = g.bump(0, MOUTH_Y + 1.0, 0.62 * cast.wearer.mouth, 5.5)
-    lipstick = np.concatenate((np.array((0.42, 0.03, 0.06), np.float32), reflectance("skin_light", cast.bands)[3:] * 0.9))
+    lipstick = np.concatenate(
+        (np.array((0.42, 0.03, 0.06), np.float32), reflectance("skin_light", cast.bands)[3:] * 0.9)
+    )
     live.tint(np.clip(1.5 * lips - 0.35, 0, 0.85), lipstick)
     liner = np.clip(ndimage.gaussian_filter(eyes, 1.2 / g.step) * 2.5, 0, 1) * (1 - eyes)
     live.tint(0.9 * liner, reflectance("carbon", cast.bands))
@@ -542,14 +569,14 @@ def tattoo(cast: Cast, rng: np.random.Generator) -> Surface:
     pattern = np.zeros(g.shape, np.float32)
     both = rng.random() < 0.6
     side = float(rng.choice([-1.0, 1.0]))
-    for k in range(int(rng.integers(3, 7))):
+    for k in range(int(rng.integers(5, 10))):
         cx, cy = side * rng.uniform(30, 52), rng.uniform(-45, 85)
         radius, turn, bend = rng.uniform(9, 24), rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.8)
         dx = (np.abs(x) * side if both else x) - cx
         angle = np.arctan2(y - cy, dx) - turn
         angle = (angle + np.pi) % (2 * np.pi) - np.pi
         d = np.abs(np.hypot(dx, y - cy) - radius * (1 + 0.25 * np.sin(2 * angle + k)))
-        width = 3.2 * np.clip(1.0 - np.abs(angle) / bend, 0.0, 1.0)
+        width = 4.6 * np.clip(1.0 - np.abs(angle) / bend, 0.0, 1.0)
         pattern = np.maximum(pattern, ramp(d - width, 0.6, -0.6) * (np.abs(angle) < bend))
     if rng.random() < 0.5:
         d = np.abs(x - 3 * np.sin(y / 4.0))

@@ -12,8 +12,9 @@ from scipy import ndimage
 
 from data_manifests.phantom.materials import Array, reflectance
 from data_manifests.phantom.sets import Depth, Domain, Infrared
-from data_manifests.phantom.surface import CHANNELS, NOTHING, Surface, ramp
+from data_manifests.phantom.surface import CHANNELS, Surface, ramp
 
+_LAMP = np.array((0.04, -0.02, 0.0), np.float32)[:, None, None]  # the infrared lamp sits 20 mm beside the lens
 _PIVOT = np.array((0.0, 20.0, -60.0), np.float32)
 _MAP = {name: 5 + i for i, name in enumerate(CHANNELS)}  # rows of the gathered stack: 3 normal, 2 light, maps
 
@@ -36,8 +37,7 @@ class Scene:
     jpeg: int
     wall: str
     wall_mm: float
-    border: tuple[float, float, float, float]
-    offset: tuple[float, float]
+    offset: tuple[int, int]
     ir_target: float
     ir_ambient: float
     depth_scale: float
@@ -53,13 +53,13 @@ def draw_scene(domain: Domain, rng: np.random.Generator) -> Scene:
         side, up = rng.uniform(-0.9, 0.9), rng.uniform(0.05, 0.9)
         towards = np.array((side, -up, 1.0), np.float32)
         lights.append((towards / np.linalg.norm(towards), tint * np.float32(strength * rng.uniform(*domain.key))))
-    total = domain.borders[1] * rng.random() + domain.borders[0] if domain.borders[1] else 0.0
-    split = rng.uniform(0.2, 0.8, 2)
+    border = 1.0 + rng.uniform(*domain.borders)
+    slack = 0.5 * domain.width_mm * (border - 1.0) * rng.uniform(-0.6, 0.6, 2)
     return Scene(
         distance=rng.uniform(*domain.distance),
         pose=tuple(np.deg2rad(rng.normal(0.0, (domain.yaw, domain.pitch, domain.roll)))),
-        zoom=1.0 + domain.zoom_jitter * np.clip(rng.normal(), -2, 2),
-        shift=tuple(domain.width_mm * domain.shift_jitter * np.clip(rng.normal(size=2), -2, 2)),
+        zoom=border * (1.0 + domain.zoom_jitter * np.clip(rng.normal(), -2, 2)),
+        shift=tuple(slack + domain.width_mm * domain.shift_jitter * np.clip(rng.normal(size=2), -2, 2)),
         lights=tuple(lights),
         ambient=tint * np.float32(rng.uniform(*domain.ambient)),
         exposure=rng.uniform(*domain.exposure),
@@ -70,8 +70,7 @@ def draw_scene(domain: Domain, rng: np.random.Generator) -> Scene:
         jpeg=int(rng.integers(domain.jpeg[0], domain.jpeg[1] + 1)),
         wall=str(rng.choice(domain.walls)),
         wall_mm=rng.uniform(500.0, 1500.0),
-        border=(total * split[0], total * (1 - split[0]), total * split[1], total * (1 - split[1])),
-        offset=tuple(rng.uniform(-domain.registration, domain.registration, 2)),
+        offset=(int(rng.integers(-1, 2) * domain.registration), int(rng.integers(-1, 2) * domain.registration)),
         ir_target=rng.uniform(*domain.infrared.target) * rng.uniform(*domain.infrared.gain),
         ir_ambient=rng.uniform(*domain.infrared.ambient),
         depth_scale=rng.uniform(*domain.depth.scale),
@@ -91,7 +90,8 @@ def rotation(yaw: float, pitch: float, roll: float) -> Array:
 @dataclass
 class View:
     """What each pixel (h, w) sees: stack (K, h, w) of gathered maps, `z` distance from the camera in mm,
-    `cover` 1 on the surface, `grid_x`, `grid_y` the surface point in mm, `normal` (3, h, w) camera axes."""
+    `cover` 1 on the surface, `grid_x`, `grid_y` the surface point in mm, `normal` and the unit vector to the
+    camera `ahead`, each (3, h, w) in the camera's axes."""
 
     stack: Array
     z: Array
@@ -99,6 +99,7 @@ class View:
     grid_x: Array
     grid_y: Array
     normal: Array
+    ahead: Array
 
 
 class Studio:
@@ -116,15 +117,13 @@ class Studio:
         self.stack = np.stack([*maps, solid.astype(np.float32)], axis=-1).reshape(-1, len(maps) + 1)
         self.march = _filled(surface.height, solid)
 
-    def view(
-        self, domain: Domain, size: tuple[int, int], rng: np.random.Generator, offset: tuple[float, float]
-    ) -> View:
-        """One frame: the clip's pose with a little hand and head movement. `offset` in px shifts the camera."""
-        scene, surface, grid = self.scene, self.surface, self.surface.grid
+    def view(self, domain: Domain, size: tuple[int, int], rng: np.random.Generator) -> View:
+        """One frame: the clip's pose with a little hand and head movement, at `size` (height, width)."""
+        scene, grid = self.scene, self.surface.grid
         turn = rotation(*(np.array(scene.pose) + np.deg2rad(rng.normal(0.0, 1.2, 3))))
         mm = domain.width_mm * scene.zoom / size[1]
-        xs = (np.arange(size[1], dtype=np.float32) - 0.5 * (size[1] - 1) + offset[0]) * mm
-        ys = (np.arange(size[0], dtype=np.float32) - 0.5 * (size[0] - 1) + offset[1]) * mm
+        xs = (np.arange(size[1], dtype=np.float32) - 0.5 * (size[1] - 1)) * mm
+        ys = (np.arange(size[0], dtype=np.float32) - 0.5 * (size[0] - 1)) * mm
         jitter = rng.normal(0.0, 1.0, 2)
         xs = np.broadcast_to((xs + scene.shift[0] + jitter[0])[None, :], size).reshape(-1).astype(np.float32)
         ys = np.broadcast_to((ys + scene.shift[1] + jitter[1] + domain.centre_y)[:, None], size)
@@ -142,7 +141,7 @@ class Studio:
             pz = turn[0, 2] * ax + turn[1, 2] * ay + turn[2, 2] * az + d[2]
             col = np.clip((px - x0) * inv + 0.5, 0, w_max).astype(np.int32)
             row = np.clip((py - y0) * inv + 0.5, 0, h_max).astype(np.int32)
-            z += 0.75 * (flat[row * (w_max + 1) + col] - pz)
+            z += np.float32(0.75) * (flat.take(row * np.int32(w_max + 1) + col, mode="clip") - pz)
         k = 1.0 - z / near
         ax, ay, az = xs * k - d[0], ys * k - d[1], z - d[2]
         px = turn[0, 0] * ax + turn[1, 0] * ay + turn[2, 0] * az + d[0]
@@ -151,15 +150,20 @@ class Studio:
         col, row = fx.astype(np.int32), fy.astype(np.int32)
         fx, fy = (fx - col)[:, None], (fy - row)[:, None]
         at = row * (w_max + 1) + col
-        top = self.stack[at] * (1 - fx) + self.stack[at + 1] * fx
-        bottom = self.stack[at + w_max + 1] * (1 - fx) + self.stack[at + w_max + 2] * fx
-        stack = (top * (1 - fy) + bottom * fy).T.reshape(-1, *size)
+        gathered = self.stack.take(at, axis=0, mode="clip") * ((1 - fx) * (1 - fy))
+        for step, weight in ((1, fx * (1 - fy)), (w_max + 1, (1 - fx) * fy), (w_max + 2, fx * fy)):
+            corner = self.stack.take(at + step, axis=0, mode="clip")
+            corner *= weight
+            gathered += corner
+        stack = np.ascontiguousarray(gathered.T).reshape(-1, *size)
         edge = (px < x0) | (px > grid.x[-1]) | (py < y0) | (py > grid.y[-1])
         cover = ramp(stack[-1], 0.25, 0.75) * ~edge.reshape(size)
         normal = np.tensordot(turn, stack[:3], axes=1)
         normal /= np.maximum(np.sqrt((normal * normal).sum(axis=0)), 1e-6)
         depth = np.where(cover > 0.5, near - z.reshape(size), near + np.float32(scene.wall_mm))
-        return View(stack, depth.astype(np.float32), cover, px.reshape(size), py.reshape(size), normal)
+        ahead = np.stack((-xs * k, -ys * k, near - z)).reshape(3, *size)
+        ahead /= np.sqrt((ahead * ahead).sum(axis=0))
+        return View(stack, depth.astype(np.float32), cover, px.reshape(size), py.reshape(size), normal, ahead)
 
 
 def _filled(height: Array, solid: Array) -> Array:
@@ -170,12 +174,12 @@ def _filled(height: Array, solid: Array) -> Array:
     return np.where(solid, height, max(floor, -110.0)).astype(np.float32)
 
 
-def _lobe(normal: Array, towards: Array, rough: Array) -> Array:
-    """Blinn lobe for light from `towards` (3,), seen along +z, normalised for energy."""
-    half = towards + np.array((0.0, 0.0, 1.0), np.float32)
-    half /= np.linalg.norm(half)
-    power = 2.0 / np.maximum(rough, 0.06) ** 2
-    cosine = np.tensordot(half, normal, axes=1)
+def _lobe(view: View, towards: Array) -> Array:
+    """Blinn lobe (h, w) for light from `towards` ((3,) or (3, h, w)), normalised for energy."""
+    half = view.ahead + (towards[:, None, None] if towards.ndim == 1 else towards)
+    half /= np.sqrt((half * half).sum(axis=0))
+    power = 2.0 / np.maximum(view.stack[_MAP["rough"]], 0.06) ** 2
+    cosine = (half * view.normal).sum(axis=0)
     return np.asarray((power + 2.0) / 8.0 * np.exp(power * np.minimum(cosine - 1.0, 0.0)), np.float32)
 
 
@@ -183,7 +187,7 @@ def colour(view: View, surface: Surface, scene: Scene, pitch_mm: float, rng: np.
     """Linear colour radiance (3, h, w), before the camera's exposure."""
     albedo = view.stack[13:16]
     ao, shade = view.stack[3], view.stack[4]
-    gloss, rough, wrap = view.stack[_MAP["gloss"]], view.stack[_MAP["rough"]], view.stack[_MAP["wrap"]]
+    gloss, wrap = view.stack[_MAP["gloss"]], view.stack[_MAP["wrap"]]
     sky = 0.75 - 0.25 * view.normal[1]
     light = [scene.ambient[c] * ao * sky for c in range(3)]
     shine = np.zeros_like(ao)
@@ -193,7 +197,7 @@ def colour(view: View, surface: Surface, scene: Scene, pitch_mm: float, rng: np.
         for c, soften in enumerate((0.32, 0.16, 0.12)):
             w = soften * wrap
             light[c] += tint[c] * seen * np.maximum(0.0, (cosine + w) / (1.0 + w))
-        shine += tint[1] * seen * _lobe(view.normal, towards, rough)
+        shine += tint[1] * seen * _lobe(view, towards)
     shine = gloss * shine + view.stack[_MAP["glint"]] * 0.8
     out = np.stack([albedo[c] * light[c] + shine for c in range(3)])
     if surface.emission is not None:
@@ -222,7 +226,9 @@ def _wall(view: View, scene: Scene, tone: Array) -> Array:
 
 def develop(radiance: Array, scene: Scene, rng: np.random.Generator) -> Array:
     """The colour camera: auto-exposure, white balance, blur, shot and read noise, contrast, gamma. uint8 (h, w, 3)."""
-    mid = radiance[:, radiance.shape[1] // 6 : -radiance.shape[1] // 6, radiance.shape[2] // 6 : -radiance.shape[2] // 6]
+    mid = radiance[
+        :, radiance.shape[1] // 6 : -radiance.shape[1] // 6, radiance.shape[2] // 6 : -radiance.shape[2] // 6
+    ]
     gain = scene.exposure / max(float(mid.mean()), 1e-3) ** 0.8
     image = np.minimum(radiance * gain * scene.white_balance[:, None, None], 1.3)
     image = ndimage.gaussian_filter(image, (0.0, scene.blur, scene.blur))
@@ -242,13 +248,13 @@ def infrared(
     wrap = 0.4 * view.stack[_MAP["wrap"]]
     lamp = (scene.distance / view.z) ** 2 * (0.7 + 0.3 * view.stack[3])
     image = albedo * lamp * (facing + wrap) / (1.0 + wrap)
-    ahead = np.array((0.06, -0.03, 1.0), np.float32)
-    ahead /= np.linalg.norm(ahead)
-    image += lamp * view.stack[_MAP["gloss"]] * 0.8 * _lobe(view.normal, ahead, view.stack[_MAP["rough"]])
+    image += lamp * view.stack[_MAP["gloss"]] * 0.8 * _lobe(view, view.ahead + _LAMP)
     image += 0.5 * view.stack[_MAP["glint"]]
     towards, _ = scene.lights[0]
     image += scene.ir_ambient * albedo * np.maximum(np.tensordot(towards, view.normal, axes=1), 0.0) * view.stack[4]
-    wall = reflectance(scene.wall, surface.bands)[index] * 0.6 * (scene.distance / (scene.distance + scene.wall_mm)) ** 2
+    wall = (
+        reflectance(scene.wall, surface.bands)[index] * 0.6 * (scene.distance / (scene.distance + scene.wall_mm)) ** 2
+    )
     image = wall + view.cover * (image - wall)
     h, w = image.shape
     level = float(image[h // 6 : -h // 6, w // 6 : -w // 6].mean())
@@ -313,6 +319,3 @@ def warmth(view: View, rng: np.random.Generator) -> Array:
     heat = 0.22 + 0.55 * view.stack[_MAP["warm"]] * view.cover * (0.9 + 0.1 * view.normal[2])
     heat = ndimage.gaussian_filter(heat, 1.2).astype(np.float32)
     return np.asarray(np.clip(heat + 0.01 * rng.standard_normal(heat.shape, dtype=np.float32), 0, 1), np.float32)
-
-
-__all__ = ["NOTHING", "Scene", "Studio", "View"]

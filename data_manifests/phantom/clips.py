@@ -190,10 +190,22 @@ _HQ = (
     ("06", "01", "050", "flexiblemask", 0.7),
     ("07", "01", "060", "papermask", 0.6),
     ("08", "01", "070", "wig", 0.3),
-    ("09", "01", "080", "tattoo", 0.5),
+    ("09", "01", "080", "tattoo", 0.8),
     ("10", "01", "090", "makeup", 0.7),
 )
-HQ_TYPES = ("Bonafide", "Glasses", "Mannequin", "Print", "Replay", "Rigidmask", "Flexiblemask", "Papermask", "Wig", "Tattoo", "Makeup")
+HQ_TYPES = (
+    "Bonafide",
+    "Glasses",
+    "Mannequin",
+    "Print",
+    "Replay",
+    "Rigidmask",
+    "Flexiblemask",
+    "Papermask",
+    "Wig",
+    "Tattoo",
+    "Makeup",
+)
 
 
 def hqwmca(profile: Profile) -> list[Clip]:
@@ -222,15 +234,15 @@ def hqwmca(profile: Profile) -> list[Clip]:
 
 # (code stem, species, share of the attacks, number of PAI species)
 _PADISI = (
-    ("501", "funny_glasses", 0.15, 12),
+    ("501", "funny_glasses", 0.12, 12),
     ("502", "print", 0.07, 2),
-    ("503", "fakehead", 0.09, 6),
-    ("504", "halfmask", 0.06, 1),
-    ("505", "transparentmask", 0.21, 7),
-    ("506", "makeup", 0.20, 4),
-    ("507", "flexiblemask", 0.06, 1),
+    ("503", "fakehead", 0.08, 6),
+    ("504", "halfmask", 0.10, 1),
+    ("505", "transparentmask", 0.17, 7),
+    ("506", "makeup", 0.16, 4),
+    ("507", "flexiblemask", 0.09, 1),
     ("508", "paper_glasses", 0.07, 2),
-    ("509", "tattoo", 0.09, 1),
+    ("509", "tattoo", 0.14, 1),
 )
 _LETTERS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -263,7 +275,9 @@ def padisi(profile: Profile) -> list[Clip]:
             own = species in ("bonafide", "makeup", "tattoo", "funny_glasses", "paper_glasses")
             victim = person if own else f"imitated-{person}-{k}"
             wearer = person if species != "print" else f"holder-{person}"
-            out.append(Clip("P", name, species, wearer, victim if species != "print" else person, i % 5, part, code, (0,)))
+            out.append(
+                Clip("P", name, species, wearer, victim if species != "print" else person, i % 5, part, code, (0,))
+            )
     return out
 
 

@@ -55,7 +55,7 @@ def draw_identity(
     def vary(mean: float, percent: float) -> float:
         return float(mean * (1.0 + percent / 100.0 * np.clip(rng.standard_normal(), -2.2, 2.2)))
 
-    if rng.random() < max(0.0, years - 0.55) * 1.6:
+    if rng.random() < max(0.0, years - 0.6) * 1.2:
         hair = "hair_grey"
     elif mel < 0.22 and rng.random() < 0.5:
         hair = str(rng.choice(["hair_brown", "hair_blond"], p=[0.7, 0.3]))
@@ -112,7 +112,7 @@ class Expression:
 def draw_expression(rng: np.random.Generator) -> Expression:
     """A clip's expression: mostly neutral, sometimes smiling, talking or with narrowed eyes."""
     return Expression(
-        smile=float(np.clip(rng.normal(0.1, 0.3), -0.3, 1.0)),
+        smile=float(np.clip(rng.normal(0.25, 0.3), -0.15, 1.0)),
         opening=float(max(0.0, rng.normal(-1.5, 2.0))),
         eyes=float(np.clip(rng.normal(1.0, 0.12), 0.55, 1.2)),
         brows=float(rng.normal(0.0, 1.0)),
@@ -142,7 +142,7 @@ def _relief(who: Identity, face: Expression, grid: Grid) -> Array:
     # Nose: a ridge whose height and width follow the profile, and the two wings.
     rows, cols = g.window(0.0, 22.0, 42.0, 50.0)
     y, x = g.y[rows], g.x[cols]
-    profile = np.interp(y, (-16, -6, 6, 24, 38, NOSE_Y, 50, 54, 58), (0, 0.14, 0.22, 0.56, 0.88, 1.0, 0.9, 0.4, 0))
+    profile = np.interp(y, (-16, -6, 6, 24, 38, NOSE_Y, 50, 54, 60), (0, 0.14, 0.22, 0.56, 0.88, 1.0, 0.92, 0.62, 0.1))
     width = who.nose_width * np.interp(y, (-12, 6, 28, NOSE_Y), (6.0, 5.0, 7.0, 9.5))
     h[rows, cols] += (who.nose * profile[:, None] * np.exp(-0.5 * (x[None, :] / width[:, None]) ** 2)).astype(
         np.float32
@@ -194,8 +194,8 @@ def head_height(who: Identity, face: Expression, grid: Grid) -> tuple[Array, Arr
         d = ((grid.x[cols][None, :] - side * ear_x) / 10.0) ** 2 + ((grid.y[rows][:, None] - ear_y) / 31.0) ** 2
         ear[rows, cols] = np.where(d < 1.0, 1.0 + 0.5 * np.exp(-((d - 0.75) ** 2) / 0.03), 0.0)
     head = np.maximum(head, np.where(ear > 0, -88.0 + 9.0 * ear, NOTHING))
-    across = np.clip(1.0 - (grid.x / (57.0 if who.male else 50.0)) ** 2, 0.0, 1.0)
-    neck = np.where(across > 0, -92.0 + 50.0 * np.sqrt(across), NOTHING)[None, :] + 0.0 * grid.y[:, None]
+    across = np.clip(1.0 - (grid.x / (54.0 if who.male else 46.0)) ** 2, 0.0, 1.0)
+    neck = np.where(across > 0, -104.0 + 50.0 * np.sqrt(across), NOTHING)[None, :] + 0.0 * grid.y[:, None]
     head = np.maximum(head, np.where((grid.y > 70.0)[:, None], neck, NOTHING))
     return head.astype(np.float32), r
 
@@ -253,7 +253,10 @@ def _paint_skin(surface: Surface, who: Identity, face: Expression, r: Array, rng
     lines += 0.28 * g.pair(18.0 * who.nose_width, NOSE_Y + 1.0, 1.7, 5.0) + 0.25 * g.bump(0.0, NOSE_Y + 12.0, 9.0, 2.0)
     lines += 0.30 * g.bump(0.0, MOUTH_Y + 17.0, 14.0, 3.0)
     shade = np.clip(1.0 - lines, 0.12, 1.0) * (1.0 + 0.035 * noise(g, rng, 1.8))
-    surface.albedo = tone * shade.astype(np.float32)
+    # The jaw keeps light off the neck.
+    under = 1.0 - 0.5 * ramp(r, 0.98, 1.06) * ramp(g.y, who.chin + 45.0, who.chin + 5.0)[:, None]
+    under = np.where((np.abs(g.x) < 60.0)[None, :] & (g.y > 60.0)[:, None], under, 1.0)
+    surface.albedo = tone * (shade * under).astype(np.float32)
     surface.height += 0.25 * noise(g, rng, 4.0)
     oily = rng.uniform(0.6, 1.5)
     surface.maps["gloss"] += 0.028 * oily * (1.0 + 0.8 * g.bump(0, 30, 12, 45) + 0.6 * g.bump(0, -45, 35, 18))
@@ -269,7 +272,7 @@ def _paint_lips(surface: Surface, who: Identity, face: Expression) -> None:
     at = (rows, cols)
     x, y = g.x[cols][None, :], g.y[rows][:, None]
     u = np.clip(np.abs(x) / half, 0.0, 1.0)
-    line = MOUTH_Y - 5.0 * s * u**2 + 0.8 * np.cos(np.pi * u)
+    line = MOUTH_Y - (1.5 + 5.0 * s) * u**2 + 0.8 * np.cos(np.pi * u)
     taper = np.sqrt(np.clip(1.0 - u**2, 0.0, 1.0))
     cupid = 1.0 + 0.22 * np.exp(-(((np.abs(x) - 6.0) / 4.0) ** 2)) - 0.10 * np.exp(-((x / 2.5) ** 2))
     top = line - 7.2 * who.lips * cupid * taper**1.2 * (1.0 - 0.15 * max(s, 0.0))
@@ -326,19 +329,21 @@ def _paint_eye(surface: Surface, who: Identity, face: Expression, side: float) -
     # Lid crease above the lashes and the lid's own shade.
     crease = np.exp(-(((y - upper + 4.3) / 1.1) ** 2)) * ramp(np.abs(u), 1.1, 0.75)
     surface.albedo[:, at[0], at[1]] *= 1.0 - (0.30 * crease).astype(np.float32)
-    surface.paint(opening, "sclera", at)
+    surface.paint(0.9 * opening, "sclera", at)
     ix, iy = cx + face.gaze[0], cy - 0.4 + face.gaze[1]
     d = np.hypot(x - ix, y - iy).astype(np.float32)
-    iris = opening * ramp(d, 6.3, 5.5)
+    iris = opening * ramp(d, 6.8, 6.0)
     colour = reflectance(who.iris, surface.bands)[:, None, None] * (1.15 - 0.55 * ramp(d, 4.2, 6.0))
     surface.tint(iris, np.asarray(colour, np.float32), at)
     surface.paint(opening * ramp(d, 2.7, 1.9), "pupil", at)
     # The upper lid shades the ball; the ball's corners are pinker.
-    surface.albedo[:, at[0], at[1]] *= 1.0 - opening * (0.55 * np.exp(-np.clip(y - upper, 0, 9) / 2.0)).astype(
+    surface.albedo[:, at[0], at[1]] *= 1.0 - opening * (0.25 + 0.5 * np.exp(-np.clip(y - upper, 0, 9) / 2.2)).astype(
         np.float32
     )
     surface.tint(
-        opening * 0.45 * ramp(-u, 0.72, 0.95), skin(np.full(d.shape, who.melanin, np.float32), np.full(d.shape, 1.4, np.float32), surface.bands), at
+        opening * 0.45 * ramp(-u, 0.72, 0.95),
+        skin(np.full(d.shape, who.melanin, np.float32), np.full(d.shape, 1.4, np.float32), surface.bands),
+        at,
     )
     surface.set(opening, at, gloss=0.04, rough=0.12, wrap=0.2)
     surface.set(iris, at, holes=0.25)
@@ -359,9 +364,11 @@ def _paint_brows(surface: Surface, who: Identity, face: Expression, rng: np.rand
         at = g.window(cx, -who.brow_height + EYE_Y, 26.0, 14.0)
         x, y = g.x[at[1]][None, :], g.y[at[0]][:, None]
         u = (x - cx) * side / 21.0
-        middle = EYE_Y - who.brow_height - face.brows - 3.2 * np.cos(1.25 * (u - 0.25)) + 3.2 + 2.2 * np.clip(u, 0, 1) ** 2
+        middle = (
+            EYE_Y - who.brow_height - face.brows - 2.0 * np.cos(1.2 * (u - 0.3)) + 2.0 + 2.4 * np.clip(u, 0, 1) ** 2
+        )
         thick = 3.1 * who.brow * np.clip(1.0 - 0.55 * np.clip(u, 0, 2), 0.15, 1.0)
-        mask = np.exp(-np.abs((y - middle) / thick) ** 2.5) * ramp(np.abs(u), 1.05, 0.85)
+        mask = np.exp(-(np.abs((y - middle) / thick) ** 2.5)) * ramp(np.abs(u), 1.05, 0.85)
         mask = mask * np.clip(0.85 + 0.25 * strands[at], 0.2, 1.0)
         surface.tint(mask.astype(np.float32), colour, at)
         surface.height[at] += 1.0 * mask
@@ -387,9 +394,7 @@ def _paint_beard(surface: Surface, who: Identity, r: Array, rng: np.random.Gener
         surface.set(mask, gloss=0.015, wrap=0.3, holes=0.12)
 
 
-def add_hair(
-    surface: Surface, who: Identity, r: Array, style: str, colour: Array, rng: np.random.Generator
-) -> None:
+def add_hair(surface: Surface, who: Identity, r: Array, style: str, colour: Array, rng: np.random.Generator) -> None:
     """Lay hair of a style (short, crop, fringe, bald, long, fringe_long, tied) and colour (B,) over the head."""
     g = surface.grid
     x, y = np.abs(g.x)[None, :], g.y[:, None]
@@ -405,7 +410,9 @@ def add_hair(
     long = style in ("long", "fringe_long")
     if long:
         inner = who.half_width * (0.93 - 0.10 * np.clip(y / 110.0, 0.0, 1.0))
-        panel = ramp(x - inner - 2.5 * wave, 0.0, 5.0) * ramp(x, who.half_width + 30 + 6 * wave, who.half_width + 22)
+        panel = ramp(x - inner - 1.5 * wave, 0.0, 5.0) * ramp(
+            x, who.half_width + 24 + 2 * wave, who.half_width + 17 + 2 * wave
+        )
         mask = np.maximum(mask, panel * ramp(y, -60.0, -40.0))
     fibre = noise(g, rng, 2.2, (0.9, 9.0))
     mask = np.clip(mask * (1.0 + 0.12 * fibre), 0.0, 1.0).astype(np.float32)
@@ -427,7 +434,8 @@ def _add_shirt(surface: Surface, rng: np.random.Generator) -> None:
     collar = 150.0 + 16.0 * np.exp(-((g.x / 32.0) ** 2)) + 0.10 * np.abs(g.x)
     mask = ramp(g.y[:, None] - collar[None, :], 0.0, 3.0)
     surface.paint(mask, cloth)
-    body = np.full(surface.grid.shape, -62.0, np.float32) + 2.5 * noise(g, rng, 18.0, (1.0, 3.0))
+    rise = ramp(g.y[:, None] - collar[None, :], 0.0, 14.0)
+    body = -108.0 + 46.0 * rise + 2.0 * noise(g, rng, 18.0, (1.0, 3.0))
     surface.height = np.where(mask > 0.5, np.maximum(surface.height, body), surface.height)
     surface.set(mask, gloss=0.01, wrap=0.1)
 

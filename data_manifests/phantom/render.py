@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data_manifests.phantom import camera
 from data_manifests.phantom.attacks import FAMILIES, Cast
@@ -22,8 +22,8 @@ class Frame:
     modality this frame goes without ("depth", "ir" or "")."""
 
     number: int
-    rgb: NDArray[np.uint8]
-    depth: NDArray[np.generic]
+    rgb: np.ndarray
+    depth: np.ndarray
     infrared: dict[str, Array]
     thermal: Array
     lost: str
@@ -80,6 +80,13 @@ def render(clip: Clip, profile: Profile) -> Recording:
     return recording
 
 
+def _moved(image: Any, by: tuple[int, int]) -> Any:
+    """The picture shifted by whole pixels (right, down), its edge repeated: imperfect registration."""
+    rows = np.clip(np.arange(image.shape[0]) - by[1], 0, image.shape[0] - 1)
+    cols = np.clip(np.arange(image.shape[1]) - by[0], 0, image.shape[1] - 1)
+    return image[np.ix_(rows, cols)]
+
+
 def _frame(
     clip: Clip, number: int, domain: Domain, studio: camera.Studio, size: tuple[int, int], side: tuple[int, int]
 ) -> Frame:
@@ -88,19 +95,28 @@ def _frame(
     pose_seed = int(rng.integers(2**62))
     mm = domain.width_mm * scene.zoom / size[1]
     side_mm = domain.width_mm * scene.zoom / side[1]
-    view = studio.view(domain, size, np.random.Generator(np.random.PCG64(pose_seed)), (0.0, 0.0))
+    view = studio.view(domain, size, np.random.Generator(np.random.PCG64(pose_seed)))
     rgb = camera.develop(camera.colour(view, surface, scene, mm, rng), scene, rng)
     if domain.face_only:
         rgb = rgb * camera.oval(view)[..., None].astype(np.uint8)
-    aside = studio.view(domain, side, np.random.Generator(np.random.PCG64(pose_seed)), scene.offset)
-    inside = camera.oval(aside) if domain.face_only else np.ones(side, bool)
+    aside = view
+    if side != size:
+        aside = studio.view(domain, side, np.random.Generator(np.random.PCG64(pose_seed)))
+    face = camera.oval(aside)
     z = camera.ranges(aside, surface, domain.depth, scene, side_mm, rng)
-    depth = camera.encode_depth(z, inside, domain.depth, scene)
-    depth = np.where(inside, depth, depth.dtype.type(0))
-    infrared = {}
-    for band in domain.bands[3:]:
-        infrared[band] = camera.infrared(aside, surface, scene, band, domain.infrared, rng) * inside
+    depth = camera.encode_depth(z, face, domain.depth, scene)
+    infrared = {b: camera.infrared(aside, surface, scene, b, domain.infrared, rng) for b in domain.bands[3:]}
+    if domain.face_only:
+        depth = np.where(face, depth, depth.dtype.type(0))
+        infrared = {b: image * face for b, image in infrared.items()}
+    depth = _moved(depth, scene.offset)
+    infrared = {b: _moved(image, scene.offset) for b, image in infrared.items()}
     thermal = camera.warmth(aside, rng)
-    draw = rng.random()
-    lost = "" if draw >= domain.missing else "depth" if draw < 0.6 * domain.missing else "ir"
+    lost = lost_modality(domain, generator(clip.dataset, clip.name, number, "lost"))
     return Frame(number, rgb, depth, infrared, thermal, lost)
+
+
+def lost_modality(domain: Domain, rng: np.random.Generator) -> str:
+    """ "depth", "ir" or "": what a frame goes without, at the set's rate and blind to the class."""
+    draw = rng.random()
+    return "" if draw >= domain.missing else "depth" if draw < 0.6 * domain.missing else "ir"

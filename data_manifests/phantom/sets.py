@@ -75,7 +75,7 @@ class Domain:
     noise: Range
     jpeg: tuple[int, int]
     walls: tuple[str, ...]
-    registration: float
+    registration: int
     missing: float
     depth: Depth
     infrared: Infrared
@@ -113,9 +113,9 @@ DOMAINS = {
         noise=(0.004, 0.012),
         jpeg=(82, 95),
         walls=("wall", "wall_green"),
-        registration=1.0,
+        registration=1,
         missing=0.03,
-        depth=Depth(0.8, 0.5, 0.5, 1.0, "far_bright", (0.8, 1.3), (195.0, 235.0)),
+        depth=Depth(0.8, 0.5, 0.5, 1.0, "far_bright", (1.3, 2.2), (180.0, 212.0)),
         infrared=Infrared((0.16, 0.30), (0.02, 0.25), (0.7, 1.4), 6.0, 0.6, 3.0),
         size=(112, 112),
         side_size=(112, 112),
@@ -127,7 +127,7 @@ DOMAINS = {
         width_mm=165.0,
         centre_y=24.0,
         face_only=True,
-        borders=(0.0, 0.04),
+        borders=(0.0, 0.10),
         melanin=((0.08, 0.36),),
         age=(0.05, 0.8),
         glasses=0.18,
@@ -135,22 +135,22 @@ DOMAINS = {
         yaw=11.0,
         pitch=6.0,
         roll=5.0,
-        zoom_jitter=0.04,
+        zoom_jitter=0.07,
         shift_jitter=0.02,
         ambient=(0.5, 0.9),
         key=(0.2, 0.6),
         warmth=(-0.1, 0.3),
-        exposure=(0.16, 0.26),
+        exposure=(0.11, 0.30),
         white_balance=0.04,
         contrast=(0.85, 1.0),
         blur=(0.7, 1.2),
         noise=(0.006, 0.016),
         jpeg=(75, 90),
         walls=("wall",),
-        registration=1.5,
+        registration=2,
         missing=0.03,
         depth=Depth(0.5, 0.25, 0.9, 0.5, "near_bright", (0.35, 0.8), (38.0, 75.0)),
-        infrared=Infrared((0.30, 0.45), (0.0, 0.05), (0.7, 1.4), 8.0, 0.8, 2.0),
+        infrared=Infrared((0.26, 0.40), (0.0, 0.05), (0.7, 1.4), 8.0, 0.8, 2.0),
         size=(104, 104),
         side_size=(96, 96),
     ),
@@ -181,10 +181,10 @@ DOMAINS = {
         noise=(0.003, 0.008),
         jpeg=(95, 95),
         walls=("wall", "wall_green", "shirt_dark"),
-        registration=0.6,
+        registration=1,
         missing=0.03,
         depth=Depth(0.7, 0.25, 0.8, 0.6, "mad", (1.0, 1.0), (0.0, 0.0)),
-        infrared=Infrared((0.35, 0.5), (0.02, 0.3), (0.8, 1.3), 8.0, 0.6, 2.5),
+        infrared=Infrared((0.22, 0.34), (0.02, 0.3), (0.8, 1.3), 8.0, 0.6, 2.5),
         size=(128, 112),
         side_size=(128, 112),
     ),
@@ -192,7 +192,7 @@ DOMAINS = {
         code="H",
         bands=("R", "G", "B", "850", "1050", "1300", "1550"),
         ir_band="1300",
-        width_mm=196.0,
+        width_mm=158.0,
         centre_y=18.0,
         face_only=False,
         borders=(0.0, 0.0),
@@ -215,7 +215,7 @@ DOMAINS = {
         noise=(0.002, 0.006),
         jpeg=(95, 95),
         walls=("wall_green", "shirt_dark"),
-        registration=1.0,
+        registration=1,
         missing=0.03,
         depth=Depth(1.0, 1.0, 0.4, 3.0, "millimetres", (1.0, 1.0), (0.0, 0.0)),
         infrared=Infrared((0.26, 0.40), (0.0, 0.03), (0.8, 1.25), 6.0, 0.8, 2.5),
@@ -249,10 +249,10 @@ DOMAINS = {
         noise=(0.003, 0.008),
         jpeg=(95, 95),
         walls=("wall", "shirt_dark"),
-        registration=1.0,
+        registration=1,
         missing=0.03,
         depth=Depth(1.1, 1.0, 0.9, 0.8, "unit", (1 / 420.0, 1 / 360.0), (0.35, 0.50)),
-        infrared=Infrared((0.30, 0.42), (0.0, 0.1), (0.8, 1.25), 6.0, 0.5, 3.5),
+        infrared=Infrared((0.20, 0.30), (0.0, 0.1), (0.8, 1.25), 6.0, 0.5, 3.5),
         size=(120, 96),
         side_size=(120, 96),
     ),
@@ -275,9 +275,9 @@ class Profile:
 
 
 PROFILES = {
-    "cpu": Profile("cpu", 1.0, 120, 20, 36, 24, 24, 100, 3),
+    "cpu": Profile("cpu", 1.0, 120, 20, 36, 24, 24, 75, 3),
     "paper": Profile("paper", 2.0, 600, 99, 200, 103, 51, 360, 6),
-    "tiny": Profile("tiny", 0.5, 3, 1, 3, 9, 6, 20, 2),
+    "tiny": Profile("tiny", 0.5, 3, 1, 3, 8, 3, 10, 2),
 }
 
 

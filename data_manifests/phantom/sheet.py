@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from data_manifests.errors import replacing
@@ -15,7 +14,7 @@ _LABEL = 13
 _GAP = 4
 
 
-def _grey(image: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _grey(image: np.ndarray) -> np.ndarray:
     """Any depth encoding as 8 bits for the eye: millimetres are stretched between the 2nd and 98th percentile."""
     if image.dtype == np.uint16:
         valid = image[image > 0].astype(np.float32)
@@ -28,7 +27,7 @@ def _grey(image: NDArray[np.generic]) -> NDArray[np.uint8]:
     return np.repeat(np.asarray(np.rint(grey), np.uint8)[..., None], 3, axis=2)
 
 
-def triplet(frame: Frame, band: str, size: tuple[int, int]) -> NDArray[np.uint8]:
+def triplet(frame: Frame, band: str, size: tuple[int, int]) -> np.ndarray:
     """Colour over depth over infrared, (3·h, w, 3) uint8 on grey."""
     tiles = [frame.rgb, _grey(frame.depth), _grey(frame.infrared[band])]
     out = np.full((3 * size[0], size[1], 3), 60, np.uint8)
@@ -59,7 +58,9 @@ def draw(dataset: str, profile: Profile, people: int) -> Image.Image:
     cell_w, cell_h = size[1] + _GAP, 3 * size[0] + _LABEL + _GAP
     sheet = Image.new("RGB", (per_row * cell_w, rows * cell_h + _LABEL), (60, 60, 60))
     pen = ImageDraw.Draw(sheet)
-    pen.text((2, 0), f"set {dataset}: colour, depth, infrared ({domain.ir_band} nm) - procedural stand-in", fill="white")
+    pen.text(
+        (2, 0), f"set {dataset}: colour, depth, infrared ({domain.ir_band} nm) - procedural stand-in", fill="white"
+    )
     for i, clip in enumerate(clips):
         frame = render(clip, profile).frames[0]
         x, y = i % per_row * cell_w, i // per_row * cell_h + _LABEL

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
 from data_manifests.phantom.materials import Array, reflectance
@@ -55,7 +54,7 @@ def _gauss(a: Array, centre: float, sigma: float) -> Array:
     return np.exp(-0.5 * ((a - centre) / sigma) ** 2).astype(np.float32)
 
 
-def ramp(a: Array, low: float, high: float) -> Array:
+def ramp(a: Array, low: float | Array, high: float | Array) -> Array:
     """Smooth step (float32): 0 where a ≤ low, 1 where a ≥ high (swap the two for a falling step)."""
     t = np.clip((a - low) / (high - low), 0.0, 1.0)
     return (t * t * (3.0 - 2.0 * t)).astype(np.float32)
@@ -76,8 +75,10 @@ def noise(grid: Grid, rng: np.random.Generator, scale: float, stretch: tuple[flo
     rows = (grid.y - grid.y[0]) * (2.0 / (scale * stretch[1])) + oy
     c, r = cols.astype(np.int64), rows.astype(np.int64)
     fc, fr = (cols - c).astype(np.float32), (rows - r).astype(np.float32)[:, None]
-    lines = bank[:, c & 511] * (1 - fc) + bank[:, (c + 1) & 511] * fc
-    return np.asarray(lines[r & 511] * (1 - fr) + lines[(r + 1) & 511] * fr, np.float32)
+    patch = bank[np.arange(r[0], r[-1] + 2) & 511][:, np.arange(c[0], c[-1] + 2) & 511]
+    c, r = c - c[0], r - r[0]
+    lines = patch[:, c] * (1 - fc) + patch[:, c + 1] * fc
+    return np.asarray(lines[r] * (1 - fr) + lines[r + 1] * fr, np.float32)
 
 
 @dataclass
@@ -133,9 +134,7 @@ class Surface:
         """`tint` with a material of the table."""
         self.tint(mask, reflectance(material, self.bands), at)
 
-    def set(
-        self, mask: Array, at: tuple[slice, slice] = (slice(None), slice(None)), **values: float | Array
-    ) -> None:
+    def set(self, mask: Array, at: tuple[slice, slice] = (slice(None), slice(None)), **values: float | Array) -> None:
         """Mix values into the named per-point maps by `mask`."""
         for name, value in values.items():
             part = self.maps[name][at]
@@ -161,7 +160,7 @@ class Surface:
             {**below.notes, **self.notes},
         )
 
-    def solid(self) -> NDArray[np.bool_]:
+    def solid(self) -> np.ndarray:
         """Where there is a surface, (H, W)."""
         return self.height > 0.5 * NOTHING
 

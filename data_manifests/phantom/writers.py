@@ -12,25 +12,18 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from data_manifests.errors import replacing
-from data_manifests.phantom.clips import HQ_TYPES, Clip
+from data_manifests.phantom.clips import HQ_TYPES, Clip, seed_of
 from data_manifests.phantom.render import Frame, Recording
 
-LAYOUTS = {
-    "C": "cefa-full",
-    "S": "surf-crop",
-    "W": "wmca-hdf5",
-    "H": "hqwmca-hdf5",
-    "P": "padisi-npz",
-}
 RGB_PACKAGE, CDIT_PACKAGE = "preprocessed-face-station_RGB", "preprocessed-face-station_CDIT"
 MULTISPECTRAL = "padisi_USC_FACE_multispectral"
+PARTIAL = ".partial"
 
 
-def _jpeg(image: NDArray[np.generic], quality: int) -> bytes:
+def _jpeg(image: np.ndarray, quality: int) -> bytes:
     grey = np.asarray(np.rint(image), np.uint8) if image.dtype != np.uint8 else image
     rgb = grey if grey.ndim == 3 else np.repeat(grey[..., None], 3, axis=2)
     out = io.BytesIO()
@@ -48,11 +41,11 @@ def _jpegs(recording: Recording, folder: Path, colour: str, name: str) -> None:
                 path.write_bytes(_jpeg(picture, recording.jpeg))
 
 
-def _chw(image: NDArray[np.generic]) -> NDArray[np.generic]:
+def _chw(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image.transpose(2, 0, 1))
 
 
-def _cdit(frame: Frame) -> NDArray[np.uint8]:
+def _cdit(frame: Frame) -> np.ndarray:
     """(4, H, W) uint8: grey, depth, infrared, thermal. A lost modality is all zero, as some sensors deliver it."""
     grey = frame.rgb @ np.array((0.299, 0.587, 0.114), np.float32)
     depth = frame.depth * (frame.lost != "depth")
@@ -60,44 +53,30 @@ def _cdit(frame: Frame) -> NDArray[np.uint8]:
     return np.stack([np.rint(a).astype(np.uint8) for a in (grey, depth, near, 255.0 * frame.thermal)])
 
 
-def _write_c(recording: Recording, folder: Path) -> list[str]:
-    target = f"CeFA/{recording.clip.name}"
-    _jpegs(recording, folder / target, "profile", "{:04d}.jpg")
-    return [target]
+def _write_c(recording: Recording, folders: list[Path]) -> None:
+    _jpegs(recording, folders[0], "profile", "{:04d}.jpg")
 
 
-def _write_s(recording: Recording, folder: Path) -> list[str]:
-    target = f"CASIA-SURF-CROP/{recording.clip.name}"
-    _jpegs(recording, folder / target, "color", "{}.jpg")
-    return [target]
+def _write_s(recording: Recording, folders: list[Path]) -> None:
+    _jpegs(recording, folders[0], "color", "{}.jpg")
 
 
-def _write_w(recording: Recording, folder: Path) -> list[str]:
-    """Two packages; in one clip of thirty the second frame's key is one off between them (pair on the intersection)."""
-    targets = [f"{p}/{recording.clip.name}.hdf5" for p in (RGB_PACKAGE, CDIT_PACKAGE)]
-    for target in targets:
-        (folder / target).parent.mkdir(parents=True, exist_ok=True)
-    shifted = _number(recording.clip) % 30 == 0
-    with h5py.File(folder / targets[0], "w") as colour, h5py.File(folder / targets[1], "w") as rest:
+def _write_w(recording: Recording, paths: list[Path]) -> None:
+    """Colour and the other channels; in one clip of thirty the second frame's key is one off between the two
+    packages, as in two clips of the public set, so that frames must be paired on the keys both have."""
+    clip = recording.clip
+    shifted = seed_of(clip.dataset, clip.name, "keys") % 30 == 0
+    with h5py.File(paths[0], "w") as colour, h5py.File(paths[1], "w") as rest:
         for i, frame in enumerate(recording.frames):
             colour.create_dataset(f"Frame_{frame.number}/array", data=_chw(frame.rgb))
             key = frame.number + int(shifted and i == 1)
             rest.create_dataset(f"Frame_{key}/array", data=_cdit(frame))
-    return targets
 
 
-def _number(clip: Clip) -> int:
-    from data_manifests.phantom.clips import seed_of
-
-    return seed_of(clip.dataset, clip.name, "keys")
-
-
-def _write_h(recording: Recording, folder: Path) -> list[str]:
-    """BGR 8-bit, NIR 10-bit, SWIR 14-bit, depth in mm; a lost depth is all zero."""
-    target = f"{recording.clip.name}.h5"
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_h(recording: Recording, paths: list[Path]) -> None:
+    """BGR 8-bit, NIR 10-bit, SWIR 14-bit, depth in mm; a lost modality is all zero."""
     frames = recording.frames
-    with h5py.File(folder / target, "w") as f:
+    with h5py.File(paths[0], "w") as f:
         f["BASLER_BGR"] = np.stack([_chw(x.rgb[..., ::-1]) for x in frames])
         depth = [x.depth[None] * (x.lost != "depth") for x in frames]
         f["INTEL_DEPTH"] = np.stack(depth).astype(np.uint16)
@@ -105,13 +84,10 @@ def _write_h(recording: Recording, folder: Path) -> list[str]:
             name, top = ("BASLER_LEFT_NIR_850nm", 1023) if band == "850" else (f"BOBCAT_{band}nm", 16383)
             grey = np.stack([x.infrared[band][None] * (x.lost != "ir") for x in frames])
             f[name] = np.rint(grey / 255.0 * top).astype(np.uint16)
-    return [target]
 
 
-def _write_p(recording: Recording, folder: Path) -> list[str]:
+def _write_p(recording: Recording, paths: list[Path]) -> None:
     """22 channels, 0 to 1: BGR, RealSense infrared and depth, thermal, left and right NIR × 5, SWIR × 6."""
-    target = f"{MULTISPECTRAL}/{recording.clip.name}.npz"
-    (folder / target).parent.mkdir(parents=True, exist_ok=True)
     frame = recording.frames[0]
     ir = {band: image / 255.0 for band, image in frame.infrared.items()}
     bgr = [frame.rgb[..., c] / 255.0 for c in (2, 1, 0)]
@@ -120,14 +96,12 @@ def _write_p(recording: Recording, folder: Path) -> list[str]:
     right = [np.roll(x, 2, axis=1) for x in nir]
     swir = [ir[b] for b in ("940", "1050", "1200", "1450", "1550", "1650")]
     stack = [*bgr, near, frame.depth * (frame.lost != "depth"), frame.thermal, *nir, *right, *swir]
-    data = np.stack(stack)[None].astype(np.float32)
-    # Twelve bits are what the cameras deliver; the zeros behind them let the archive compress.
-    data = np.rint(data * 4095.0).astype(np.float32) / np.float32(4096.0)
-    np.savez_compressed(folder / target, data=data)
-    return [target]
+    # Twelve bits are what such cameras deliver; the zeros behind them let the archive compress.
+    data = np.rint(np.stack(stack)[None] * 4095.0).astype(np.float32) / np.float32(4096.0)
+    np.savez_compressed(paths[0], data=data)
 
 
-_WRITERS: dict[str, Callable[[Recording, Path], list[str]]] = {
+_WRITERS: dict[str, Callable[[Recording, list[Path]], None]] = {
     "C": _write_c,
     "S": _write_s,
     "W": _write_w,
@@ -137,13 +111,13 @@ _WRITERS: dict[str, Callable[[Recording, Path], list[str]]] = {
 
 
 def targets(clip: Clip) -> list[str]:
-    """The paths, relative to the set's root, whose presence means that the clip is complete."""
+    """The clip's folder or files, relative to the set's root: all there means that the clip is complete."""
     if clip.dataset == "C":
         return [f"CeFA/{clip.name}"]
     if clip.dataset == "S":
         return [f"CASIA-SURF-CROP/{clip.name}"]
     if clip.dataset == "W":
-        return [f"{p}/{clip.name}.hdf5" for p in (RGB_PACKAGE, CDIT_PACKAGE)]
+        return [f"{package}/{clip.name}.hdf5" for package in (RGB_PACKAGE, CDIT_PACKAGE)]
     if clip.dataset == "H":
         return [f"{clip.name}.h5"]
     return [f"{MULTISPECTRAL}/{clip.name}.npz"]
@@ -157,16 +131,16 @@ def is_written(clip: Clip, out: Path) -> bool:
 def write(recording: Recording, out: Path) -> None:
     """Write a clip into `<out>/<set letter>/…`; it appears there complete or not at all."""
     clip = recording.clip
-    partial = out / ".partial" / f"{os.getpid()}"
-    if partial.exists():
-        shutil.rmtree(partial)
-    written = _WRITERS[clip.dataset](recording, partial)
-    for target in written:
+    partial = out / PARTIAL / f"{os.getpid()}"
+    shutil.rmtree(partial, ignore_errors=True)
+    staged = [partial / target for target in targets(clip)]
+    for path in staged:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _WRITERS[clip.dataset](recording, staged)
+    for path, target in zip(staged, targets(clip), strict=True):
         place = out / clip.dataset / target
         place.parent.mkdir(parents=True, exist_ok=True)
-        if place.is_dir():
-            shutil.rmtree(place)
-        (partial / target).replace(place)
+        path.replace(place)
     shutil.rmtree(partial)
 
 
@@ -177,7 +151,7 @@ def write_lists(dataset: str, clips: list[Clip], out: Path) -> None:
         rows: list[list[object]] = [["", "client_id", "filepath", "group", "label"]]
         for i, clip in enumerate(clips):
             client = int(clip.name.rsplit("/", 1)[1].split("_")[0])
-            label = "bonafide" if clip.bonafide else f"attack/{_W_LABEL.get(clip.species, clip.species)}"
+            label = "0" if clip.bonafide else f"attack/{_W_LABEL.get(clip.species, clip.species)}"
             rows.append([i, client, clip.name, clip.group, label])
         _csv(root / "documentation" / "PROTOCOL-grandtest.csv", rows)
     elif dataset == "H":
@@ -192,7 +166,7 @@ def write_lists(dataset: str, clips: list[Clip], out: Path) -> None:
         truth: list[list[object]] = [
             ["transaction_id", "trial_id", "trial_name", "modality", "ground_truth", "participant_id"]
         ]
-        parts: list[list[object]] = [["transaction_id", "trial_id", "partition"]]
+        parts: list[list[object]] = [["transaction_id", "trial_id", "partition_name"]]
         for clip in clips:
             _, transaction, trial, *rest = clip.name.split("_")
             holder = clip.wearer if clip.wearer.startswith("participant-") else clip.victim

@@ -44,25 +44,17 @@ def load(path: Path) -> Published:
     return Published(found["paper"], found["place"], metrics, sets, rows)
 
 
-def _row(
-    path: Path, name: str, row: dict[str, object], sets: dict[str, str], metrics: tuple[str, ...]
-) -> PublishedRow:
+def _row(path: Path, name: str, row: dict[str, object], sets: dict[str, str], metrics: tuple[str, ...]) -> PublishedRow:
     expected = {"printed", "modalities", *sets}
     if set(row) != expected:
         odd = sorted(set(row) ^ expected)
-        raise BadInput(
-            f"{path}: row {name} and the file's sets differ in {', '.join(odd)}; type each set once"
-        )
+        raise BadInput(f"{path}: row {name} and the file's sets differ in {', '.join(odd)}; type each set once")
     values = {}
     for letter in sets:
         printed = row[letter]
         if not isinstance(printed, list) or len(printed) != len(metrics):
-            raise BadInput(
-                f"{path}: row {name}, {letter} must list {len(metrics)} numbers: {', '.join(metrics)}"
-            )
-        values[letter] = {
-            m: _percent(path, f"row {name}, {letter}", x) for m, x in zip(metrics, printed, strict=True)
-        }
+            raise BadInput(f"{path}: row {name}, {letter} must list {len(metrics)} numbers: {', '.join(metrics)}")
+        values[letter] = {m: _percent(path, f"row {name}, {letter}", x) for m, x in zip(metrics, printed, strict=True)}
     return PublishedRow(str(row["printed"]), str(row["modalities"]), values)
 
 
@@ -71,6 +63,6 @@ def _percent(path: Path, where: str, printed: object) -> Decimal:
         value = Decimal(printed) if isinstance(printed, str) else None
     except InvalidOperation:
         value = None
-    if value is None or not 0 <= value <= 100:  # NaN fails both
+    if value is None or not value.is_finite() or not 0 <= value <= 100:
         raise BadInput(f"{path}: {where} holds {printed!r}; write a percentage as printed, in quotes")
     return value

@@ -57,8 +57,8 @@ class Options(loop.Training):
     score: Literal["pixel_mean", "binary", "combined"] = "pixel_mean"
     """Mean of the map, the image's judgement, or the mean of both."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         loop.divisible(self.image_size, STRIDE)
         if not 0 <= self.balance <= 1:
             raise BadInput(f"--balance {self.balance}: it is a share; give a number from 0 to 1")
@@ -107,8 +107,8 @@ def score(output: Output, kind: str = "pixel_mean") -> Tensor:
 
 
 def main() -> None:
+    options = tyro.cli(Options, prog="python -m reference.rivals.deeppixbis")
     with loop.command_errors():
-        options = tyro.cli(Options, prog="python -m reference.rivals.deeppixbis")
         loop.train(
             options,
             Path(__file__),

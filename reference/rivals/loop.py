@@ -107,7 +107,8 @@ class Training:
     cache_dir: Path = Path("build/cache")
     """Where decoded images are kept, for all runs on the same images."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise BadInput for a value that no training can use."""
         at_least = {"image_size": 1, "batch_size": 2, "epochs": 1, "evaluate_every": 1, "threads": 1}
         at_least |= {"weight_decay": 0, "warmup": 0, "checkpoint_every": 0, "seed": 0}
         for name, least in at_least.items():
@@ -204,6 +205,7 @@ def train(options: Training, row: Path, build: Callable[[], nn.Module], loss: Lo
     row is the row's own file: its name is the method's, its text belongs to the run. build makes the network
     with fresh weights. Raises BadInput for unusable input and FloatingPointError when training diverges.
     """
+    options.check()
     method = row.stem
     device = runs.pick_device(options.device)
     index = load_index(options.index)

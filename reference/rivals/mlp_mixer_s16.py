@@ -38,8 +38,8 @@ TRUNCATED_SD = 0.87962566103423978
 class Options(loop.Training):
     """Train and evaluate MLP-Mixer S/16 on RGB."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         loop.divisible(self.image_size, PATCH)
 
 
@@ -89,8 +89,8 @@ score = loop.logit_difference
 
 
 def main() -> None:
+    options = tyro.cli(Options, prog="python -m reference.rivals.mlp_mixer_s16")
     with loop.command_errors():
-        options = tyro.cli(Options, prog="python -m reference.rivals.mlp_mixer_s16")
         loop.train(options, Path(__file__), lambda: Mixer(options.image_size), loss, score)
 
 

@@ -49,8 +49,8 @@ score = loop.logit_difference
 
 
 def main() -> None:
+    options = tyro.cli(Options, prog="python -m reference.rivals.resnet50")
     with loop.command_errors():
-        options = tyro.cli(Options, prog="python -m reference.rivals.resnet50")
         loop.train(options, Path(__file__), ResNet50, loss, score)
 
 

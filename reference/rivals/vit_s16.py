@@ -42,8 +42,8 @@ class Options(loop.Training):
     modalities: Literal["nine_channels", "score_average"] = "nine_channels"
     """One network that sees nine channels, or three networks of one modality whose scores are averaged."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        super().check()
         loop.divisible(self.image_size, PATCH)
 
 
@@ -83,8 +83,8 @@ def score(logits: Tensor) -> Tensor:
 
 
 def main() -> None:
+    options = tyro.cli(Options, prog="python -m reference.rivals.vit_s16")
     with loop.command_errors():
-        options = tyro.cli(Options, prog="python -m reference.rivals.vit_s16")
         loop.train(options, Path(__file__), lambda: ViT(options.image_size, options.modalities), loss, score)
 
 

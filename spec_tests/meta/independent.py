@@ -1,0 +1,227 @@
+"""A second implementation of the whole contract, to try the suite on.
+
+It shares no line with `reference` nor with the oracles: index arithmetic and einsum where those loop, Gumbel noise
+where those count, sorted arrays where those scan. The suite must pass it, and must fail each of its mutants.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+
+def similarity(a, b, normalise=True):
+    dots = torch.einsum("ik,jk->ij", a, b)
+    if not normalise:
+        return dots
+    return dots / torch.outer(a.pow(2).sum(-1).sqrt(), b.pow(2).sum(-1).sqrt())
+
+
+def match_probabilities(s, tau):
+    scaled = s / tau
+    return torch.exp(scaled - torch.logsumexp(scaled, dim=1, keepdim=True))
+
+
+def icl_loss(f_rgb, f_depth, f_ir, tau, normalise=True):
+    terms = []
+    for other in (f_depth, f_ir):
+        scaled = similarity(f_rgb, other, normalise) / tau
+        own = scaled.diagonal()
+        terms.append((scaled.logsumexp(dim=1) - own).mean())
+        terms.append((scaled.logsumexp(dim=0) - own).mean())
+    return 0.5 * torch.stack(terms).sum()
+
+
+def same_class(label_a, label_b):
+    return torch.eq(label_a, label_b).to(torch.int64)
+
+
+def cm_loss(logits_rd, same_rd, logits_ri, same_ri):
+    loss = logits_rd.new_zeros(())
+    for logits, same in ((logits_rd, same_rd), (logits_ri, same_ri)):
+        margin = (logits[:, 1] - logits[:, 0]) * (2 * same - 1)
+        loss = loss + (-torch.nn.functional.logsigmoid(margin)).mean()
+    return loss
+
+
+def gumbel_choice(logits, allowed, generator):
+    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64, device=logits.device)
+    noise = -torch.log(-torch.log(uniform.clamp_min(1e-300)))
+    best = (logits.double() + noise).masked_fill(~allowed, -math.inf).argmax(dim=1)
+    return torch.where(allowed.any(dim=1), best, torch.full_like(best, -1))
+
+
+def mine_pairs(s, labels, generator):
+    s = s.detach()
+    same = labels.unsqueeze(1) == labels.unsqueeze(0)
+    itself = torch.eye(len(labels), dtype=torch.bool, device=s.device)
+    neg = gumbel_choice(s, ~same, generator)
+    pos = gumbel_choice(-s, same & ~itself, generator)
+    return neg, pos
+
+
+def shallow_fusion(rgb_1, rgb_2):
+    return torch.lerp(rgb_1, rgb_2, 0.5)
+
+
+def attention(q, k, v):
+    logits = torch.einsum("...td,...ud->...tu", q, k) / k.shape[-1] ** 0.5
+    weights = torch.exp(logits - logits.logsumexp(dim=-1, keepdim=True))
+    return torch.einsum("...tu,...ud->...td", weights, v)
+
+
+def switch(streams, layer, order="RDI"):
+    places = ["RDI".index(order[(layer + role) % 3]) for role in range(3)]
+    return tuple(streams[place] for place in places)
+
+
+def switch_attention(rgb, depth, ir, layer, wq, wk, wv, wo, bo, heads, order="RDI"):
+    q_src, k_src, v_src = switch((rgb, depth, ir), layer, order)
+    width = rgb.shape[-1]
+    size = width // heads
+    q = torch.einsum("btd,hed->bhte", q_src, wq.reshape(heads, size, width))
+    k = torch.einsum("btd,hed->bhte", k_src, wk.reshape(heads, size, width))
+    v = torch.einsum("btd,hed->bhte", v_src, wv.reshape(heads, size, width))
+    logits = torch.einsum("bhte,bhue->bhtu", q, k) / math.sqrt(size)
+    weights = torch.exp(logits - logits.logsumexp(dim=-1, keepdim=True))
+    joined = torch.einsum("bhtu,bhue->bthe", weights, v).reshape(q_src.shape)
+    return torch.einsum("btd,ed->bte", joined, wo) + bo
+
+
+def total_loss(bce, icl, cm, alpha=1.0, beta=1.0):
+    return bce + alpha * icl + beta * cm
+
+
+def domain_partner(domains, generator, rule="random"):
+    b = len(domains)
+    same = domains[:, None] == domains[None, :]
+    if rule == "random":
+        lots = torch.rand(b, b, generator=generator, dtype=torch.float64, device=domains.device)
+        return lots.masked_fill(~same, -1.0).argmax(dim=1)
+    if rule == "first":
+        return same.to(torch.int64).argmax(dim=1)
+    return torch.arange(b, device=domains.device)
+
+
+def lambda_full(lq1, lk1, lq2, lk2, lambda_init):
+    return (lq1 * lk1).sum().exp() - (lq2 * lk2).sum().exp() + lambda_init
+
+
+def differential_attention(q, k, v, q_dom, k_dom, lam, temperature):
+    def attend(queries, keys):
+        logits = torch.einsum("bhtd,bhud->bhtu", queries, keys) / temperature
+        return torch.exp(logits - logits.logsumexp(dim=-1, keepdim=True))
+
+    difference = attend(q, k) - lam * attend(q_dom, k_dom)
+    return torch.einsum("bhtu,bhud->bhtd", difference, v)
+
+
+def alignment_logits(v, captions, scale, pooling="max"):
+    columns = []
+    for texts in captions:
+        lengths = torch.outer(v.norm(dim=1), texts.norm(dim=1))
+        cosines = torch.einsum("id,jd->ij", v, texts) / lengths
+        columns.append(cosines.amax(dim=1) if pooling == "max" else cosines.mean(dim=1))
+    return torch.stack(columns, dim=1) * scale
+
+
+def smooth_targets(labels, eps=0.1, normalised=True, classes=2):
+    hot = torch.zeros(len(labels), classes, dtype=torch.float64, device=labels.device)
+    hot[torch.arange(len(labels), device=labels.device), labels] = 1 - eps
+    return hot + (eps / classes if normalised else eps)
+
+
+def soft_cross_entropy(logits, targets):
+    log_p = logits - logits.logsumexp(dim=-1, keepdim=True)
+    return -torch.einsum("bc,bc->", targets, log_p) / len(logits)
+
+
+def text_targets(classes, eps=0.1):
+    spoof, real = [1 - eps, eps], [eps, 1 - eps]
+    return torch.tensor([spoof, real], device=classes.device)[classes]
+
+
+def rs2_loss(align_losses, visual_cls, text_cls):
+    return torch.stack(list(align_losses)).sum() + visual_cls + text_cls
+
+
+def u_dsa(v0, adapt, remap, rule="chained"):
+    states = [v0]
+    for layer in adapt:
+        states.append(layer(states[-1]))
+    depth = len(adapt)
+    for step, place in enumerate(range(depth - 1, -1, -1)):
+        below = states[depth + step] if rule == "chained" else states[place + 1]
+        states.append(states[place] + remap[place](below))
+    return states
+
+
+def checked(scores, other):
+    scores, other = np.asarray(scores), np.asarray(other)
+    if len(scores) != len(other):
+        raise ValueError("lengths differ")
+    if len(scores) == 0:
+        raise ValueError("no samples")
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is NaN or infinite")
+    return scores.astype(np.float64), other
+
+
+def split(scores, bonafide):
+    scores, bonafide = checked(scores, bonafide)
+    genuine, attacks = np.sort(scores[bonafide]), np.sort(scores[~bonafide])
+    if len(genuine) == 0:
+        raise ValueError("no bona fide sample")
+    if len(attacks) == 0:
+        raise ValueError("no attack sample")
+    return genuine, attacks
+
+
+def far_frr(scores, bonafide, threshold):
+    genuine, attacks = split(scores, bonafide)
+    far = (len(attacks) - np.searchsorted(attacks, threshold, side="left")) / len(attacks)
+    frr = np.searchsorted(genuine, threshold, side="left") / len(genuine)
+    return float(far), float(frr)
+
+
+def eer(scores, bonafide):
+    genuine, attacks = split(scores, bonafide)
+    grid = np.append(np.unique(np.concatenate((genuine, attacks))), np.inf)
+    far = (len(attacks) - np.searchsorted(attacks, grid, side="left")) / len(attacks)
+    frr = np.searchsorted(genuine, grid, side="left") / len(genuine)
+    best = np.lexsort((grid, far + frr, np.abs(far - frr)))[0]
+    return float((far[best] + frr[best]) / 2), float(grid[best])
+
+
+def hter(scores, bonafide, threshold):
+    genuine, attacks = split(scores, bonafide)
+    return (np.mean(attacks >= threshold) + np.mean(genuine < threshold)) / 2
+
+
+def auc(scores, bonafide):
+    genuine, attacks = split(scores, bonafide)
+    below = np.searchsorted(attacks, genuine, side="left")
+    upto = np.searchsorted(attacks, genuine, side="right")
+    return float((below + upto).sum() / (2 * len(genuine) * len(attacks)))
+
+
+def threshold_at_bpcer(scores, bonafide, bpcer):
+    genuine, attacks = split(scores, bonafide)
+    grid = np.append(np.unique(np.concatenate((genuine, attacks))), np.inf)
+    frr = np.searchsorted(genuine, grid, side="left") / len(genuine)
+    return float(grid[frr <= bpcer][-1])
+
+
+def apcer(scores, families, threshold):
+    scores, families = checked(scores, families)
+    names, which = np.unique(families, return_inverse=True)
+    accepted = np.bincount(which, weights=scores >= threshold, minlength=len(names))
+    return dict(zip(names.tolist(), (accepted / np.bincount(which)).tolist(), strict=True))
+
+
+def acer(scores, bonafide, families, threshold):
+    scores, families = checked(scores, families)
+    genuine, _ = split(scores, bonafide)
+    attacks = ~np.asarray(bonafide)
+    worst = max(apcer(scores[attacks], families[attacks], threshold).values())
+    return (worst + float(np.mean(genuine < threshold))) / 2

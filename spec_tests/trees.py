@@ -1,0 +1,167 @@
+"""Miniature trees with the public data sets' real file names, for the tests of the adapters and the decoder.
+
+Every picture is one colour, another in every channel and modality, so that a swapped channel or modality shows.
+Nothing here is shared with the adapters or with the phantom renderer: names are spelled out as the sheets give them.
+"""
+
+import csv
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+# What each modality of each tree must decode to: (R, G, B), depth, infrared.
+COLOUR, DEPTH, INFRARED = (200, 100, 50), 90, 160
+SIZE = (24, 16)  # height, width
+
+
+def jpg(path: Path, colour: int | tuple[int, int, int], size: tuple[int, int] = SIZE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    three = colour if isinstance(colour, tuple) else (colour,) * 3  # depth and infrared are 3-channel JPGs too
+    Image.new("RGB", size[::-1], three).save(path, "JPEG", quality=100, subsampling=0)
+
+
+def clip(folder: Path, colour_folder: str, frames: list[str]) -> None:
+    for frame in frames:
+        jpg(folder / colour_folder / frame, COLOUR)
+        jpg(folder / "depth" / frame, DEPTH)
+        jpg(folder / "ir" / frame, INFRARED)
+
+
+def surf(root: Path) -> Path:
+    """CASIA-SURF, layout surf-crop: a subject in train, one in val, one in test, with the frames 9, 31 and 101."""
+    clips = {"train": ("04_en_b", "05_enm_s"), "val": ("01_e_s",), "test": ("02_e_b", "03_en_s", "06_enm_b")}
+    for number, (split, attacks) in enumerate(clips.items(), 1):
+        for kind, names in (("real", ("real",)), ("fake", attacks)):
+            for name in names:
+                part = root / "CASIA-SURF-CROP" / f"{kind}_part" / f"{kind}_{split}_part"
+                clip(part / f"CLKJ_AS000{number}" / f"{name}.rssdk", "color", ["101.jpg", "31.jpg", "9.jpg"])
+    return root
+
+
+def cefa(root: Path, subjects: tuple[str, ...] = ("AF-000", "AF-250", "CA-001", "CA-301", "EA-012", "EA-499")) -> Path:
+    """CeFA, layout cefa-full: a live clip, a cloth print and a replay a subject, and three mask clips."""
+    races = {"AF": 1, "CA": 2, "EA": 3}
+    for subject in subjects:
+        race, number = subject[:2], subject[3:6]
+        for rest in ("1_1_1", "3_1_2", "3_1_4"):
+            folder = root / "CeFA" / "CeFA-Race" / race / subject / f"{races[race]}_{number}_{rest}"
+            clip(folder, "profile", ["0026.jpg", "0051.jpg"])
+    masks = root / "CeFA" / "CeFA-Mask"
+    clip(masks / "3D-Mask" / "002" / "1_002_1_1_2_1_3", "profile", ["0001.jpg"])
+    clip(masks / "3D-Mask" / "002" / "1_002_1_1_1_1_2", "profile", ["0001.jpg"])
+    clip(masks / "Silicone-Mask" / "001" / "2_001_1_1_2_1_3", "profile", ["0001.jpg"])
+    return root
+
+
+WMCA_CLIPS = {
+    "017_01_000_0_00": ("train", ""),
+    "017_02_000_0_02": ("train", ""),
+    "017_01_003_2_81": ("train", "flexiblemask"),
+    "018_01_000_0_01": ("dev", ""),
+    "018_01_000_3_05": ("dev", "replay"),
+    "018_03_000_3_04": ("dev", "print"),
+    "501_01_000_2_03": ("eval", "fakehead"),
+    "019_01_000_0_00": ("eval", ""),
+    "019_01_004_2_09": ("eval", "papermask"),
+    "019_01_004_1_02": ("eval", "rigidmask"),
+}
+
+
+def h5_frames(path: Path, channels: tuple[int, ...], frames: tuple[int, ...]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.stack([np.full(SIZE, c, np.uint8) for c in channels])
+    with h5py.File(path, "w") as f:
+        for frame in frames:
+            f.create_dataset(f"Frame_{frame}/array", data=array)
+
+
+def wmca(root: Path) -> Path:
+    """WMCA: frames 3, 12 and 40 of every clip in both packages."""
+    lines: list[list[object]] = [["", "client_id", "filepath", "group", "label"]]
+    for i, (name, (group, family)) in enumerate(WMCA_CLIPS.items()):
+        below = f"face-station/17.01.18/{name}"
+        h5_frames(root / "preprocessed-face-station_RGB" / f"{below}.hdf5", COLOUR, (3, 12, 40))
+        others = (9, DEPTH, INFRARED, 230)  # grey, depth, infrared, thermal
+        h5_frames(root / "preprocessed-face-station_CDIT" / f"{below}.hdf5", others, (3, 12, 40))
+        lines.append([i, name[:3], below, group, f"attack/{family}" if family else 0])
+    write_csv(root / "documentation" / "PROTOCOL-grandtest.csv", lines)
+    return root
+
+
+HQ_RECORDINGS = {
+    "1_01_0001_0000_00_00_000-0a1b2c3d": ("train", ""),
+    "1_02_0001_0000_03_01_002-1a1b2c3d": ("train", "print"),
+    "1_01_0002_0000_00_02_000-2a1b2c3d": ("dev", ""),
+    "1_03_0002_0007_02_01_001-3a1b2c3d": ("dev", "fakehead"),
+    "1_01_0003_0000_00_00_000-4a1b2c3d": ("eval", ""),
+    "1_01_0003_0000_10_01_001-5a1b2c3d": ("eval", "makeup"),
+}
+
+
+def ramp(low: int, high: int) -> np.ndarray:
+    """uint16 (1, H, W): what a sensor of more than 8 bits delivers."""
+    return np.linspace(low, high, SIZE[0] * SIZE[1]).round().astype(np.uint16).reshape(1, *SIZE)
+
+
+def hq_recording(path: Path, frames: int = 20, bands: tuple[int, ...] = (1050, 1300)) -> None:
+    with h5py.File(path, "w") as f:
+        bgr = np.stack([np.full(SIZE, c, np.uint8) for c in COLOUR[::-1]])
+        f["BASLER_BGR"] = np.stack([bgr] * frames)
+        f["INTEL_DEPTH"] = np.stack([ramp(500, 560)] * (frames // 2))
+        for band in bands:
+            f[f"BOBCAT_{band}nm"] = np.stack([ramp(band, 4 * band)] * (frames // 4))
+
+
+def hq_wmca(root: Path) -> Path:
+    """HQ-WMCA: recordings of 20 colour, 10 depth and 5 frames of each infrared band."""
+    root.mkdir(parents=True, exist_ok=True)
+    lines: list[list[object]] = []
+    for name, (group, family) in HQ_RECORDINGS.items():
+        hq_recording(root / f"{name}.h5")
+        lines.append([name, int(bool(family)), f"attack/{family}" if family else "bonafide", group])
+    write_csv(root / "PROTOCOL-grand_test-curated.csv", lines)
+    return root
+
+
+PADISI_CAPTURES = {
+    "1e234567": ("p01", "m00000", "train", ""),
+    "y0a11111": ("p01", "m50302", "train", "fakehead"),
+    "z0a22222": ("p02", "m00000", "valid", ""),
+    "b0a33333": ("p02", "m50101", "valid", "glasses"),
+    "c0a44444": ("p03", "m00000", "test", ""),
+    "d0a55555": ("p03", "m50701", "test", "silicone"),
+}
+
+
+def npz(path: Path, dtype: type = np.float32) -> None:
+    """22 channels: blue, green, red, infrared, depth, and others that must not be taken for them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = [*COLOUR[::-1], INFRARED, DEPTH, *range(230, 247)]
+    np.savez_compressed(path, data=np.stack([np.full(SIZE, v / 255, dtype) for v in values])[None])
+
+
+def padisi(root: Path) -> Path:
+    """PADISI-Face: half of the captures under their long name, half under the trial's."""
+    truth: list[list[object]] = [
+        ["transaction_id", "trial_id", "trial_name", "modality", "ground_truth", "participant_id", "gender", "age"]
+    ]
+    parts: list[list[object]] = [["transaction_id", "trial_id", "trial_name", "partition_name"]]
+    for i, (trial, (person, code, group, _)) in enumerate(PADISI_CAPTURES.items()):
+        name = f"ID_t{i:039x}_{trial}_FACE_WITHOUT_GLASS_1" if i % 2 else trial
+        npz(root / "npz" / f"{name}.npz")
+        truth.append([f"t{i:039x}", trial, "FACE_WITHOUT_GLASS_1", "FACE", code, person, "SECRET", 99])
+        parts.append([f"t{i:039x}", trial, "FACE_WITHOUT_GLASS_1", group])
+    write_csv(root / "face_partitions" / "padisi_USC_FACE_ground_truth.csv", truth)
+    write_csv(root / "face_partitions" / "padisi_USC_FACE_dataset_partition_3folds_part0.csv", parts)
+    return root
+
+
+TREES = {"C": cefa, "S": surf, "W": wmca, "H": hq_wmca, "P": padisi}
+
+
+def write_csv(path: Path, lines: list[list[object]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as f:
+        csv.writer(f).writerows(lines)  # CRLF, as the owners' files have it
