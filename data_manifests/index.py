@@ -105,7 +105,10 @@ def parse_reference(text: str) -> Reference:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One frame. Text fields may be empty where the data set does not say; `label` is the column `class`."""
+    """One frame. Text fields may be empty where the data set does not say; `label` is the column `class`.
+
+    `attack_code` is the data set's own code, on bona fide rows too where it has one (WMCA's 0_02: glasses worn).
+    """
 
     sample_id: str
     dataset: str

@@ -64,7 +64,7 @@ Readings. What the paper leaves open is one option each; the default stands firs
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,13 +72,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.attention import sdpa_kernel
 
-from data_manifests.errors import cli_errors
-from data_manifests.index import load_index
-from reference import data, metrics, runs
-from reference.data import BalancedSampler, Faces, batches, open_faces
+from data_manifests.errors import BadInput
+from reference import runs
+from reference.data import BalancedSampler, batches
+from reference.training import (
+    ATTENTION,
+    Training,
+    command_errors,
+    diverged,
+    learning_rate,
+    mirror,
+    predict,
+    prepare,
+)
 
 # --------------------------------------------------------------------------------------------------------------
 # Options
@@ -130,15 +139,9 @@ class Readings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args(Readings):
+class Args(Readings, Training):
     """Train mmFAS on an index's training split, and score its validation and test samples."""
 
-    index: Path
-    """The index.csv to train and test on."""
-    run_dir: Path
-    """Where the run is kept; an unfinished run of the same arguments goes on from there."""
-    protocol: str = "mmfas"
-    """Which of the index's protocols gives the train, val and test splits."""
     preset: Literal["table2", "text", "depth8"] = "table2"
     """A1: the fusion block and depth."""
     fusion: Literal["switch", "cross", "merge", "mean"] = "switch"
@@ -153,36 +156,20 @@ class Args(Readings):
     """Eq. 9's weight of the contrastive loss."""
     beta: float = 1.0
     """Eq. 9's weight of the matching loss."""
-    image_size: int = 224
-    """Side of the square input, in pixels; a multiple of 16."""
-    batch_size: int = 128
-    """Samples a step, half of them bona fide."""
-    epochs: int = 30
-    """Passes over the training split."""
-    learning_rate: float = 1e-4
-    """Peak learning rate, after the warm-up."""
-    weight_decay: float = 1e-2
-    """Weight decay."""
-    warmup: float = 0.1
-    """Share of all steps in which the learning rate rises linearly; then it falls as a cosine to 0."""
-    optimiser: Literal["adamw", "adam_l2"] = "adamw"
-    """A20: decoupled weight decay, or L2 in the gradient."""
-    augmentation: Literal["none", "flip"] = "none"
-    """A21: mirror a training sample's three images together, every second time."""
-    evaluate_every: int = 1
-    """Evaluate after every so many epochs, and after the last."""
-    checkpoint_every: int = 0
-    """Also save a checkpoint after every so many steps inside an epoch; 0: at an epoch's end only."""
-    seed: int = 0
-    """Seeds the weights, the batches, the mining and the flips."""
-    device: str = "auto"
-    """cpu, cuda, cuda:N, or auto (CUDA where there is one)."""
-    threads: int = 1
-    """CPU threads; part of the run's identity, since sums change in the last bit with their number."""
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """bf16 autocast, or float32; auto is bf16 on CUDA."""
-    cache_dir: Path = Path("build/cache")
-    """Where decoded images are kept."""
+
+    def check(self) -> None:
+        """Raise BadInput for a value that no training can use."""
+        super().check()
+        try:
+            with torch.device("meta"):
+                self.model()
+        except ValueError as e:
+            raise BadInput(f"{e}") from e
+
+    def model(self) -> "MmFAS":
+        """The network these options ask for, with fresh weights."""
+        readings = Readings(**{f.name: getattr(self, f.name) for f in fields(Readings)})
+        return build(self.preset, self.fusion, self.modalities, self.order, self.image_size, readings)
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -719,71 +706,42 @@ def count_parameters(model: nn.Module, leaf_modules_only: bool = True) -> int:
 # --------------------------------------------------------------------------------------------------------------
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: float) -> float:
-    """Linear to `peak` over the first `warmup` share of `steps`, then a cosine to 0. `step` counts from 0."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return peak * (step + 1) / rising
-    return peak * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2
-
-
-@torch.no_grad()
-def score(
-    model: MmFAS, faces: Faces, rows: NDArray[np.int64], batch_size: int, device: torch.device, bf16: bool
-) -> NDArray[np.float32]:
-    """Bona-fide-ness (N,) of the samples `rows`: the negative spoof logit."""
-    model.eval()
-    order = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
-    out = []
-    for rgb, depth, ir, _ in batches(faces, order, device):
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            out.append(-model(rgb, depth, ir).float())
-    return torch.cat(out).cpu().numpy()
-
-
 def train(args: Args) -> None:
-    """Run one training to its end, or on from its last checkpoint, and leave a finished run folder."""
-    device = runs.pick_device(args.device)
-    index = load_index(args.index)
-    train_rows, val_rows, test_rows = (index.split(args.protocol, s) for s in ("train", "val", "test"))
-    runs.seed_everything(args.seed, args.threads)
-    bf16 = device.type == "cuda" if args.precision == "auto" else args.precision == "bf16"
+    """Run one training to its end, or on from its last checkpoint, and leave a finished run folder.
 
-    arguments = asdict(args) | {"device": device.type, "precision": "bf16" if bf16 else "float32"}
-    for elsewhere in ("index", "run_dir", "cache_dir"):  # places, not choices: the index's hash stands for it
-        del arguments[elsewhere]
-    sources = [Path(str(module.__file__)) for module in (data, metrics, runs)] + [Path(__file__)]
-    env = runs.environment(device, "scaled_dot_product_attention" if device.type == "cuda" else "formula")
-    run = runs.Run(args.run_dir, arguments, index.sha256, sources, env)
+    Raises BadInput for unusable input and FloatingPointError when training diverges.
+    """
+    prepared = prepare(args, "mmfas", [Path(__file__)])
+    run, device, train_rows = prepared.run, prepared.device, prepared.train
     if run.done:
         print(f"{args.run_dir}: already finished")
+        run.close()
         return
+    runs.seed_everything(args.seed, args.threads)
+    faces, sets = prepared.images()
+    clip = np.unique([row.clip_id for row in prepared.index.rows], return_inverse=True)[1]  # (N,) numbers, for A6
 
-    faces = open_faces(index, args.image_size, args.cache_dir)
-    clip = np.unique([row.clip_id for row in index.rows], return_inverse=True)[1]  # (N,) numbers, for A6
-    sets = runs.evaluation_sets(faces, val_rows, test_rows)
-    readings = Readings(**{f.name: getattr(args, f.name) for f in fields(Readings)})
-    model = build(args.preset, args.fusion, args.modalities, args.order, args.image_size, readings).to(device)
-    alignment = Alignment(readings, args.icl).to(device)
-    aligned = args.modalities == "RDI" and (args.icl or readings.cm != "off")
+    model = args.model().to(device)
+    alignment = Alignment(args, args.icl).to(device)
+    aligned = args.modalities == "RDI" and (args.icl or args.cm != "off")
     parameters = [*model.parameters(), *(alignment.parameters() if aligned else [])]
-    make = torch.optim.AdamW if args.optimiser == "adamw" else torch.optim.Adam
+    make = torch.optim.AdamW if args.optimiser == "adamw" else torch.optim.Adam  # A20
     optimiser = make(parameters, lr=args.learning_rate, weight_decay=args.weight_decay)
-
     sampler = BalancedSampler(faces.bonafide[train_rows], args.batch_size, args.seed)
     total = sampler.steps * args.epochs
-    generator = torch.Generator(device).manual_seed(args.seed)  # mining
+    mining = torch.Generator(device).manual_seed(args.seed)
     flips = torch.Generator().manual_seed(args.seed)
+
     first_epoch, first_step, sums = 0, 0, [0.0, 0.0, 0.0]
     state = run.load_checkpoint(device)
     if state:
+        first_epoch, first_step, sums = state["epoch"], state["step"], state["sums"]
         model.load_state_dict(state["model"])
         alignment.load_state_dict(state["alignment"])
         optimiser.load_state_dict(state["optimiser"])
-        generator.set_state(state["mining"])
+        mining.set_state(state["mining"])
         flips.set_state(state["flips"])
         runs.set_random_state(state["random"], device)
-        first_epoch, first_step, sums = state["epoch"], state["step"], state["sums"]
 
     def save(epoch: int, step: int) -> None:
         run.save_checkpoint(
@@ -794,7 +752,7 @@ def train(args: Args) -> None:
                 "model": model.state_dict(),
                 "alignment": alignment.state_dict(),
                 "optimiser": optimiser.state_dict(),
-                "mining": generator.get_state(),
+                "mining": mining.get_state(),
                 "flips": flips.get_state(),
                 "random": runs.random_state(device),
             }
@@ -803,68 +761,74 @@ def train(args: Args) -> None:
     progress = runs.Progress(f"mmfas seed {args.seed}", args.epochs, first_epoch)
     for epoch in range(first_epoch, args.epochs):
         model.train()
-        order = train_rows[sampler.epoch(epoch)]  # (steps, B)
+        order = train_rows[sampler.epoch(epoch)][first_step:]  # (steps left, B)
         began = time.monotonic()
-        stream = batches(faces, order[first_step:], device)
+        stream = batches(faces, order, device)
         for step, (rgb, depth, ir, spoof) in enumerate(stream, start=first_step):
             if args.augmentation == "flip":
-                mirrored = (torch.rand(len(spoof), generator=flips) < 0.5).to(device)[:, None, None, None]
-                rgb, depth, ir = (torch.where(mirrored, x.flip(-1), x) for x in (rgb, depth, ir))
+                rgb, depth, ir = mirror((rgb, depth, ir), flips)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(epoch * sampler.steps + step, total, args.learning_rate, args.warmup)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                streams = model.encode(rgb, depth, ir)
-                logits = model.classify(streams)
+            with sdpa_kernel(ATTENTION), torch.autocast(device.type, torch.bfloat16, enabled=prepared.bf16):
+                streams = model.encode(rgb, depth, ir)  # three (B, T, D)
+                logits = model.classify(streams)  # (B,)
             bce = F.binary_cross_entropy_with_logits(logits.float(), spoof)
             icl = cm = bce.new_zeros(())
             if aligned:
-                clips = torch.from_numpy(clip[order[step]]).to(device)
-                pooled = [model.pool(x).float() for x in streams]
-                icl, cm = alignment(*pooled, spoof, clips, generator)
+                pooled = [model.pool(x).float() for x in streams]  # three (B, D)
+                clips = torch.from_numpy(clip[order[step - first_step]]).to(device)
+                icl, cm = alignment(*pooled, spoof, clips, mining)
             loss = total_loss(bce, icl, cm, args.alpha, args.beta)
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             alignment.clamp_tau()
             parts = torch.stack([bce, icl, cm]).tolist()  # the step's one synchronisation with the device
             if not all(map(math.isfinite, parts)):
-                raise FloatingPointError(f"the loss is not finite in epoch {epoch + 1}, step {step + 1}: {parts}")
+                raise diverged("the training loss", epoch)
             sums = [a + b for a, b in zip(sums, parts, strict=True)]
             if args.checkpoint_every and (step + 1) % args.checkpoint_every == 0 and step + 1 < sampler.steps:
                 save(epoch, step + 1)
 
         seconds = time.monotonic() - began
-        steps_here = len(order) - first_step
         line: dict[str, Any] = {
             "epoch": epoch,
-            **{name: s / len(order) for name, s in zip(("bce", "icl", "cm"), sums, strict=True)},
+            **{name: s / sampler.steps for name, s in zip(("bce", "icl", "cm"), sums, strict=True)},
             "learning_rate": optimiser.param_groups[0]["lr"],
             "tau": alignment.tau.tolist(),
             "seconds": seconds,
-            "samples_per_second": steps_here * args.batch_size / seconds,
+            "samples_per_second": order.size / seconds,
             "waiting_for_data": stream.waited / seconds,
         }
+        line["loss"] = line["bce"] + args.alpha * line["icl"] + args.beta * line["cm"]
+        said = f"bce {line['bce']:.3f} icl {line['icl']:.3f} cm {line['cm']:.3f}"
         if (epoch + 1) % args.evaluate_every == 0 or epoch + 1 == args.epochs:
             began = time.monotonic()
-            scores = {name: score(model, faces, rows, args.batch_size, device, bf16) for name, rows in sets.items()}
+            model.eval()
+            scores = {
+                name: predict(lambda *x: -model(*x), faces, rows, args.batch_size, device)
+                for name, rows in sets.items()
+            }
+            for name, values in scores.items():
+                if not np.isfinite(values).all():
+                    raise diverged(f"a score of {name}", epoch)
             line["sets"] = runs.evaluate(scores, {name: faces.bonafide[rows] for name, rows in sets.items()})
             line["evaluation_seconds"] = time.monotonic() - began
             for name, rows in sets.items():
                 run.save_scores(name, epoch, scores[name], faces, rows)
+            said += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
         run.log(line)
         first_step, sums = 0, [0.0, 0.0, 0.0]
         save(epoch + 1, 0)
-        said = f"bce {line['bce']:.3f} icl {line['icl']:.3f} cm {line['cm']:.3f}"
-        if "sets" in line:
-            said += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
         progress.epoch(epoch, said)
     run.finish(model.state_dict())
+    run.close()
     print(f"{args.run_dir}: finished")
 
 
 def main() -> None:
-    args = tyro.cli(Args, description=__doc__)
-    with cli_errors():
+    args = tyro.cli(Args, prog="python -m reference.mmfas", description=__doc__)
+    with command_errors():
         train(args)
 
 

@@ -3,7 +3,7 @@
 `Run(folder, …)` starts a new folder, continues an unfinished one bit for bit, or refuses one that was begun
 with other arguments, another index or another source text. The files are those of README, "A run":
 
-  args.json          every argument, the index's hash, the source files' hashes, the git commit, the seed
+  args.json          every argument, the seed, the hashes of the index, the images and the source files, the commit
   env.json           python, torch, CUDA, device, CPU, threads, attention backend
   metrics.jsonl      a line an epoch
   scores/<set>.npz   scores (epochs, N) of every sample, with what is needed to evaluate them again
@@ -123,6 +123,14 @@ class Run:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked()
+        try:
+            self._begin(arguments, index_sha256, sources, env)
+            self.lines = self._read_lines()
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, arguments: dict[str, Any], index_sha256: str, sources: list[Path], env: dict[str, Any]) -> None:
         wanted = {
             "arguments": arguments,
             "seed": arguments["seed"],
@@ -131,19 +139,19 @@ class Run:
             "git_commit": git_commit(),
         }
         wanted = json.loads(json.dumps(wanted))
-        path = folder / "args.json"
+        path = self.folder / "args.json"
         if path.exists():
             self._same_run(path, wanted)
         else:
-            foreign = [p.name for p in folder.iterdir() if p.name != ".lock"]
+            own = {".lock", "env.json", ".env.json.tmp", ".args.json.tmp"}  # a start that was killed leaves these
+            foreign = [p.name for p in self.folder.iterdir() if p.name not in own]
             if foreign:
                 raise BadInput(
-                    f"{folder}: holds {sorted(foreign)[0]} but no args.json, so it is not a run folder; "
+                    f"{self.folder}: holds {sorted(foreign)[0]} but no args.json, so it is not a run folder; "
                     "name an empty or new folder with --run-dir"
                 )
             self._write_json("env.json", env)
             self._write_json("args.json", wanted)
-        self.lines = self._read_lines()
 
     def _locked(self) -> TextIO:
         handle = (self.folder / ".lock").open("w")
@@ -160,8 +168,11 @@ class Run:
     def _same_run(self, path: Path, wanted: dict[str, Any]) -> None:
         try:
             found = json.loads(path.read_text())
-        except ValueError as e:
-            raise BadInput(f"{path}: not valid JSON; delete the folder to start this run again") from e
+            missing = wanted.keys() - found.keys()
+        except (ValueError, AttributeError) as e:
+            raise BadInput(f"{path}: not a JSON object; delete the folder to start this run again") from e
+        if missing:
+            raise BadInput(f"{path}: lacks {sorted(missing)[0]}; delete the folder to start this run again")
         differing = [
             f"{key} {found['arguments'].get(key)!r} there, {value!r} here"
             for key, value in wanted["arguments"].items()
@@ -178,6 +189,18 @@ class Run:
                 f"{path}: this run was begun otherwise ({'; '.join(differing)}); "
                 "name another --run-dir, or delete that folder"
             )
+
+    def same_images(self, images_sha256: str) -> None:
+        """Note in args.json which images are decoded. Raises BadInput when a run would go on with other ones."""
+        path = self.folder / "args.json"
+        args = json.loads(path.read_text())
+        known = args.setdefault("images_sha256", images_sha256)
+        if known != images_sha256:
+            raise BadInput(
+                f"{path}: images_sha256 there is of other images than those now on disk; restore them, or name "
+                "another --run-dir"
+            )
+        self._write_json("args.json", args)
 
     def _write_json(self, name: str, value: Any) -> None:
         with replacing(self.folder / name) as f:

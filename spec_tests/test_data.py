@@ -199,6 +199,7 @@ class TestConversions:
         hnp.arrays(np.uint16, hnp.array_shapes(min_dims=1, max_dims=3, max_side=6)), st.sampled_from([1.0, 3.0, 4.5])
     )
     @example(np.array([0, 1, 0], np.uint16), 3.0)
+    @example(np.array([500, 501], np.uint16), 3.0)  # mad 0.5: less than a step, but not nothing
     @example(np.array([500, 500, 500, 0], np.uint16), 3.0)
     @example(np.array([500, 500, 500, 502, 900], np.uint16), 3.0)
     def test_mad(self, x, n):
@@ -401,6 +402,14 @@ class TestCache:
         assert moved.sha256 == first.sha256
         assert len(decodes) == count
 
+    def test_another_decoder_is_another_cache(self, tmp_path, decodes, monkeypatch):
+        index = small(tmp_path)
+        first = open_faces(index, SIDE, tmp_path / "cache", 1)
+        (tmp_path / "decode.py").write_text("# a decoder with another source")
+        monkeypatch.setattr(decode, "__file__", str(tmp_path / "decode.py"))
+        assert open_faces(index, SIDE, tmp_path / "cache", 1).sha256 != first.sha256
+        assert len(decodes) == 2 * 17
+
     def test_another_size_or_index_is_another_cache(self, tmp_path):
         index = small(tmp_path)
         one = open_faces(index, SIDE, tmp_path / "cache", 1)
@@ -558,6 +567,8 @@ class TestBalancedSampler:
         assert len(set(attacks[0]) | set(attacks[1])) == 70
         assert sorted(a for epoch in attacks for a in epoch) == sorted(list(range(30, 100)) * 5)
         assert all(len(set(x)) == 30 for x in live)
+        again = [a for epoch in attacks for a in epoch]
+        assert again[:70] != again[70:140]  # every pass over a class is shuffled anew
 
     def test_seed_and_epoch_change_the_order_and_positions_are_mixed(self):
         bonafide = np.arange(200) < 100

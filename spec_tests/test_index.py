@@ -567,6 +567,28 @@ class TestAdapters:
         with pytest.raises(BadInput, match=r"1e234567\.npz: 'data' holds pickled objects"):
             index_tree("P", root, OPTIONS)
 
+    @pytest.mark.parametrize(
+        ("letter", "path"),
+        [
+            ("W", "documentation/PROTOCOL-grandtest.csv"),
+            ("H", "PROTOCOL-grand_test-curated.csv"),
+            ("P", "face_partitions/padisi_USC_FACE_dataset_partition_3folds_part0.csv"),
+        ],
+    )
+    def test_a_damaged_list_names_file_and_row(self, tmp_path, letter, path):
+        root = trees.TREES[letter](tmp_path)
+        text = (root / path).read_text()
+        number = 3 if letter == "H" else 4
+        lines = text.splitlines()
+        lines[number - 1] = lines[number - 1].rpartition(",")[0]
+        (root / path).write_text("\n".join(lines))
+        if letter != "W":  # in W's list the last column is the label, which the file's name says
+            with pytest.raises(BadInput, match=rf"{path}, row {number}: .*restore the list"):
+                index_tree(letter, root, OPTIONS)
+        (root / path).write_bytes(text.encode() + b"\xff")
+        with pytest.raises(BadInput, match=rf"{path}: not a CSV file in UTF-8"):
+            index_tree(letter, root, OPTIONS)
+
     def test_a_missing_image_is_a_missing_modality(self, tmp_path):
         root = trees.surf(tmp_path)
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"

@@ -238,8 +238,8 @@ def test_threshold_at_bpcer_of_any_class_size(sample, share):
 
 
 @spec("metrics-threshold_at_bpcer", "threshold_at_bpcer")
-def test_threshold_at_bpcer_may_be_an_attacks_score_or_infinity():
-    # 0.5 is an attack's score: between the bona fide at 0.4 and the one at 0.9
+def test_threshold_at_bpcer_of_worked_examples():
+    # three bona fide at 0.4, 0.4 and 0.9: up to 0.4 none is rejected, up to 0.9 two of three
     for bpcer, expected in ((0.0, 0.4), (0.5, 0.4), (0.7, 0.9), (1.0, math.inf)):
         assert float(call("threshold_at_bpcer", *SPLIT, bpcer)) == expected
     scores, bonafide = array([1, 2, 3, 4]), flags([True, False, True, False])

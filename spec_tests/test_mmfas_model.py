@@ -244,15 +244,3 @@ def test_a_batch_of_one_class_leaves_anchors_out_and_stays_finite() -> None:
     i, j = Alignment(Readings())._pairs(torch.zeros(1, 1), torch.zeros(1), torch.Generator())
     assert len(i) == len(j) == 0
     assert values["cm"] > 0
-
-
-@pytest.mark.parametrize("steps", [1, 7, 10, 200])
-def test_learning_rate_warms_up_and_falls_to_zero(steps: int) -> None:
-    lr = [mmfas.learning_rate(i, steps, 1e-4, 0.1) for i in range(steps)]
-    rising = max(1, round(0.1 * steps))
-    assert max(lr) == pytest.approx(1e-4)
-    assert lr[:rising] == pytest.approx([1e-4 * (i + 1) / rising for i in range(rising)])
-    assert all(a >= b for a, b in itertools.pairwise(lr[rising - 1 :]))
-    assert all(x > 0 for x in lr)
-    if steps > 1:  # the step after the last would have none
-        assert mmfas.learning_rate(steps, steps, 1e-4, 0.1) == pytest.approx(0, abs=1e-12)

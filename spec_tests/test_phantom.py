@@ -297,7 +297,7 @@ def test_flat_prints_are_planes_and_heads_masks_and_silicone_are_not(seed):
         f: off_plane(attacks.FAMILIES[f](people, rng).height, people.grid) for f in ("bonafide", "silicone", "fakehead")
     }
     assert min(relief.values()) > 4.0
-    flat = attacks._held_print(people, rng, np.full((4, *people.grid.shape), 0.5, np.float32), "paper", bent=False)
+    flat = attacks.held_print(people, rng, np.full((4, *people.grid.shape), 0.5, np.float32), bent=False)
     no_fingers = np.where(flat.maps["live"] > 0, np.nan, flat.height)
     rows = np.abs(people.grid.y - 40) < 30
     inner = no_fingers[rows][:, np.abs(people.grid.x) < 45]

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
 from data_manifests.index import load_index
-from reference import metrics, runs
+from reference import metrics, runs, training
 from reference.data import BalancedSampler, batches, open_faces
 from reference.rivals import deeppixbis, loop, mlp_mixer_s16, resnet50, trivial, vit_s16
 from spec_tests.miniature import write_index
@@ -323,7 +323,7 @@ def test_a_few_steps_teach_what_is_bona_fide(name: str) -> None:
 @example(steps=1, warmup=1.0)
 @example(steps=3, warmup=0.0)
 def test_learning_rate_rises_linearly_and_falls_as_a_cosine(steps: int, warmup: float) -> None:
-    rates = np.array([loop.learning_rate(i, steps, 2.0, warmup) for i in range(steps)])
+    rates = np.array([training.learning_rate(i, steps, 2.0, warmup) for i in range(steps)])
     w = round(steps * warmup)
     np.testing.assert_allclose(rates[:w], np.linspace(0, 2, w + 1)[1:], atol=1e-12)
     fall = np.cos(np.linspace(0, np.pi / 2, steps - w + 1)) ** 2 * 2  # half-angle form; ends at 0, one step on
@@ -333,7 +333,7 @@ def test_learning_rate_rises_linearly_and_falls_as_a_cosine(steps: int, warmup: 
 @given(seed=seeds)
 def test_mirror_flips_a_samples_images_together(seed: int) -> None:
     x = images(seed, 4, batch=64)
-    flipped = loop.mirror(tuple(x), torch.Generator().manual_seed(seed))
+    flipped = training.mirror(tuple(x), torch.Generator().manual_seed(seed))
     same = [(a == b).flatten(1).all(1).numpy() for a, b in zip(x, flipped, strict=True)]
     mirrored = [(a.numpy()[..., ::-1] == b.numpy()).reshape(64, -1).all(1) for a, b in zip(x, flipped, strict=True)]
     for m in range(3):
@@ -355,12 +355,14 @@ class Tiny(nn.Module):
         return self.head(nn.functional.dropout(x, 0.5, self.training))
 
 
-def options(index: Path, run_dir: Path, **changes: Any) -> loop.Training:
+def options(index: Path, run_dir: Path, **changes: Any) -> training.Training:
     given = {"image_size": 16, "batch_size": 2, "epochs": 3, "learning_rate": 1e-2, "device": "cpu"}
-    return loop.Training(index=index, run_dir=run_dir, cache_dir=index.parent.parent / "cache", **(given | changes))
+    return training.Training(index=index, run_dir=run_dir, cache_dir=index.parent.parent / "cache", **(given | changes))
 
 
-def train(given: loop.Training, build: Callable[[], nn.Module] = Tiny, loss: loop.Loss = loop.cross_entropy) -> None:
+def train(
+    given: training.Training, build: Callable[[], nn.Module] = Tiny, loss: loop.Loss = loop.cross_entropy
+) -> None:
     loop.train(given, HERE, build, loss, loop.logit_difference)
 
 
@@ -378,7 +380,7 @@ def content(run_dir: Path) -> dict[str, Any]:
     return found
 
 
-def killed_child(given: loop.Training, event: str, count: int) -> int:
+def killed_child(given: training.Training, event: str, count: int) -> int:
     """The wait status of a forked process that trains and kills itself at the `count`-th `event`."""
     pid = os.fork()
     if pid:
@@ -450,7 +452,7 @@ def test_killed_runs_continue_bit_for_bit(index: Path, tmp_path: Path) -> None:
     assert content(tmp_path / "other")["weights"] != expected["weights"]
 
 
-def by_hand(given: loop.Training, decoupled: bool) -> dict[str, Tensor]:
+def by_hand(given: training.Training, decoupled: bool) -> dict[str, Tensor]:
     """The weights after the same training as a plain loop: no autocast, no folder, no random augmentation."""
     index = load_index(given.index)
     faces = open_faces(index, given.image_size, given.cache_dir)
@@ -465,7 +467,7 @@ def by_hand(given: loop.Training, decoupled: bool) -> dict[str, Tensor]:
     for epoch in range(given.epochs):
         for rgb, depth, ir, spoof in batches(faces, rows[sampler.epoch(epoch)], "cpu"):
             for group in optimiser.param_groups:
-                group["lr"] = loop.learning_rate(done, total, given.learning_rate, given.warmup)
+                group["lr"] = training.learning_rate(done, total, given.learning_rate, given.warmup)
             logits = model(rgb, depth, ir)
             optimiser.zero_grad()
             nn.functional.cross_entropy(logits, spoof.long()).backward()
@@ -526,7 +528,7 @@ def test_a_line_tells_the_epochs_mean_losses_and_its_evaluation(index: Path, tmp
     train(given, loss=loss)
     first, second = lines(tmp_path)
     assert (first["count"], second["count"]) == (1.5, 5.5)
-    assert second["learning_rate"] == pytest.approx(loop.learning_rate(7, 8, 1e-2, 0.1))
+    assert second["learning_rate"] == pytest.approx(training.learning_rate(7, 8, 1e-2, 0.1))
     assert second["samples_per_second"] == pytest.approx(8 / second["seconds"])
     assert 0 <= second["waiting_for_data"] <= 1
     scores, bonafide = {}, {}
@@ -545,7 +547,7 @@ def test_scores_stand_in_the_order_of_rows(index: Path, order: list[int], count:
 
     faces = open_faces(load_index(index), 16, index.parent.parent / "cache")
     rows = np.array(order[:count])
-    found = loop.predict(Brightness(), lambda x: x, faces, rows, batch_size, torch.device("cpu"))
+    found = training.predict(Brightness().eval(), faces, rows, batch_size, torch.device("cpu"))
     expected = (faces.images[rows, 4].astype(np.float64).mean((1, 2)) - 127.5) / 127.5
     np.testing.assert_allclose(found, expected, atol=1e-6)
     assert found.dtype == np.float32
@@ -561,7 +563,7 @@ def test_a_finished_run_is_left_alone(
     def forbidden(*_: Any) -> Any:
         raise AssertionError("a finished run needs neither images nor a network")
 
-    monkeypatch.setattr(loop, "open_faces", forbidden)
+    monkeypatch.setattr(training, "open_faces", forbidden)
     train(given, build=forbidden)
     assert "already finished" in capsys.readouterr().out
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
@@ -586,9 +588,9 @@ def test_a_run_may_move_but_its_arguments_are_all_kept(index: Path, tmp_path: Pa
     assert not (tmp_path / "cache").exists()
     kept = json.loads((tmp_path / "there" / "args.json").read_text())
     places = {"index", "run_dir", "cache_dir"}
-    assert set(kept["arguments"]) == {f.name for f in fields(loop.Training)} - places | {"method"}
+    assert set(kept["arguments"]) == {f.name for f in fields(training.Training)} - places | {"method"}
     assert kept["arguments"]["precision"] == "float32"
-    used = ["data.py", "metrics.py", "rivals/loop.py", "runs.py"]
+    used = ["data.py", "metrics.py", "rivals/loop.py", "runs.py", "training.py"]
     assert sorted(kept["sources"]) == [*(f"reference/{name}" for name in used), "spec_tests/test_rivals.py"]
     for name, digest in kept["sources"].items():
         assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest() == digest
@@ -654,7 +656,7 @@ def test_a_row_end_to_end(module: ModuleType, index: Path, tmp_path: Path, monke
     with np.load(tmp_path / "scores" / "W.npz", allow_pickle=False) as saved:
         assert saved["scores"].shape == (1, 16)
         rows = np.array([faces.sample_id.tolist().index(s) for s in saved["sample_id"]])
-        again = loop.predict(model, module.score, faces, rows, 4, torch.device("cpu"))
+        again = training.predict(lambda *x: module.score(model.eval()(*x)), faces, rows, 4, torch.device("cpu"))
         np.testing.assert_allclose(saved["scores"][0], again, rtol=1e-4, atol=1e-5)
 
 
@@ -679,9 +681,9 @@ def test_help_explains_every_option(
     assert call(module, monkeypatch, "--help") == 0
     text = capsys.readouterr().out
     assert f"python -m {module.__name__}" in text
-    source = inspect.getsource(module.Options) + inspect.getsource(loop.Training)
+    source = inspect.getsource(module.Options) + inspect.getsource(training.Training)
     for field in fields(module.Options):
-        assert loop.option(field.name) in text
+        assert training.option(field.name) in text
         explanation = source.partition(f"\n    {field.name}: ")[2].splitlines()[1].strip().strip('"')
         assert explanation.split()[0] in text
         assert len(explanation) > 10
@@ -724,8 +726,8 @@ def test_unusable_options_end_in_one_sentence(
 
 
 def test_diverging_ends_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped, loop.command_errors():
-        raise loop.diverged("the training loss (loss)", 2)
+    with pytest.raises(SystemExit) as stopped, training.command_errors():
+        raise training.diverged("the training loss (loss)", 2)
     assert stopped.value.code == 1
     said = capsys.readouterr().err
     assert said.startswith("error: the training loss (loss) is not finite in epoch 3")

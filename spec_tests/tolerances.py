@@ -12,9 +12,10 @@ import torch
 RTOL = {torch.float32: 5e-5, torch.float64: 1e-9}
 ATOL = {torch.float32: 5e-6, torch.float64: 1e-11}
 
-# gradcheck compares with central differences of step 1e-6: their truncation and cancellation, not the
-# function under test, set these two.
-GRADIENT = {"eps": 1e-6, "atol": 1e-5, "rtol": 1e-4}
+# Gradients are compared with central differences of this step, in float64: their truncation (step²) and
+# cancellation (1e-16 / step), not the function under test, set these two.
+STEP = 1e-5
+GRADIENT_RTOL, GRADIENT_ATOL = 1e-5, 1e-7
 
 # Rates are quotients of counts: one rounding each, a few when they are combined.
 RATE = 1e-12

@@ -127,24 +127,30 @@ def modality_columns(images: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     return columns
 
 
-def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of an official CSV list with at least the named columns; a BOM and CRLF are fine, as are blank
-    lines.
-
-    Every value stays text. Raises `BadInput` naming file and column, or file and row.
-    """
+def read_lines(path: Path) -> list[list[str]]:
+    """Fields of the lines of an official CSV list; a BOM, CRLF and blank lines are fine. All values stay text."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as f:
-            reader = csv.DictReader(f, strict=True)
-            rows = list(reader)
+            return [line for line in csv.reader(f, strict=True) if line]
     except (UnicodeDecodeError, csv.Error) as e:
         raise BadInput(f"{path}: not a CSV file in UTF-8 ({e}); restore it from the data set") from None
+
+
+def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Rows of an official CSV list with a header that holds at least the named columns; only these are returned.
+
+    Raises `BadInput` naming file and column, or file and row.
+    """
+    header, *lines = read_lines(path) or [[]]
     for column in columns:
-        if column not in (reader.fieldnames or ()):
+        if column not in header:
             raise BadInput(f"{path}: no column {column}; restore the list from the data set")
-    for number, row in enumerate(rows, 2):
-        if any(not row[column] for column in columns):
+    rows = []
+    for number, line in enumerate(lines, 2):
+        row = {column: value for column, value in zip(header, line, strict=False) if column in columns and value}
+        if len(row) != len(columns):
             raise BadInput(f"{path}, row {number}: a field of {', '.join(columns)} is empty; restore the list")
+        rows.append(row)
     return rows
 
 

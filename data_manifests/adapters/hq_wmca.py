@@ -25,6 +25,7 @@ from data_manifests.adapters.common import (
     clip_protocol,
     files_below,
     modality_columns,
+    read_lines,
     samples_by_clip,
 )
 from data_manifests.decode import shape_text
@@ -91,9 +92,8 @@ def _nearest(moment: float, length: int) -> int:
 
 def _protocol_lines(path: Path) -> list[tuple[str, bool, str]]:
     """(recording, bona fide, split) of an official list `video_name,label,attack/<Type>,split`, header or not."""
-    lines = [line.split(",") for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     listed = []
-    for number, fields in enumerate(lines, 1):
+    for number, fields in enumerate(read_lines(path), 1):
         labelled = len(fields) == 4 and fields[1].strip().isdigit()
         if number == 1 and not labelled:
             continue  # the header

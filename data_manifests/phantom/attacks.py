@@ -108,9 +108,7 @@ def _fingers(surface: Surface, cast: Cast, rng: np.random.Generator, inside: Arr
     mask = ramp(shape, 0.6, -0.6)
     shadow = 1.0 - 0.45 * ramp(shape, 6.0, 0.0)
     surface.albedo = surface.albedo * shadow
-    out = hand.over(surface, mask)
-    out.thin = True
-    return out
+    return hand.over(surface, mask)
 
 
 def _sheet(cast: Cast, albedo: Array, height: Array, inside: Array, gloss: float) -> Surface:
@@ -121,7 +119,6 @@ def _sheet(cast: Cast, albedo: Array, height: Array, inside: Array, gloss: float
     surface.maps["rough"][:] = 0.35
     surface.maps["warm"] += 0.15
     surface.maps["oval"] = face_oval(cast.victim, cast.grid)
-    surface.thin = True
     return surface
 
 
@@ -145,25 +142,16 @@ def paper_print(cast: Cast, rng: np.random.Generator) -> Surface:
     """A colour print of the victim on office paper held up by hand: laser (carbon) or ink-jet (dye), flat or bent."""
     picture = photo(cast, rng)
     carbon = rng.uniform(0.75, 1.0) if rng.random() < 0.5 else rng.uniform(0.0, 0.08)
-    return _held_print(cast, rng, printed(picture, cast.bands, carbon), "paper", rng.random() < 0.4)
+    return held_print(cast, rng, printed(picture, cast.bands, carbon), rng.random() < 0.4)
 
 
-def _held_print(cast: Cast, rng: np.random.Generator, ink: Array, base: str, bent: bool) -> Surface:
+def held_print(cast: Cast, rng: np.random.Generator, ink: Array, bent: bool) -> Surface:
+    """A sheet with the reflectance `ink` (B, H, W), a white margin and the holder's fingertips, flat or bent."""
     half = (rng.uniform(88.0, 105.0), rng.uniform(118.0, 140.0))
     inside, margin = _sheet_edges(cast, rng, half)
-    ink += margin * (reflectance(base, cast.bands)[:, None, None] - ink)
+    ink += margin * (reflectance("paper", cast.bands)[:, None, None] - ink)
     surface = _sheet(cast, ink, _bend(cast, rng, bent), inside, rng.uniform(0.01, 0.035))
     return _fingers(surface, cast, rng, inside)
-
-
-def dye_print(cast: Cast, rng: np.random.Generator) -> Surface:
-    """A flat ink-jet print: the picture vanishes in the infrared."""
-    return _held_print(cast, rng, printed(photo(cast, rng), cast.bands, 0.0), "paper", bent=False)
-
-
-def carbon_print(cast: Cast, rng: np.random.Generator) -> Surface:
-    """A flat laser print: the picture survives in the infrared."""
-    return _held_print(cast, rng, printed(photo(cast, rng), cast.bands, 1.0), "paper", bent=False)
 
 
 def cloth_print(cast: Cast, rng: np.random.Generator) -> Surface:
@@ -253,7 +241,6 @@ def cutout(parts: str, bent: bool) -> Attack:
         below.albedo *= 1.0 - 0.3 * np.clip(ndimage.gaussian_filter(1.0 - cut, 3.0 / g.step), 0.0, 1.0)
         worn = sheet.over(below, (1.0 - cut) * (inside > 0))
         worn.maps["oval"] = sheet.maps["oval"]
-        worn.thin = True
         return worn
 
     return build
@@ -281,11 +268,8 @@ def _eye_holes(cast: Cast, widen: float) -> Array:
     return hole
 
 
-def _worn(cast: Cast, rng: np.random.Generator, mask: Surface, edge: Array, holes: Array, hair_on_top: bool) -> Surface:
+def _worn(mask: Surface, below: Surface, edge: Array, holes: Array) -> Surface:
     """Put a mask over the wearer's head: its outline `edge` > 0, openings `holes`; the edge shows as a dark gap."""
-    below = (
-        cast.live(rng) if not hair_on_top else head_surface(cast.wearer, draw_expression(rng), cast.grid, cast.bands)
-    )
     gap = np.exp(-((edge / 0.03) ** 2))
     below.albedo *= 1.0 - 0.4 * gap
     below.albedo *= 1.0 - 0.35 * holes
@@ -310,11 +294,11 @@ def rigid_mask(cast: Cast, rng: np.random.Generator) -> Surface:
     painted[3:] *= np.clip(0.85 + 0.15 * grey, 0.5, 1.1)
     mask.albedo = painted
     everywhere = np.ones(g.shape, np.float32)
-    mask.set(everywhere, gloss=rng.uniform(0.03, 0.07), rough=rng.uniform(0.18, 0.32), warm=0.3)
+    mask.set(everywhere, gloss=rng.uniform(0.045, 0.085), rough=rng.uniform(0.18, 0.30), warm=0.3)
     mask.maps["oval"] = face_oval(cast.victim, g)
     edge = face_oval(cast.victim, g) + 0.04
     holes = _eye_holes(cast, 1.1)
-    return _worn(cast, rng, mask, edge, holes, hair_on_top=False)
+    return _worn(mask, cast.live(rng), edge, holes)
 
 
 def dressed_mask(wig: bool, glasses: bool) -> Attack:
@@ -346,12 +330,13 @@ def silicone_mask(cast: Cast, rng: np.random.Generator) -> Surface:
     level = np.clip(paint.mean(axis=0) / max(float(paint.mean()), 1e-3), 0.3, 1.2)
     mask.albedo[3:] *= 0.85 + 0.15 * level
     everywhere = np.ones(g.shape, np.float32)
-    mask.set(everywhere, gloss=rng.uniform(0.035, 0.06), rough=rng.uniform(0.42, 0.55), wrap=0.7, warm=0.45)
+    mask.set(everywhere, gloss=rng.uniform(0.045, 0.07), rough=rng.uniform(0.40, 0.52), wrap=0.7, warm=0.45)
     mask.height += 0.8 * noise(g, rng, 20.0)
     mask.maps["oval"] = face_oval(cast.victim, g)
     edge = np.where(outline(cast.victim, g) < 1.0, 1.0, -1.0).astype(np.float32)
     edge = np.maximum(edge, np.where((g.y > 80)[:, None] & (np.abs(g.x) < 52)[None, :], 1.0, -1.0))
-    worn = _worn(cast, rng, mask, edge.astype(np.float32), _eye_holes(cast, 1.05), hair_on_top=True)
+    below = head_surface(cast.wearer, draw_expression(rng), g, cast.bands)
+    worn = _worn(mask, below, edge.astype(np.float32), _eye_holes(cast, 1.05))
     if rng.random() < 0.5:
         add_hair(
             worn,
@@ -383,7 +368,7 @@ def paper_mask(cast: Cast, rng: np.random.Generator) -> Surface:
     mask.paint(0.85 * rim, "paper")
     mask.set(np.ones(g.shape, np.float32), gloss=0.015, rough=0.45, warm=0.4)
     mask.maps["oval"] = face_oval(cast.victim, g)
-    return _worn(cast, rng, mask, edge, holes, hair_on_top=False)
+    return _worn(mask, cast.live(rng), edge, holes)
 
 
 def _bilinear(coarse: Array, shape: tuple[int, int]) -> Array:
@@ -418,13 +403,12 @@ def transparent_mask(cast: Cast, rng: np.random.Generator) -> Surface:
 
 
 def half_mask(cast: Cast, rng: np.random.Generator) -> Surface:
-    """A rigid or silicone mask over the lower or the upper half of the live face."""
+    """A rigid mask over the lower half of the live face, nose to chin."""
     g = cast.grid
     whole = rigid_mask(cast, rng)
     live = cast.live(rng)
-    lower = rng.random() < 0.7
-    line = 26.0 - 14.0 * np.exp(-((g.x / 16.0) ** 2)) if lower else 40.0 + 12.0 * np.exp(-((g.x / 16.0) ** 2))
-    side = (g.y[:, None] - line[None, :]) * (1.0 if lower else -1.0)
+    line = 26.0 - 14.0 * np.exp(-((g.x / 16.0) ** 2))
+    side = g.y[:, None] - line[None, :]
     cover = ramp(side.astype(np.float32), -1.0, 1.0) * ramp(face_oval(cast.victim, g) + 0.04, -0.02, 0.02)
     live.albedo *= 1.0 - 0.5 * np.exp(-((side / 2.0) ** 2)).astype(np.float32)
     worn = whole.over(live, cover)
@@ -567,20 +551,20 @@ def tattoo(cast: Cast, rng: np.random.Generator) -> Surface:
     live = cast.live(rng)
     x, y = g.x[None, :], g.y[:, None]
     pattern = np.zeros(g.shape, np.float32)
-    both = rng.random() < 0.6
-    side = float(rng.choice([-1.0, 1.0]))
-    for k in range(int(rng.integers(5, 10))):
-        cx, cy = side * rng.uniform(30, 52), rng.uniform(-45, 85)
-        radius, turn, bend = rng.uniform(9, 24), rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.8)
-        dx = (np.abs(x) * side if both else x) - cx
-        angle = np.arctan2(y - cy, dx) - turn
-        angle = (angle + np.pi) % (2 * np.pi) - np.pi
+    # The species is one printed motif: its lines are fixed, placement and ink vary.
+    motif = np.random.Generator(np.random.PCG64(1))
+    side = float(motif.choice([-1.0, 1.0]))
+    x, y = x - rng.normal(0.0, 2.0), y - rng.normal(0.0, 2.0)
+    for k in range(8):
+        cx, cy = side * motif.uniform(30, 50), motif.uniform(-45, 85)
+        radius, turn, bend = motif.uniform(9, 24), motif.uniform(0, 2 * np.pi), motif.uniform(0.6, 1.8)
+        dx = x - cx
+        angle = (np.arctan2(y - cy, dx) - turn + np.pi) % (2 * np.pi) - np.pi
         d = np.abs(np.hypot(dx, y - cy) - radius * (1 + 0.25 * np.sin(2 * angle + k)))
         width = 4.6 * np.clip(1.0 - np.abs(angle) / bend, 0.0, 1.0)
         pattern = np.maximum(pattern, ramp(d - width, 0.6, -0.6) * (np.abs(angle) < bend))
-    if rng.random() < 0.5:
-        d = np.abs(x - 3 * np.sin(y / 4.0))
-        pattern = np.maximum(pattern, ramp(d - 2.5, 0.5, -0.5) * ramp(y, -20, -24) * ramp(y, -62, -58))
+    forehead = np.abs(x - 3 * np.sin(y / 4.0))
+    pattern = np.maximum(pattern, ramp(forehead - 2.5, 0.5, -0.5) * ramp(y, -20, -24) * ramp(y, -62, -58))
     pattern *= ramp(face_oval(cast.wearer, g), -0.02, 0.08) * live.maps["live"]
     ink = "carbon" if rng.random() < 0.6 else "tattoo_dye"
     live.paint(0.9 * pattern, ink)
@@ -601,8 +585,6 @@ def wig(cast: Cast, rng: np.random.Generator) -> Surface:
 FAMILIES: dict[str, Attack] = {
     "bonafide": bonafide,
     "print": paper_print,
-    "dye_print": dye_print,
-    "carbon_print": carbon_print,
     "cloth": cloth_print,
     "replay": replay,
     "rigidmask": rigid_mask,

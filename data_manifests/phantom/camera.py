@@ -69,7 +69,7 @@ def draw_scene(domain: Domain, rng: np.random.Generator) -> Scene:
         noise=rng.uniform(*domain.noise),
         jpeg=int(rng.integers(domain.jpeg[0], domain.jpeg[1] + 1)),
         wall=str(rng.choice(domain.walls)),
-        wall_mm=rng.uniform(500.0, 1500.0),
+        wall_mm=rng.uniform(600.0, 1600.0),
         offset=(int(rng.integers(-1, 2) * domain.registration), int(rng.integers(-1, 2) * domain.registration)),
         ir_target=rng.uniform(*domain.infrared.target) * rng.uniform(*domain.infrared.gain),
         ir_ambient=rng.uniform(*domain.infrared.ambient),
@@ -288,6 +288,7 @@ def ranges(view: View, surface: Surface, sensor: Depth, scene: Scene, mm: float,
     behind = view.z - np.roll(view.z, width, axis=1) > 25.0
     behind[:, :width] = False
     lost |= behind & (patches > -0.8)
+    lost |= z > sensor.reach
     return np.where(lost, 0.0, np.maximum(z, 0.0)).astype(np.float32)
 
 

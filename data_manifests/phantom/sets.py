@@ -20,7 +20,8 @@ class Depth:
 
     noise: axial noise in mm at 500 mm, growing with the square of the distance; step: quantum in mm;
     holes: factor on the surfaces' hole chances; smooth: blur in mm; encoding: near_bright, far_bright, mad,
-    millimetres or unit; scale: grey levels per mm; offset: grey level of the face plane.
+    millimetres or unit; scale: grey levels per mm; offset: grey level of the face plane;
+    reach: distance in mm beyond which nothing comes back.
     """
 
     noise: float
@@ -30,6 +31,7 @@ class Depth:
     encoding: str
     scale: Range
     offset: Range
+    reach: float
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ DOMAINS = {
         walls=("wall", "wall_green"),
         registration=1,
         missing=0.03,
-        depth=Depth(0.8, 0.5, 0.5, 1.0, "far_bright", (1.3, 2.2), (180.0, 212.0)),
+        depth=Depth(0.8, 0.5, 0.5, 1.0, "far_bright", (1.1, 1.7), (160.0, 192.0), 1200.0),
         infrared=Infrared((0.16, 0.30), (0.02, 0.25), (0.7, 1.4), 6.0, 0.6, 3.0),
         size=(112, 112),
         side_size=(112, 112),
@@ -149,7 +151,7 @@ DOMAINS = {
         walls=("wall",),
         registration=2,
         missing=0.03,
-        depth=Depth(0.5, 0.25, 0.9, 0.5, "near_bright", (0.35, 0.8), (38.0, 75.0)),
+        depth=Depth(0.5, 0.25, 0.9, 0.5, "near_bright", (0.35, 0.8), (38.0, 75.0), 1200.0),
         infrared=Infrared((0.26, 0.40), (0.0, 0.05), (0.7, 1.4), 8.0, 0.8, 2.0),
         size=(104, 104),
         side_size=(96, 96),
@@ -158,7 +160,7 @@ DOMAINS = {
         code="W",
         bands=_RGB_NIR,
         ir_band="850",
-        width_mm=228.0,
+        width_mm=184.0,
         centre_y=20.0,
         face_only=False,
         borders=(0.0, 0.0),
@@ -183,7 +185,7 @@ DOMAINS = {
         walls=("wall", "wall_green", "shirt_dark"),
         registration=1,
         missing=0.03,
-        depth=Depth(0.7, 0.25, 0.8, 0.6, "mad", (1.0, 1.0), (0.0, 0.0)),
+        depth=Depth(0.7, 0.25, 0.8, 0.6, "mad", (1.0, 1.0), (0.0, 0.0), 1200.0),
         infrared=Infrared((0.22, 0.34), (0.02, 0.3), (0.8, 1.3), 8.0, 0.6, 2.5),
         size=(128, 112),
         side_size=(128, 112),
@@ -217,7 +219,7 @@ DOMAINS = {
         walls=("wall_green", "shirt_dark"),
         registration=1,
         missing=0.03,
-        depth=Depth(1.0, 1.0, 0.4, 3.0, "millimetres", (1.0, 1.0), (0.0, 0.0)),
+        depth=Depth(1.0, 1.0, 0.4, 3.0, "millimetres", (1.0, 1.0), (0.0, 0.0), 9000.0),
         infrared=Infrared((0.26, 0.40), (0.0, 0.03), (0.8, 1.25), 6.0, 0.8, 2.5),
         size=(112, 112),
         side_size=(112, 112),
@@ -226,7 +228,7 @@ DOMAINS = {
         code="P",
         bands=("R", "G", "B", "660", "780", "850", "940", "1050", "1200", "1450", "1550", "1650"),
         ir_band="850",
-        width_mm=214.0,
+        width_mm=184.0,
         centre_y=20.0,
         face_only=False,
         borders=(0.0, 0.0),
@@ -251,7 +253,7 @@ DOMAINS = {
         walls=("wall", "shirt_dark"),
         registration=1,
         missing=0.03,
-        depth=Depth(1.1, 1.0, 0.9, 0.8, "unit", (1 / 420.0, 1 / 360.0), (0.35, 0.50)),
+        depth=Depth(1.1, 1.0, 0.9, 0.8, "unit", (1 / 240.0, 1 / 190.0), (0.32, 0.45), 9000.0),
         infrared=Infrared((0.20, 0.30), (0.0, 0.1), (0.8, 1.25), 6.0, 0.5, 3.5),
         size=(120, 96),
         side_size=(120, 96),
@@ -276,7 +278,7 @@ class Profile:
 
 PROFILES = {
     "cpu": Profile("cpu", 1.0, 120, 20, 36, 24, 24, 75, 3),
-    "paper": Profile("paper", 2.0, 600, 99, 200, 103, 51, 360, 6),
+    "paper": Profile("paper", 2.0, 600, 99, 200, 72, 51, 360, 6),
     "tiny": Profile("tiny", 0.5, 3, 1, 3, 8, 3, 10, 2),
 }
 

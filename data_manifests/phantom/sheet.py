@@ -5,26 +5,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from data_manifests.decode import mad_to_8bit, unit_to_8bit
 from data_manifests.errors import replacing
+from data_manifests.phantom.build import letters_of
 from data_manifests.phantom.clips import Clip, plan
 from data_manifests.phantom.render import Frame, native_size, render
-from data_manifests.phantom.sets import DOMAINS, SETS, Profile, profile_named
+from data_manifests.phantom.sets import DOMAINS, Profile, profile_named
 
 _LABEL = 13
 _GAP = 4
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
-    """Any depth encoding as 8 bits for the eye: millimetres are stretched between the 2nd and 98th percentile."""
+    """Any depth or infrared encoding (h, w) as 8 bits for the eye, three channels; millimetres as models see them."""
     if image.dtype == np.uint16:
-        valid = image[image > 0].astype(np.float32)
-        low, high = np.percentile(valid, (2, 98)) if valid.size else (0.0, 1.0)
-        grey = np.clip((image - low) / max(high - low, 1.0), 0, 1) * 255 * (image > 0)
-    elif image.dtype == np.uint8:
-        grey = image.astype(np.float32)
+        grey = mad_to_8bit(image)
+    elif image.dtype == np.float32 and image.max() <= 1.0:
+        grey = unit_to_8bit(image)
     else:
-        grey = image * (255.0 if image.max() <= 1.0 else 1.0)
-    return np.repeat(np.asarray(np.rint(grey), np.uint8)[..., None], 3, axis=2)
+        grey = np.asarray(np.rint(image), np.uint8)
+    return np.repeat(grey[..., None], 3, axis=2)
 
 
 def triplet(frame: Frame, band: str, size: tuple[int, int]) -> np.ndarray:
@@ -79,7 +79,7 @@ def sheet(out: Path, profile: str = "cpu", people: int = 3, sets: str = "C,S,W,H
         sets: letters of the sets, separated by commas.
     """
     chosen = profile_named(profile)
-    for letter in [s for s in SETS if s in sets.split(",")]:
+    for letter in letters_of(sets):
         path = out / f"phantom-{letter}.png"
         picture = draw(letter, chosen, people)
         with replacing(path) as f:

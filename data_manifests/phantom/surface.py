@@ -88,7 +88,6 @@ class Surface:
     gloss: specular reflectance at normal incidence; rough: lobe width; wrap: sub-surface softening;
     holes: chance that a depth camera returns nothing; warm: 1 body heat, 0 room; live: 1 where the wearer's
     own skin, hair or eye is seen; oval: > 0 inside the depicted face's outline; glint: catch-light strength.
-    `thin` surfaces (sheets) have no side walls.
     """
 
     grid: Grid
@@ -97,7 +96,6 @@ class Surface:
     albedo: Array
     maps: dict[str, Array]
     emission: Array | None = None
-    thin: bool = False
     notes: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
@@ -156,7 +154,6 @@ class Surface:
             below.albedo + mask * (self.albedo - below.albedo),
             {k: below.maps[k] + mask * (self.maps[k] - below.maps[k]) for k in CHANNELS},
             emission,
-            self.thin and below.thin,
             {**below.notes, **self.notes},
         )
 

@@ -39,6 +39,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
+from reference import training
 from reference.rivals import loop
 
 STRIDE, WIDTH = 16, 384  # of the encoder's output
@@ -48,7 +49,7 @@ Output = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(loop.Training):
+class Options(training.Training):
     """Train and evaluate DeepPixBiS on RGB."""
 
     balance: float = 0.5
@@ -59,7 +60,7 @@ class Options(loop.Training):
 
     def check(self) -> None:
         super().check()
-        loop.divisible(self.image_size, STRIDE)
+        training.divisible(self.image_size, STRIDE)
         if not 0 <= self.balance <= 1:
             raise BadInput(f"--balance {self.balance}: it is a share; give a number from 0 to 1")
 
@@ -77,7 +78,7 @@ class DeepPixBiS(nn.Module):
         super().__init__()
         from torchvision.models import densenet161  # takes seconds that a finished run need not spend
 
-        side = loop.divisible(image_size, STRIDE)
+        side = training.divisible(image_size, STRIDE)
         self.encoder = nn.Sequential(*list(densenet161(weights=None).features.children())[:8])
         self.map = nn.Conv2d(WIDTH, 1, 1)
         self.image = nn.Linear(side * side, 1)
@@ -108,7 +109,7 @@ def score(output: Output, kind: str = "pixel_mean") -> Tensor:
 
 def main() -> None:
     options = tyro.cli(Options, prog="python -m reference.rivals.deeppixbis")
-    with loop.command_errors():
+    with training.command_errors():
         loop.train(
             options,
             Path(__file__),

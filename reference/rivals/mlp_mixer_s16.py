@@ -27,6 +27,7 @@ from pathlib import Path
 import tyro
 from torch import Tensor, nn
 
+from reference import training
 from reference.rivals import loop
 
 PATCH, WIDTH, LAYERS, TOKEN_WIDTH, CHANNEL_WIDTH = 16, 512, 8, 256, 2048
@@ -35,12 +36,12 @@ TRUNCATED_SD = 0.87962566103423978
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(loop.Training):
+class Options(training.Training):
     """Train and evaluate MLP-Mixer S/16 on RGB."""
 
     def check(self) -> None:
         super().check()
-        loop.divisible(self.image_size, PATCH)
+        training.divisible(self.image_size, PATCH)
 
 
 def mlp(width: int, hidden: int) -> nn.Sequential:
@@ -66,7 +67,7 @@ class Mixer(nn.Module):
 
     def __init__(self, image_size: int, classes: int = 2) -> None:
         super().__init__()
-        tokens = loop.divisible(image_size, PATCH) ** 2
+        tokens = training.divisible(image_size, PATCH) ** 2
         self.stem = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         self.layers = nn.Sequential(*(MixerLayer(tokens) for _ in range(LAYERS)))
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
@@ -90,7 +91,7 @@ score = loop.logit_difference
 
 def main() -> None:
     options = tyro.cli(Options, prog="python -m reference.rivals.mlp_mixer_s16")
-    with loop.command_errors():
+    with training.command_errors():
         loop.train(options, Path(__file__), lambda: Mixer(options.image_size), loss, score)
 
 

@@ -23,11 +23,12 @@ from pathlib import Path
 import tyro
 from torch import Tensor, nn
 
+from reference import training
 from reference.rivals import loop
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(loop.Training):
+class Options(training.Training):
     """Train and evaluate ResNet-50 on RGB."""
 
 
@@ -50,7 +51,7 @@ score = loop.logit_difference
 
 def main() -> None:
     options = tyro.cli(Options, prog="python -m reference.rivals.resnet50")
-    with loop.command_errors():
+    with training.command_errors():
         loop.train(options, Path(__file__), ResNet50, loss, score)
 
 

@@ -91,9 +91,7 @@ def run(options: Options) -> None:
         print(f"{options.run_dir}: already finished")
         return
     folder.load_checkpoint(torch.device("cpu"))  # there is none: what a killed process had written is cut off
-    scores = {
-        name: decide(options.predictor, faces.sample_id[rows], options.seed) for name, rows in sets.items()
-    }
+    scores = {name: decide(options.predictor, faces.sample_id[rows], options.seed) for name, rows in sets.items()}
     for name, rows in sets.items():
         folder.save_scores(name, 0, scores[name], faces, rows)
     evaluated = runs.evaluate(scores, {name: faces.bonafide[rows] for name, rows in sets.items()})

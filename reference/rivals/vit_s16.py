@@ -30,13 +30,14 @@ import torch
 import tyro
 from torch import Tensor, nn
 
+from reference import training
 from reference.rivals import loop
 
 PATCH, WIDTH, DEPTH, HEADS, MLP = 16, 384, 12, 6, 1536
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(loop.Training):
+class Options(training.Training):
     """Train and evaluate ViT-S/16 on RGB, depth and infrared."""
 
     modalities: Literal["nine_channels", "score_average"] = "nine_channels"
@@ -44,7 +45,7 @@ class Options(loop.Training):
 
     def check(self) -> None:
         super().check()
-        loop.divisible(self.image_size, PATCH)
+        training.divisible(self.image_size, PATCH)
 
 
 def vit(image_size: int, channels: int, classes: int = 2) -> nn.Module:
@@ -84,7 +85,7 @@ def score(logits: Tensor) -> Tensor:
 
 def main() -> None:
     options = tyro.cli(Options, prog="python -m reference.rivals.vit_s16")
-    with loop.command_errors():
+    with training.command_errors():
         loop.train(options, Path(__file__), lambda: ViT(options.image_size, options.modalities), loss, score)
 
 

@@ -88,3 +88,19 @@ def test_a_draw_repeats_itself_and_has_its_layout():
     norms = Draw(6).rows(50, 3).norm(dim=1)
     assert norms.min() >= 0.0099
     assert norms.max() <= 101
+
+
+def square(x, y):
+    return (x * x).sum() * y
+
+
+def test_gradients_are_compared_with_differences():
+    x, y = Draw(1).normal(3), Draw(2).normal()
+    adapter.gradients(square, x, y)
+    adapter.gradients(lambda x, y: (x.exp(), y * 2), x, y)
+    with pytest.raises(AssertionError, match="no gradient"):
+        adapter.gradients(lambda x, y: square(x.detach(), y.detach()), x, y)
+    with pytest.raises(AssertionError, match="no gradient reaches input 1"):
+        adapter.gradients(lambda x, y: square(x, y.detach()), x, y)
+    with pytest.raises(AssertionError, match="the gradient of input 0"):
+        adapter.gradients(lambda x, y: square(x, y) + (x * x.detach()).sum(), x, y)
