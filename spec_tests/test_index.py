@@ -4,18 +4,21 @@ import csv
 import dataclasses
 import re
 import shutil
+import time
 from collections import Counter
 
 import h5py
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_manifests.__main__ import main
 from data_manifests.adapters import Options, index_tree
+from data_manifests.adapters.cefa import official_split
 from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS, FAMILIES, Reference, Row, load_index, parse_reference, save_index
+from data_manifests.parallel import parallel
 from data_manifests.protocols import MMFAS_RATIO, check_subjects, draw_by_subject, mmfas, one_class
 from spec_tests import trees
 
@@ -377,6 +380,12 @@ class TestAdapters:
         assert split_of["1_250_1_1_1"] == "val"
         assert split_of["2_301_1_1_1"] == split_of["3_499_1_1_1"] == split_of["1_002_1_1_2_1_3"] == "test"
 
+    def test_cefa_id_ranges(self):
+        ends = {"000": "train", "199": "train", "200": "val", "299": "val", "300": "test", "499": "test"}
+        for race in ("AF", "CA", "EA"):
+            assert {number: official_split(f"{race}-{number}") for number in ends} == ends
+        assert official_split("3D-Mask-002") == official_split("Silicone-Mask-001") == "test"
+
     def test_cefa_drops_personal_data_and_still_finds_the_files(self, tmp_path, capsys):
         root = trees.cefa(tmp_path / "c", ("AF-000", "CA-001", "EA-012-19900203M", "EA-013-19910203F"))
         trees.jpg(root / "CeFA/CeFA-Race/EA/EA-013-19910203F/3_013_1_1_1/ir/._0026.jpg", 0)
@@ -589,6 +598,13 @@ class TestAdapters:
         with pytest.raises(BadInput, match=rf"{path}: not a CSV file in UTF-8"):
             index_tree(letter, root, OPTIONS)
 
+    def test_lists_with_a_byte_order_mark_or_lf_read_the_same(self, tmp_path):
+        before = {letter: index_tree(letter, trees.TREES[letter](tmp_path / letter), OPTIONS) for letter in "WHP"}
+        for path in tmp_path.rglob("*.csv"):
+            path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\r\n", b"\n"))
+        for letter, result in before.items():
+            assert index_tree(letter, tmp_path / letter, OPTIONS) == result
+
     def test_a_missing_image_is_a_missing_modality(self, tmp_path):
         root = trees.surf(tmp_path)
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
@@ -729,10 +745,24 @@ class TestProtocols:
 
     def test_the_published_draw_stays(self):
         """The list drawn from the published seed is part of the protocol: a change of this test is a new protocol."""
-        found = [row(k, sample_id=f"{s}/{k}", subject_id=f"C:AF-{s:03}") for s in range(20) for k in range(2)]
+        found = [
+            row(k, sample_id=f"{race}-{s}/{k}", subject_id=f"C:{race}-{s:03}")
+            for race in ("AF", "CA", "EA", "3D-Mask")
+            for s in range(7)
+            for k in ((1,) if race == "3D-Mask" else (0, 1))
+        ]
         drawn, _ = mmfas(found)
-        assert {s.split("/")[0] for s in drawn["train"]} == {"0", "6", "11", "14", "15", "17"}
-        assert {s.split("/")[0] for s in drawn["val"]} == {"3"}
+        assert {s.split("/")[0] for s in drawn["train"]} == {
+            "3D-Mask-2",
+            "AF-2",
+            "AF-5",
+            "CA-1",
+            "CA-2",
+            "CA-3",
+            "EA-0",
+            "EA-3",
+        }
+        assert {s.split("/")[0] for s in drawn["val"]} == {"CA-0"}
 
     def test_targets_are_tested_whole_and_absent_ones_reported(self):
         source = [row(k, sample_id=f"{s}/{k}", subject_id=f"C:AF-{s:03}") for s in range(4) for k in range(2)]
@@ -848,8 +878,16 @@ def test_columns_are_the_fields_of_a_row():
     )
 
 
-@given(st.integers(1, 3))
-@settings(max_examples=3)
-def test_worker_count_does_not_change_the_index(trees_of, workers):
-    found = index_tree("S", trees_of["S"], Options(workers=workers))
-    assert found.rows == index_tree("S", trees_of["S"], OPTIONS).rows
+def slow_first(job: int) -> int:
+    if job == 13:
+        raise BadInput("job 13 is bad")
+    time.sleep(0.2 if job == 0 else 0)
+    return 2 * job
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_parallel_keeps_the_order_and_raises_what_a_job_raises(workers):
+    jobs = [j for j in range(200) if j != 13]
+    assert parallel(slow_first, jobs, "jobs", workers) == [2 * j for j in jobs]
+    with pytest.raises(BadInput, match="job 13 is bad"):
+        parallel(slow_first, range(200), "jobs", workers)
