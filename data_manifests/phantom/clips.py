@@ -84,7 +84,7 @@ _DRESSES = ((1, 1, "3dmask"), (2, 1, "3dmask_wig"), (2, 2, "3dmask_wig_glasses")
 
 def cefa(profile: Profile) -> list[Clip]:
     """C: live, two cloth prints and a screen for every subject of three groups; 3-D masks and silicone masks."""
-    frames = tuple(1 + k for k in _spread(profile.frames, 75, 25))
+    frames = tuple(1 + k for k in _spread(profile.c_frames, 75, 25))
     out = []
     each = max(1, profile.c_subjects // 3)
     for race, folder in enumerate(_RACES):

@@ -263,7 +263,8 @@ DOMAINS = {
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is rendered: `scale` on the native sizes, people and clips of each set, frames a clip."""
+    """How much is rendered: `scale` on the native sizes, people and clips of each set, frames a clip of C and of
+    the other sets."""
 
     name: str
     scale: float
@@ -273,13 +274,14 @@ class Profile:
     w_clients: int
     h_clients: int
     p_people: int
+    c_frames: int
     frames: int
 
 
 PROFILES = {
-    "cpu": Profile("cpu", 1.0, 120, 20, 36, 24, 24, 75, 3),
-    "paper": Profile("paper", 2.0, 600, 99, 200, 72, 51, 360, 6),
-    "tiny": Profile("tiny", 0.5, 3, 1, 3, 8, 3, 10, 2),
+    "cpu": Profile("cpu", 1.0, 300, 20, 36, 24, 24, 75, 2, 2),
+    "paper": Profile("paper", 2.0, 600, 99, 200, 72, 51, 360, 6, 6),
+    "tiny": Profile("tiny", 0.5, 3, 1, 3, 8, 3, 10, 2, 2),
 }
 
 
