@@ -48,12 +48,13 @@ reproduce-mmfas-table1: $(ENV) ## mmFAS Table 1: train on CeFA, test on CeFA, CA
 # --- stand-in data ----------------------------------------------------------------------------------------
 .PHONY: phantom phantom-sheet phantom-controls
 phantom: $(ENV) ## render the stand-in data and build its index
-	@$(TABLE) data $(options)
+	@$(TABLE) mmfas-table1 --prepare-only $(options)
 
 phantom-sheet: $(ENV) ## a labelled picture of every attack family in every modality and set
 	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet
 
-phantom-controls: phantom ## show that no trivial cue solves the stand-in data
+phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data (cpu profile)
+	@$(TABLE) mmfas-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m data_manifests.phantom controls
 
 # --- checks -----------------------------------------------------------------------------------------------

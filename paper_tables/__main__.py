@@ -33,6 +33,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--jobs", type=_positive, help="runs side by side (default: CPU cores / threads; 1 on CUDA)")
     p.add_argument("--ci", action="store_true", help="add 95 %% bootstrap intervals over subjects")
     p.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
+    p.add_argument("--prepare-only", action="store_true", help="make the data and its index, and no runs")
     p.add_argument("--build", type=Path, default=ROOT / "build", help="where everything is kept (default build)")
     return p.parse_args(argv)
 
@@ -99,6 +100,9 @@ def main(argv: Sequence[str]) -> int:
         dry_run(data, [job for job in jobs(_hash_if_there(data)) if job.method in chosen])
         return 0
     prepare(data)
+    if args.prepare_only:
+        print(f"{data.index} is ready")
+        return 0
     index_sha256 = load_index(data.index).sha256
     every = jobs(index_sha256)
     failures = run_all([job for job in every if job.method in chosen], at_once, build / "runs" / "logs", console)

@@ -37,7 +37,8 @@ class Faces:
     """All N frames of an index, in its order.
 
     `images` uint8 (N, 5, S, S): planes R, G, B, depth, infrared; all zeros where a modality is missing.
-    `present` bool (N, 3): which of RGB, depth and infrared exist. `bonafide` bool (N,); `dataset` (the
+    `present` bool (N, 3): which of RGB, depth and infrared exist and are not zero all over, as some sensors
+    deliver a frame they lost. `bonafide` bool (N,); `dataset` (the
     letter), `family` (empty for bona fide), `subject` and `sample_id` str (N,). `sha256` is of what was
     decoded and how.
     """
@@ -169,7 +170,7 @@ def open_faces(index: Index, image_size: int, cache_dir: str | Path, workers: in
     images = np.memmap(path, np.uint8, "r", shape=(len(rows), PLANES, image_size, image_size))
     return Faces(
         images=images,
-        present=np.array([[bool(r.rgb), bool(r.depth), bool(r.ir)] for r in rows]),
+        present=np.fromfile(path, bool, offset=images.size).reshape(len(rows), len(MODALITIES)),
         bonafide=np.array([r.bonafide for r in rows]),
         dataset=np.array([r.dataset for r in rows]),
         family=np.array([r.attack_family for r in rows]),
@@ -197,11 +198,20 @@ def _build(
         for key, source in sources.items():
             if _stat(source) != stats[key]:
                 raise BadInput(f"{source.path}: changed while it was read; start again when nothing writes it")
-        with temporary.open("rb+") as f:
+        with temporary.open("ab") as f:
+            f.write(_present(temporary, size, n).tobytes())
+            f.flush()
             os.fsync(f.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _present(path: Path, size: int, n: int) -> np.ndarray:
+    """Which modalities (N, 3) of the decoded file have a pixel above zero."""
+    images = np.memmap(path, np.uint8, "r", shape=(n, PLANES, size * size))
+    planes = np.concatenate([images[i : i + 1024].any(axis=2) for i in range(0, n, 1024)])  # (N, 5)
+    return np.stack([planes[:, :3].any(axis=1), planes[:, 3], planes[:, 4]], axis=1)
 
 
 class BalancedSampler:

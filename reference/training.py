@@ -176,6 +176,10 @@ class Prepared:
         """The index's images, and the rows of each set to evaluate: `val`, and each tested data set's letter."""
         faces = open_faces(self.index, self.options.image_size, self.options.cache_dir)
         self.run.same_images(faces.sha256)
+        for dataset, lost in faces.missing_report().items():
+            if any(lost.values()):
+                said = ", ".join(f"{modality} {n}" for modality, n in lost.items() if n)
+                print(f"{dataset}: modalities missing or all zero, fed as black: {said}", flush=True)
         sets = runs.evaluation_sets(faces, self.val, self.test)
         if self.options.labels == "shuffled":
             labels = faces.bonafide.copy()

@@ -28,7 +28,7 @@ from data_manifests.adapters import Options, index_tree
 from data_manifests.errors import BadInput
 from data_manifests.index import Index, Row, load_index, parse_reference, save_index
 from reference.data import BalancedSampler, Faces, batches, open_faces
-from spec_tests import trees
+from spec_tests import miniature, trees
 from spec_tests.strategies import DEVICES
 
 SIDE = 12
@@ -660,3 +660,14 @@ class TestBatches:
         for _ in busy:
             time.sleep(0.15)
         assert busy.waited < 0.5 * idle.waited
+
+
+def test_an_image_of_zeros_counts_as_a_missing_modality(tmp_path: Path) -> None:
+    path = miniature.write_index(tmp_path, subjects=2, frames=1, sets="C")
+    lost = tmp_path / "C" / "s1-attack" / "ir-0000.png"
+    Image.fromarray(np.zeros((miniature.SIDE, miniature.SIDE), np.uint8)).save(lost)
+    faces = open_faces(load_index(path), 16, tmp_path / "cache")
+    assert faces.missing_report() == {"C": {"rgb": 0, "depth": 0, "ir": 1}}
+    assert faces.sample_id[~faces.present[:, 2]].tolist() == ["C/s1-attack/0"]
+    again = open_faces(load_index(path), 16, tmp_path / "cache")
+    np.testing.assert_array_equal(again.present, faces.present)

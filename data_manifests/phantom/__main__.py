@@ -6,14 +6,17 @@ import tyro
 
 from data_manifests.errors import cli_errors
 from data_manifests.phantom.build import render
+from data_manifests.phantom.sets import VERSION
 from data_manifests.phantom.sheet import sheet
 
 
-def controls(index: Path, cache: Path = Path("build/cache")) -> None:
+def controls(
+    index: Path = Path(f"build/index/phantom-{VERSION}-cpu/index.csv"), cache: Path = Path("build/cache")
+) -> None:
     """Check the stand-in behind an index; exit status 1 when a control fails.
 
     Args:
-        index: index.csv of the rendered stand-in.
+        index: index.csv of the rendered stand-in (`make phantom` makes the default one).
         cache: folder of decoded pixels.
     """
     # Imported here because it loads torch, which rendering does not need.

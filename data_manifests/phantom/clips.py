@@ -79,6 +79,7 @@ def surf(profile: Profile) -> list[Clip]:
 
 _RACES = ("AF", "CA", "EA")
 _CEFA = (("1_1_1", "bonafide"), ("3_1_2", "cloth"), ("3_2_2", "cloth"), ("3_1_4", "replay"))
+_LIGHTINGS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2))  # session and AttackType of the six 3-D mask clips
 _DRESSES = ((1, 1, "3dmask"), (2, 1, "3dmask_wig"), (2, 2, "3dmask_wig_glasses"))
 
 
@@ -97,9 +98,9 @@ def cefa(profile: Profile) -> list[Clip]:
                 out.append(Clip("C", name, species, holder, subject, race, group, code, frames))
     for i, number in enumerate(_spread(profile.c_masks, 99, 1)):
         mask = f"3D-Mask-{number:03d}"
-        lightings = ((1, 1 + i % 4), (2, 1 + (i // 4) % 2))
         for dresses, glasses, species in _DRESSES:
-            for session, attack in lightings:
+            for k in range(profile.c_lightings):
+                session, attack = _LIGHTINGS[(i + k) % len(_LIGHTINGS)]
                 code = f"{dresses}_{glasses}_2_{session}_{attack}"
                 name = f"CeFA-Mask/3D-Mask/{number:03d}/1_{number:03d}_{code}"
                 wearer = f"wearer-{mask}-{session}"
@@ -107,8 +108,8 @@ def cefa(profile: Profile) -> list[Clip]:
     for number in range(1, 1 + max(1, min(8, profile.c_masks // 2))):
         mask = f"Silicone-Mask-{number:03d}"
         for style in (1, 2):
-            for attack in (2, 4) if profile.name == "cpu" else (1, 2, 3, 4):
-                code = f"{style}_1_2_1_{attack}"
+            for k in range(min(4, profile.c_lightings)):
+                code = f"{style}_1_2_1_{1 + (number + k) % 4}"
                 name = f"CeFA-Mask/Silicone-Mask/{number:03d}/2_{number:03d}_{code}"
                 out.append(Clip("C", name, "silicone", f"wearer-{mask}", mask, number % 3, "test", f"2_{code}", frames))
     return out

@@ -270,6 +270,7 @@ class Profile:
     scale: float
     c_subjects: int
     c_masks: int
+    c_lightings: int
     s_subjects: int
     w_clients: int
     h_clients: int
@@ -279,9 +280,9 @@ class Profile:
 
 
 PROFILES = {
-    "cpu": Profile("cpu", 1.0, 300, 20, 36, 24, 24, 75, 2, 2),
-    "paper": Profile("paper", 2.0, 600, 99, 200, 72, 51, 360, 6, 6),
-    "tiny": Profile("tiny", 0.5, 3, 1, 3, 8, 3, 10, 2, 2),
+    "cpu": Profile("cpu", 1.0, 300, 36, 1, 36, 24, 24, 75, 2, 2),
+    "paper": Profile("paper", 2.0, 600, 99, 6, 200, 72, 51, 360, 6, 6),
+    "tiny": Profile("tiny", 0.5, 3, 1, 2, 3, 8, 3, 10, 2, 2),
 }
 
 

@@ -70,18 +70,23 @@ def draw(dataset: str, profile: Profile, people: int) -> Image.Image:
 
 
 def sheet(out: Path, profile: str = "cpu", people: int = 3, sets: str = "C,S,W,H,P") -> None:
-    """Draw the contact sheets.
+    """Draw the contact sheet: one picture a set, and `phantom.png` with all of them.
 
     Args:
-        out: folder for `phantom-<set>.png`.
+        out: folder for the pictures.
         profile: native size to draw at.
         people: clips of each species.
         sets: letters of the sets, separated by commas.
     """
     chosen = profile_named(profile)
-    for letter in letters_of(sets):
-        path = out / f"phantom-{letter}.png"
-        picture = draw(letter, chosen, people)
+    pictures = {f"phantom-{letter}": draw(letter, chosen, people) for letter in letters_of(sets)}
+    whole = Image.new("RGB", (max(p.width for p in pictures.values()), sum(p.height for p in pictures.values())))
+    below = 0
+    for picture in pictures.values():
+        whole.paste(picture, (0, below))
+        below += picture.height
+    for name, picture in {**pictures, "phantom": whole}.items():
+        path = out / f"{name}.png"
         with replacing(path) as f:
             picture.save(f, "PNG")
         print(path)
