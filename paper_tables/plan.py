@@ -67,11 +67,11 @@ class Profile:
     device: str
     threads: int
     phantom: str
-    training: dict[str, int | float]
+    training: dict[str, int | float | str]
     cost: dict[str, float]
-    methods: dict[str, dict[str, int | float]]
+    methods: dict[str, dict[str, int | float | str]]
 
-    def options(self, method: Method) -> dict[str, int | float]:
+    def options(self, method: Method) -> dict[str, int | float | str]:
         return self.training | self.methods.get(method.name, {})
 
 

@@ -709,6 +709,9 @@ def test_from_index_to_page_and_again_in_no_time(tmp_path, capsys):
     assert main([*arguments, "--dry-run"]) == 0
     command = capsys.readouterr().out
     assert command.count("\n") == 1
+    assert main([*arguments, "--prepare-only"]) == 0
+    assert "index.csv is ready" in capsys.readouterr().out
+    assert not (tmp_path / "build" / "runs").exists()
     assert main(arguments) == 0
     out = capsys.readouterr().out
     folder = tmp_path / "build" / "tables" / "mmfas-table1"
