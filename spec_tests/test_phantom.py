@@ -25,7 +25,7 @@ from data_manifests.phantom.clips import generator, plan
 from data_manifests.phantom.heads import NEUTRAL, head_height
 from data_manifests.phantom.materials import BANDS, printed, reflectance, skin
 from data_manifests.phantom.render import grid_of, lost_modality, person, render
-from data_manifests.phantom.sets import DOMAINS, PROFILES, SETS
+from data_manifests.phantom.sets import DOMAINS, PROFILES, SETS, VERSION
 from data_manifests.phantom.writers import CDIT_PACKAGE, RGB_PACKAGE, is_written
 
 TINY = PROFILES["tiny"]
@@ -383,3 +383,30 @@ def test_trivial_cues_are_means_and_spreads(seed):
         parts = (image[:3], image[3], image[4])
         expected = [f(p) for p in parts for f in (np.mean, np.std)]
         np.testing.assert_allclose(row, expected, rtol=1e-5)
+
+
+# Mean colour, depth and infrared of the first frame of each set's first and last clip. Results are kept under the
+# version's name, so a renderer that draws something else is another VERSION, with these numbers taken anew.
+FROZEN = {
+    ("C", 0): (40.11, 64.3490, 24.9887),
+    ("C", -1): (47.10, 76.1272, 42.5915),
+    ("S", 0): (61.08, 22.3479, 31.8235),
+    ("S", -1): (85.67, 39.2441, 63.1829),
+    ("W", 0): (102.91, 93.6569, 50.1685),
+    ("W", -1): (106.89, 103.8650, 44.2309),
+    ("H", 0): (68.50, 696.8434, 85.0924),
+    ("H", -1): (81.87, 677.1629, 61.3573),
+    ("P", 0): (69.07, 0.5857, 36.0385),
+    ("P", -1): (51.46, 0.5732, 42.7127),
+}
+
+
+@pytest.mark.parametrize(("dataset", "which"), FROZEN)
+def test_version_1_is_frozen(dataset: str, which: int):
+    assert VERSION == "1"
+    profile = PROFILES["cpu"]
+    frame = render(plan(dataset, profile)[which], profile).frames[0]
+    infrared = frame.infrared[DOMAINS[dataset].ir_band]
+    means = [float(np.mean(image, dtype=np.float64)) for image in (frame.rgb, frame.depth, infrared)]
+    # Half a per cent: libraries may round single pixels otherwise, never a whole picture.
+    assert means == pytest.approx(FROZEN[dataset, which], rel=5e-3)
