@@ -30,7 +30,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--data", default="phantom", help="phantom (default), or a roots.toml naming data sets' folders")
     p.add_argument("--seeds", type=_positive, help="runs a method (default: the profile's)")
     p.add_argument("--methods", help="run only these rows, by name, with commas between (default: all)")
-    p.add_argument("--jobs", type=_positive, help="runs side by side (default: CPU cores / threads, and one more; 1 on CUDA)")
+    p.add_argument("--jobs", type=_positive, help="runs side by side (default: one more than the CPU holds; 1 on CUDA)")
     p.add_argument("--ci", action="store_true", help="add 95 %% bootstrap intervals over subjects")
     p.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
     p.add_argument("--prepare-only", action="store_true", help="make the data and its index, and no runs")

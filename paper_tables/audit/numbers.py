@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data_manifests.errors import BadInput
 from paper_tables import published
 from paper_tables.published import Published
 
 HERE = Path(__file__).resolve().parent
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
     )
 
 
-def _checked[T](path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+def _checked(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
     """`build` applied to the parsed file; any missing or mistyped field becomes one BadInput sentence."""
     try:
         return build(tomllib.loads(path.read_text(encoding="utf-8")))
