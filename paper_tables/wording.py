@@ -100,9 +100,10 @@ def profile_said(results: Results) -> str:
         f"Profile {p.name}: {t['image-size']} × {t['image-size']} pixels, batches of {t['batch-size']}, "
         f"{t['epochs']} epochs, learning rate {t['learning-rate']:g}, evaluated every "
         + ("epoch" if t["evaluate-every"] == 1 else f"{t['evaluate-every']} epochs")
+        + f", augmentation: {t['augmentation']}"
     )
     for method, options in p.methods.items():
-        said += f"; {method}: " + ", ".join(f"{name} {value:g}" for name, value in options.items())
+        said += f"; {method}: " + ", ".join(f"{name.replace('-', ' ')} {value}" for name, value in options.items())
     return said + "."
 
 

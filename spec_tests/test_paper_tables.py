@@ -489,8 +489,8 @@ def test_commands_are_those_of_the_programs():
     assert " ".join(jobs["mmfas seed 1"].command[1:]) == (
         f"-m reference.mmfas --index build/index/x/index.csv --run-dir {folder} --preset table2 --fusion switch "
         f"--image-size {t['image-size']} --batch-size {t['batch-size']} --epochs {t['epochs']} "
-        f"--learning-rate {t['learning-rate']} --evaluate-every {t['evaluate-every']} "
-        f"--threads {PROFILE.threads} --device cpu --seed 1"
+        f"--learning-rate {t['learning-rate']} --augmentation {t['augmentation']} "
+        f"--evaluate-every {t['evaluate-every']} --threads {PROFILE.threads} --device cpu --seed 1"
     )
     folder = jobs["all_spoof seed 0"].folder
     assert " ".join(jobs["all_spoof seed 0"].command[1:]) == (
@@ -506,7 +506,7 @@ def test_a_folder_is_named_after_everything_that_decides_the_run(monkeypatch):
     longer = replace(PROFILE, training=PROFILE.training | {"epochs": 99})
     trains = [j.folder.name for j in _plan() if j.method.trains]
     assert not set(trains) & {job.folder.name for job in _plan(profile=longer)}
-    one = replace(PROFILE, methods={"mmfas": {"epochs": 99}})
+    one = replace(PROFILE, methods=PROFILE.methods | {"mmfas": {"epochs": 99}})
     changed = {job.method.name for job in _plan(profile=one) if job.folder.name not in names}
     assert changed == {"mmfas"}
     before = plan.sources("reference.mmfas")
