@@ -54,13 +54,13 @@ def print_claim(entry: Entry, console: Console) -> None:
     contradicted = f.verdict == "contradicted"
     for label, text in (
         ("claim", c.says),
-        ("quoted", f"“{c.quote}”" * bool(c.quote)),
+        ("quoted", f"“{c.quote}”" if c.quote else ""),
         ("verdict", f"{f.verdict} ({f.figure})"),
         ("recorded", "" if entry.as_expected else f"{entry.expected[0]} ({entry.expected[1]})"),
         *(("computed", line) for line in f.computation),
         ("assumes", c.assumes),
-        ("may be", c.explains * contradicted),
-        ("settled by", c.settles * (f.verdict != "confirmed")),
+        ("may be", c.explains if contradicted else ""),
+        ("settled by", c.settles if f.verdict != "confirmed" else ""),
     ):
         if text:
             console.print(f"  {label:<11}{text}", markup=False, highlight=False, soft_wrap=True)
@@ -75,7 +75,10 @@ def print_ledger(entries: list[Entry], console: Console) -> None:
         if not console.is_terminal:
             for e in own:
                 console.print(
-                    f"{e.finding.verdict:<13}{e.claim.id}  {e.finding.figure}", markup=False, highlight=False, soft_wrap=True
+                    f"{e.finding.verdict:<13}{e.claim.id}  {e.finding.figure}",
+                    markup=False,
+                    highlight=False,
+                    soft_wrap=True,
                 )
             console.print(title, markup=False, highlight=False)
             continue

@@ -51,7 +51,8 @@ def hter_counts(hter: float, live: int, attack: int) -> list[tuple[int, int]]:
 def eer_lattice(live: int, attack: int) -> set[int]:
     """The HTERs (in hundredths of a percent, as printed) that the point of nearly equal rates can give on a list.
 
-    The rates there differ by at most one step of each, because the reduced ROC skips points inside straight runs.
+    The two rates may differ by one step of each. A reduced ROC, which drops points inside straight runs, and ties can
+    move the point further, so a value off the lattice is odd, not impossible.
     """
     gap = 1 / live + 1 / attack + 1e-12
     found = set()

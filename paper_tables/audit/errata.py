@@ -32,12 +32,12 @@ def own(path: Path = HERE / "own_errata.toml") -> list[dict[str, str]]:
 
 
 def markdown(entries: list[Entry], ours: list[dict[str, str]]) -> str:
-    """The whole file. Claims of the same sentence (same quote, explanation and kind) share one section."""
+    """The whole file. Neighbouring claims of one sentence (same quote, kind, assumption, explanation) share a section."""
     parts = [INTRODUCTION]
     for paper in ("mmFAS", "MMDA"):
         wrong = [e for e in entries if e.claim.paper == paper and e.finding.verdict == "contradicted"]
         parts.append(f"\n## {paper}: {len(wrong)} claims\n")
-        for _, family in groupby(wrong, key=lambda e: (e.claim.kind, e.claim.quote, e.claim.explains)):
+        for _, family in groupby(wrong, key=lambda e: (e.claim.kind, e.claim.quote, e.claim.explains, e.claim.assumes)):
             parts += _section(list(family))
     parts.append("\n## This project\n\n")
     parts += [f"* {x['date']}, {x['place']}: was {x['was']}; is {x['is']} (found by {x['found_by']}).\n" for x in ours]

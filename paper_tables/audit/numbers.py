@@ -1,4 +1,4 @@
-"""Everything the claims are decided from: the papers' numbers as printed, and the few outside facts some checks need."""
+"""Everything the claims are decided from: the papers' numbers as printed, and the outside facts some checks need."""
 
 import tomllib
 from collections.abc import Callable
@@ -45,6 +45,7 @@ class Fact:
     code: str
     detail: str
     where: str
+    adjustable: bool = False  # a command-line default, which a run may have overridden
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Numbers:
     sizes: dict[str, Any]
     lists: dict[str, tuple[int, int]]
     splits: dict[str, tuple[int, int, int]]
+    mmdg_averages: dict[str, tuple[Decimal, Decimal]]
 
 
 def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
@@ -76,21 +78,22 @@ def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
     mmda_text = _said(folder / "mmda_text.toml")
     return Numbers(
         mmfas1=mmfas1,
-        mmfas2=_flat(folder / "mmfas_table2.toml"),
-        mmfas3=_flat(folder / "mmfas_table3.toml"),
+        mmfas2=load_flat(folder / "mmfas_table2.toml"),
+        mmfas3=load_flat(folder / "mmfas_table3.toml"),
         mmfas_text=_said(folder / "mmfas_text.toml"),
         bold=_bold(folder / "mmfas_text.toml", mmfas1),
         mmda1=published.load(folder / "mmda_table1.toml"),
         mmda2=published.load(folder / "mmda_table2.toml"),
         mmda3=published.load(folder / "mmda_table3.toml"),
-        mmda4=_flat(folder / "mmda_table4.toml"),
-        mmda5=_flat(folder / "mmda_table5.toml"),
+        mmda4=load_flat(folder / "mmda_table4.toml"),
+        mmda5=load_flat(folder / "mmda_table5.toml"),
         mmda_text=mmda_text,
         released=_released(facts / "released.toml", mmda_text),
         live={s: (x["count"][0], x["count"][1], x["source"]) for s, x in known["live"].items()},
         sizes=known["sizes"],
         lists={s: (x[0], x[1]) for s, x in known["lists"].items()},
         splits={s: (x[0], x[1], x[2]) for s, x in known["splits"].items()},
+        mmdg_averages={row: (Decimal(x[0]), Decimal(x[1])) for row, x in known["mmdg_averages"].items()},
     )
 
 
@@ -111,7 +114,9 @@ def _number(path: Path, where: str, printed: object) -> Decimal:
     return value
 
 
-def _flat(path: Path) -> Flat:
+def load_flat(path: Path) -> Flat:
+    """Read one table without data-set headings. Raises BadInput unless every row has every number."""
+
     def build(found: dict[str, Any]) -> Flat:
         columns = tuple(found["columns"])
         values = {}
@@ -151,9 +156,7 @@ def _released(path: Path, text: dict[str, Said]) -> dict[str, Fact]:
         facts = {name: Fact(**fields) for name, fields in found["facts"].items()}
         for name, x in found["numbers"].items():
             said = text[name]
-            facts[name] = Fact(
-                x["says"], said.place, said.quote, str(said.value), x["code"], x["detail"], x["where"]
-            )
+            facts[name] = Fact(place=said.place, quote=said.quote, text=str(said.value), **x)
         return facts
 
     return _checked(path, build)

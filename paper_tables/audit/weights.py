@@ -27,8 +27,8 @@ class Weights:
     high: dict[str, float] | None
 
 
-def solve(table: Published, tolerance: float) -> Weights:
-    """Fit one non-negative weight vector (no other constraint) to every Weighted cell of `table`, in percent."""
+def solve(table: Published, tolerance: float, shares: bool = True) -> Weights:
+    """Fit one non-negative weight vector to every Weighted cell of `table`, in percent; `shares`: with sum 1."""
     cells = [
         ([float(row.values[s][metric]) for s in SETS], float(row.values["weighted"][metric]))
         for row in table.rows.values()
@@ -37,12 +37,14 @@ def solve(table: Published, tolerance: float) -> Weights:
     x, y = np.array([c[0] for c in cells]), np.array([c[1] for c in cells])
     slack = np.ones((len(y), 1))
     both = np.vstack([np.hstack([x, -slack]), np.hstack([-x, -slack])])
-    least = linprog([0, 0, 0, 0, 1], A_ub=both, b_ub=np.concatenate([y, -y]), method="highs")
+    total = {"A_eq": [[1, 1, 1, 1, 0]], "b_eq": [1]} if shares else {}
+    least = linprog([0, 0, 0, 0, 1], A_ub=both, b_ub=np.concatenate([y, -y]), method="highs", **total)
     a, b = np.vstack([x, -x]), np.concatenate([y + tolerance, tolerance - y])
+    total = {"A_eq": [[1, 1, 1, 1]], "b_eq": [1]} if shares else {}
     low, high = {}, {}
     for i, s in enumerate(SETS):
         pick = np.eye(len(SETS))[i]
-        down, up = (linprog(sign * pick, A_ub=a, b_ub=b, method="highs") for sign in (1, -1))
+        down, up = (linprog(sign * pick, A_ub=a, b_ub=b, method="highs", **total) for sign in (1, -1))
         if not (down.success and up.success):
             return Weights(len(y), tolerance, float(least.fun), None, None)
         low[s], high[s] = float(down.fun), -float(up.fun)
