@@ -204,6 +204,26 @@ def test_cuda_where_there_is_none_is_refused(index: Path, tmp_path: Path, refuse
     assert "--device cuda" in refused(command(index, tmp_path / "run", "--device", "cuda"))
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("order", "RRD"),
+        ("modalities", "RD"),
+        ("image-size", "100"),
+        ("batch-size", "7"),
+        ("epochs", "0"),
+        ("seed", "-1"),
+    ],
+)
+def test_an_impossible_option_is_refused(
+    index: Path, tmp_path: Path, refused: Callable, option: str, value: str
+) -> None:
+    said = refused(command(index, tmp_path / "run", f"--{option}", value)).replace("_", "-")
+    assert option in said
+    assert value in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_index_that_does_not_exist_is_refused(tmp_path: Path, refused: Callable) -> None:
     said = refused(command(tmp_path / "nowhere" / "index.csv", tmp_path / "run"))
     assert str(tmp_path / "nowhere" / "index.csv") in said

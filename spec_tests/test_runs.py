@@ -98,10 +98,9 @@ def test_a_full_disk_loses_nothing(
     assert before == {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
 def test_a_really_full_disk_loses_nothing(tmp_path: Path) -> None:
-    """As above with the system's own always-full device behind the file, where there is one."""
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full on this system")
+    """As above with the system's own always-full device behind the file."""
     target = tmp_path / "checkpoint.pt"
     target.write_bytes(b"old")
     (tmp_path / ".checkpoint.pt.tmp").symlink_to("/dev/full")

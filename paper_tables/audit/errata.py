@@ -32,7 +32,7 @@ def own(path: Path = HERE / "own_errata.toml") -> list[dict[str, str]]:
 
 
 def markdown(entries: list[Entry], ours: list[dict[str, str]]) -> str:
-    """The whole file. Neighbouring claims of one sentence (same quote, kind, assumption, explanation) share a section."""
+    """The whole file. Neighbouring claims with the same quote, kind, assumption and explanation share one."""
     parts = [INTRODUCTION]
     for paper in ("mmFAS", "MMDA"):
         wrong = [e for e in entries if e.claim.paper == paper and e.finding.verdict == "contradicted"]

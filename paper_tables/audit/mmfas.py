@@ -529,7 +529,7 @@ def _complete_sets(n: Numbers) -> Finding:
             f"{n.sizes['hq_attacks']:,} attacks would fit.",
             f"For an image of every recording MmFA must count at least {need:,.0f}, more than its release holds.",
             f"The lowest HQ-WMCA accuracy, {least} %, of that many images is {float(least) * low['H'] / 100:.0f} to "
-            f"{float(least) * high['H'] / 100:.0f}: what calling the {bonafide} bona fide images right and all else wrong gives.",
+            f"{float(least) * high['H'] / 100:.0f}: as if all {bonafide} bona fide images, and they alone, were right.",
             f"If WMCA is 50 images of each of {n.sizes['wmca_clips']:,} clips instead, HQ-WMCA has "
             f"{50 * n.sizes['wmca_clips'] * w.low['H'] / w.high['W']:,.0f} to "
             f"{50 * n.sizes['wmca_clips'] * w.high['H'] / w.low['W']:,.0f} images, and {bonafide} no longer fits.",
