@@ -57,6 +57,14 @@ phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data (c
 	@$(TABLE) mmfas-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m data_manifests.phantom controls
 
+# --- audit ------------------------------------------------------------------------------------------------
+.PHONY: audit errata
+audit: $(ENV) ## decide every recorded claim of both papers from their printed numbers (seconds)
+	@$(PYTHON) -m paper_tables.audit
+
+errata: $(ENV) ## write ERRATA.md from the claims ledger
+	@$(PYTHON) -m paper_tables.audit --errata ERRATA.md
+
 # --- checks -----------------------------------------------------------------------------------------------
 .PHONY: test lint spec bench mutants
 test: lint spec ## lint, and every test

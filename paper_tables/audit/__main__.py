@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data_manifests.errors import BadInput, cli_errors, replacing
@@ -83,11 +84,12 @@ def print_ledger(entries: list[Entry], console: Console) -> None:
             console.print(title, markup=False, highlight=False)
             continue
         table = Table(title=title, title_justify="left")
-        for heading in ("Claim", "Says", "Verdict", "Figure"):
-            table.add_column(heading, overflow="fold")
+        table.add_column("Claim (--claim prints one in full)", no_wrap=True)
+        table.add_column("Verdict", no_wrap=True)
+        table.add_column("Figure", overflow="fold")
         for e in own:
             verdict = f"[{COLOURS[e.finding.verdict]}]{e.finding.verdict}[/]"
-            table.add_row(e.claim.id, e.claim.says, verdict, e.finding.figure)
+            table.add_row(e.claim.id, verdict, escape(e.finding.figure))
         console.print(table)
 
 
