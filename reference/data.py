@@ -60,6 +60,18 @@ class Faces:
         }
 
 
+def described(index: Index) -> dict[str, np.ndarray]:
+    """What an index says of its N frames without a look at their pixels: the fields of `Faces` by name, each (N,)."""
+    rows = index.rows
+    return {
+        "bonafide": np.array([r.bonafide for r in rows]),
+        "dataset": np.array([r.dataset for r in rows]),
+        "family": np.array([r.attack_family for r in rows]),
+        "subject": np.array([r.subject_id for r in rows]),
+        "sample_id": np.array([r.sample_id for r in rows]),
+    }
+
+
 @dataclass(frozen=True)
 class _Source:
     """One file and the planes taken from it: (row, modality, reference, shape of the index, depth_encoding)."""
@@ -171,12 +183,8 @@ def open_faces(index: Index, image_size: int, cache_dir: str | Path, workers: in
     return Faces(
         images=images,
         present=np.fromfile(path, bool, offset=images.size).reshape(len(rows), len(MODALITIES)),
-        bonafide=np.array([r.bonafide for r in rows]),
-        dataset=np.array([r.dataset for r in rows]),
-        family=np.array([r.attack_family for r in rows]),
-        subject=np.array([r.subject_id for r in rows]),
-        sample_id=np.array([r.sample_id for r in rows]),
         sha256=layout.hexdigest(),
+        **described(index),
     )
 
 

@@ -5,7 +5,6 @@ steps; everything else is noise. (Brightness would not do: mmFAS's stem normalis
 Nothing here is shared with the phantom renderer.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +79,3 @@ def _frame(root: Path, dataset: str, subject: int, label: str, frame: int, rng: 
         depth_encoding="8bit_unknown",
         ir_nm=850,
     )
-
-
-def without(row: Row, modality: str) -> Row:
-    """The same frame with one modality missing."""
-    return replace(row, **{modality: "", f"{modality}_shape": ""})

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from data_manifests.errors import cli_errors
 from data_manifests.index import Index, load_index
 from reference import metrics, runs
-from reference.data import Faces
+from reference.data import Faces, described
 
 THRESHOLD = 0.0
 
@@ -62,12 +62,8 @@ def unseen(index: Index) -> Faces:
     return Faces(
         images=np.zeros((len(rows), 5, 0, 0), np.uint8),  # type: ignore[arg-type]  # nothing to map
         present=np.array([[bool(r.rgb), bool(r.depth), bool(r.ir)] for r in rows]),
-        bonafide=np.array([r.bonafide for r in rows]),
-        dataset=np.array([r.dataset for r in rows]),
-        family=np.array([r.attack_family for r in rows]),
-        subject=np.array([r.subject_id for r in rows]),
-        sample_id=np.array([r.sample_id for r in rows]),
         sha256="",
+        **described(index),
     )
 
 
