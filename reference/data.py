@@ -29,6 +29,7 @@ from data_manifests.parallel import parallel
 
 PLANES = 5  # R, G, B, depth, infrared
 _FIRST_PLANE = {"rgb": 0, "depth": 3, "ir": 4}
+_PLANES_OF = {"R": (0, 1, 2), "D": (3,), "I": (4,)}
 _CLOCK_STEP_NS = 2_000_000_000  # the coarsest file clock in use (FAT); a younger file may change unseen
 
 
@@ -265,9 +266,10 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 class Batches:
     """Iterator over (rgb, depth, ir, spoof), see `batches`; `waited` sums the seconds `next` stood still."""
 
-    def __init__(self, faces: Faces, order: Iterable[np.ndarray], device: torch.device) -> None:
+    def __init__(self, faces: Faces, order: Iterable[np.ndarray], device: torch.device, missing: str) -> None:
         self.waited = 0.0
         self._faces, self._device = faces, device
+        self._black = [plane for modality in missing for plane in _PLANES_OF[modality]]
         self._order = iter(order)
         self._thread = ThreadPoolExecutor(1, "batches")
         self._ahead = self._start()
@@ -301,6 +303,7 @@ class Batches:
         pixels = torch.empty((len(rows), *images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
         # "clip" writes straight into `out`; "raise" would go through a second buffer. The check is above.
         np.take(images, rows, axis=0, out=pixels.numpy(), mode="clip")
+        pixels[:, self._black] = 0
         spoof = torch.from_numpy((~self._faces.bonafide[rows]).astype(np.float32))
         if pinned:
             return pixels, spoof.pin_memory()
@@ -311,12 +314,13 @@ def _normalise(pixels: torch.Tensor) -> torch.Tensor:
     return (pixels.float() - 127.5) / 127.5
 
 
-def batches(faces: Faces, order: Iterable[np.ndarray], device: torch.device | str) -> Batches:
+def batches(faces: Faces, order: Iterable[np.ndarray], device: torch.device | str, missing: str = "") -> Batches:
     """Iterate over batches of rows of `faces`, one batch gathered ahead in a thread.
 
     `order` is int64 (steps, B) or any iterable of row numbers (B,). Yields `rgb`, `depth`, `ir` float32
     (B, 3, S, S) in [−1, 1], (x − 127.5)/127.5, depth and infrared repeated on three channels, and `spoof`
-    float32 (B,), 1 for attacks (mmFAS's label). A missing modality is black: −1 everywhere. Copies to CUDA
-    are from pinned memory and asynchronous. Raises `ValueError` on a row number that is not there.
+    float32 (B,), 1 for attacks (mmFAS's label). A missing modality is black: −1 everywhere; `missing` makes
+    those it names, of R, D and I, black in every sample. Copies to CUDA are from pinned memory and
+    asynchronous. Raises `ValueError` on a row number that is not there.
     """
-    return Batches(faces, order, torch.device(device))
+    return Batches(faces, order, torch.device(device), missing)

@@ -806,7 +806,7 @@ def train(args: Args) -> None:
             began = time.monotonic()
             model.eval()
             scores = {
-                name: predict(lambda *x: -model(*x), faces, rows, args.batch_size, device)
+                name: predict(lambda *x: -model(*x), faces, rows, args.batch_size, device, runs.missing_in(name))
                 for name, rows in sets.items()
             }
             for name, values in scores.items():

@@ -23,6 +23,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -232,25 +233,40 @@ class Run:
             f.write("".join(json.dumps(line) + "\n" for line in self.lines).encode())
 
     def save_scores(
-        self, name: str, epoch: int, scores: NDArray[np.float32], faces: Faces, rows: NDArray[np.int64]
+        self,
+        name: str,
+        epoch: int,
+        scores: NDArray[np.float32],
+        faces: Faces,
+        rows: NDArray[np.int64],
+        heads: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
-        """Add one epoch's scores (N,) of the samples `rows` to scores/<name>.npz."""
+        """Add one epoch's scores (N,) of the samples `rows` to scores/<name>.npz.
+
+        A model of several outputs hands in the scores of each as `heads`; the file then has their names `heads`
+        (H,) and `head_scores` (epochs, H, N).
+        """
         path = self.folder / "scores" / f"{name}.npz"
-        epochs, kept = np.zeros(0, np.int64), np.zeros((0, rows.size), np.float32)
+        new: dict[str, Any] = {"epochs": np.array([epoch]), "scores": scores[None].astype(np.float32)}
+        if heads:
+            new["head_scores"] = np.stack([*heads.values()])[None].astype(np.float32)
         if path.exists():
             with np.load(path, allow_pickle=False) as old:
                 before = old["epochs"] < epoch
-                epochs, kept = old["epochs"][before], old["scores"][before]
+                new = {key: np.concatenate([old[key][before], values]) for key, values in new.items()}
+        present = faces.present[rows]
+        present[:, ["RDI".index(modality) for modality in missing_in(name)]] = False
+        if heads:
+            new["heads"] = np.array([*heads])
         with replacing(path) as f:
             np.savez_compressed(
                 f,
-                epochs=np.append(epochs, epoch),
-                scores=np.concatenate([kept, scores[None].astype(np.float32)]),
+                **new,
                 sample_id=faces.sample_id[rows],
                 bonafide=faces.bonafide[rows],
                 family=faces.family[rows],
                 subject=faces.subject[rows],
-                present=faces.present[rows],
+                present=present,
             )
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
@@ -291,7 +307,7 @@ class Run:
         if not keep.any():
             path.unlink()
             return
-        arrays["epochs"], arrays["scores"] = arrays["epochs"][keep], arrays["scores"][keep]
+        arrays |= {key: arrays[key][keep] for key in ("epochs", "scores", "head_scores") if key in arrays}
         with replacing(path) as f:
             np.savez_compressed(f, **arrays)
 
@@ -321,15 +337,25 @@ def evaluate(scores: dict[str, NDArray[np.float32]], bonafide: dict[str, NDArray
     return report
 
 
-def evaluation_sets(faces: Faces, val: NDArray[np.int64], test: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
-    """Rows of the source's `val` and of each test data set, under its letter; each needs both classes."""
+def evaluation_sets(
+    faces: Faces, val: NDArray[np.int64], test: NDArray[np.int64], missing: Sequence[str] = ()
+) -> dict[str, NDArray[np.int64]]:
+    """Rows of the source's `val` and of each test data set, under its letter; each needs both classes.
+
+    For each of `missing`, a test set is there once more: `W-DI` is W without depth and infrared.
+    """
     sets = {"val": val} | {str(d): test[faces.dataset[test] == d] for d in np.unique(faces.dataset[test])}
     for name, rows in sets.items():
         live = faces.bonafide[rows]
         if live.all() or not live.any():
             kind = "attack" if live.all() else "bona fide"
             raise BadInput(f"the index's split for {name} has no {kind} sample; both classes are needed to evaluate")
-    return sets
+    return sets | {f"{name}-{lost}": rows for lost in missing for name, rows in sets.items() if name != "val"}
+
+
+def missing_in(name: str) -> str:
+    """The modalities that the evaluation set `name` goes without: `DI` of `W-DI`, the empty text of `W`."""
+    return name.partition("-")[2]
 
 
 class Progress:

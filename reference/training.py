@@ -18,11 +18,11 @@ in the checkpoint or a pure function of (seed, epoch, step).
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,6 +51,15 @@ class Training:
 
     protocol: str = "mmfas"
     """Protocol of the index whose splits train, val and test are used."""
+
+    sources: str = ""
+    """Letters of the data sets to train and validate on, such as CPS; empty: all in the protocol's splits."""
+
+    targets: str = ""
+    """Letters of the data sets to test on, such as W; empty: all in the protocol's test split."""
+
+    missing: tuple[Literal["D", "I", "DI"], ...] = ()
+    """Test each data set again without its depth (D), its infrared (I), or both (DI): black pixels instead."""
 
     image_size: int = 224
     """Side of the square images, in pixels."""
@@ -107,6 +116,10 @@ class Training:
         for name, least in at_least.items():
             if not getattr(self, name) >= least:
                 raise BadInput(f"{option(name)} {getattr(self, name)}: give at least {least}")
+        if both := set(self.sources) & set(self.targets):
+            raise BadInput(
+                f"--targets {self.targets}: {min(both)} is also in --sources {self.sources}; leave it out of one"
+            )
         if self.batch_size % 2:
             raise BadInput(f"--batch-size {self.batch_size}: give an even number, half of it bona fide")
         if not self.warmup <= 1:
@@ -151,11 +164,15 @@ def predict(
     rows: NDArray[np.int64],
     batch_size: int,
     device: torch.device,
+    missing: str = "",
 ) -> NDArray[np.float32]:
-    """Scores (N,) of the samples `rows` (N,); `model` maps rgb, depth, ir (B, 3, S, S) to scores (B,)."""
+    """Scores (N,) of the samples `rows` (N,); `model` maps rgb, depth, ir (B, 3, S, S) to scores (B,).
+
+    `missing` names modalities, of R, D and I, that are fed as black.
+    """
     order = [rows[i : i + batch_size] for i in range(0, rows.size, batch_size)]
     with torch.inference_mode(), sdpa_kernel(ATTENTION):
-        scores = [model(rgb, depth, ir) for rgb, depth, ir, _ in batches(faces, order, device)]
+        scores = [model(rgb, depth, ir) for rgb, depth, ir, _ in batches(faces, order, device, missing)]
     return torch.cat(scores).float().cpu().numpy()
 
 
@@ -173,14 +190,14 @@ class Prepared:
     test: NDArray[np.int64]
 
     def images(self) -> tuple[Faces, dict[str, NDArray[np.int64]]]:
-        """The index's images, and the rows of each set to evaluate: `val`, and each tested data set's letter."""
+        """The index's images, and the rows of each set to evaluate (`runs.evaluation_sets`)."""
         faces = open_faces(self.index, self.options.image_size, self.options.cache_dir)
         self.run.same_images(faces.sha256)
         for dataset, lost in faces.missing_report().items():
             if any(lost.values()):
                 said = ", ".join(f"{modality} {n}" for modality, n in lost.items() if n)
                 print(f"{dataset}: modalities missing or all zero, fed as black: {said}", flush=True)
-        sets = runs.evaluation_sets(faces, self.val, self.test)
+        sets = runs.evaluation_sets(faces, self.val, self.test, self.options.missing)
         if self.options.labels == "shuffled":
             labels = faces.bonafide.copy()
             labels[self.train] = np.random.default_rng(self.options.seed).permutation(labels[self.train])
@@ -188,8 +205,10 @@ class Prepared:
         return faces, sets
 
 
-def prepare(options: Training, method: str, sources: list[Path]) -> Prepared:
-    """Check the options, find the splits, and open the run folder. `sources` are the method's own files.
+def prepare(options: Training, method: str, sources: list[Path], inputs: Mapping[str, Any] | None = None) -> Prepared:
+    """Check the options, find the splits, and open the run folder.
+
+    `sources` are the method's own files; `inputs` what else, beside options, index and images, decides a run.
 
     Raises BadInput for unusable input.
     """
@@ -197,20 +216,38 @@ def prepare(options: Training, method: str, sources: list[Path]) -> Prepared:
     device = runs.pick_device(options.device)
     index = load_index(options.index)
     train, val, test = (index.split(options.protocol, split) for split in ("train", "val", "test"))
+    train, val = (_only(index, options, rows, "sources") for rows in (train, val))
+    test = _only(index, options, test, "targets")
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # L4
     # PyTorch would evaluate its own attention layers by a kernel outside ATTENTION.
     torch.backends.mha.set_fastpath_enabled(False)
     bf16 = device.type == "cuda" if options.precision == "auto" else options.precision == "bf16"
 
-    arguments = asdict(options) | {"method": method, "device": str(device)}
+    arguments = asdict(options) | {"method": method, "device": str(device), **(inputs or {})}
     arguments["precision"] = "bf16" if bf16 else "float32"
-    for place in ("index", "run_dir", "cache_dir"):  # not choices: the index's hash stands for it
-        del arguments[place]
+    arguments["missing"] = list(options.missing)  # as JSON will give it back
+    for place in ("index", "run_dir", "cache_dir", "clip_weights"):  # not choices: hashes stand for what they hold
+        arguments.pop(place, None)
     shared = [Path(__file__), *(Path(str(module.__file__)) for module in (data, metrics, runs))]
     torch.set_num_threads(options.threads)  # `environment` notes it
     env = runs.environment(device, " or ".join(backend.name.lower() for backend in ATTENTION))
     run = runs.Run(options.run_dir, arguments, index.sha256, [*sources, *shared], env)
     return Prepared(options, run, index, device, bf16, train, val, test)
+
+
+def _only(
+    index: Index, options: Training, rows: NDArray[np.int64], side: Literal["sources", "targets"]
+) -> NDArray[np.int64]:
+    """Those of `rows` whose data set `side` names. Raises BadInput for one that has no row there."""
+    wanted: str = getattr(options, side)
+    dataset = np.array([index.rows[i].dataset for i in rows])
+    for letter in wanted:
+        if letter not in dataset:
+            raise BadInput(
+                f"{index.path}: protocol {options.protocol} has no {letter} sample for {option(side)} {wanted}; "
+                "index that data set, or name another --protocol"
+            )
+    return rows[np.isin(dataset, list(wanted))] if wanted else rows
 
 
 @contextmanager

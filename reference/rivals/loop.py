@@ -8,7 +8,7 @@ and what the paper leaves open of them, are those of `reference.training`.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,23 @@ def logit_difference(logits: Tensor) -> Tensor:
     return logits[:, 0].float() - logits[:, 1].float()
 
 
-def train(options: Training, row: Path, build: Callable[[], nn.Module], loss: Loss, score: Score) -> None:
+def train(
+    options: Training,
+    row: Path,
+    build: Callable[[], nn.Module],
+    loss: Loss,
+    score: Score,
+    files: Sequence[Path] = (),
+    inputs: Mapping[str, Any] | None = None,
+) -> None:
     """Run one row to `done`, from its start or from where it was killed.
 
-    row is the row's own file: its name is the method's, its text belongs to the run. build makes the network
-    with fresh weights. Raises BadInput for unusable input and FloatingPointError when training diverges.
+    row is the row's own file: its name is the method's, its text belongs to the run, as do other `files` and
+    `inputs` (`reference.training.prepare`). build makes the network with fresh weights. Raises BadInput for
+    unusable input and FloatingPointError when training diverges.
     """
     method = row.stem
-    prepared = prepare(options, method, [row, Path(__file__)])
+    prepared = prepare(options, method, [row, Path(__file__), *files], inputs)
     run, device, train_rows = prepared.run, prepared.device, prepared.train
     if run.done:
         print(f"{options.run_dir}: already finished")
@@ -124,7 +133,9 @@ def train(options: Training, row: Path, build: Callable[[], nn.Module], loss: Lo
             began = time.monotonic()
             model.eval()
             scores = {
-                name: predict(lambda *x: score(model(*x)), faces, rows, options.batch_size, device)
+                name: predict(
+                    lambda *x: score(model(*x)), faces, rows, options.batch_size, device, runs.missing_in(name)
+                )
                 for name, rows in sets.items()
             }
             for name, values in scores.items():

@@ -1,0 +1,1035 @@
+"""MMDA: Denoising and Alignment: Rethinking Domain Generalization for Multimodal Face Anti-Spoofing.
+
+arXiv 2505.09484, version 1. The text lost formulas that the authors' code (murInJ/MMDA at 547f9b2, MIT) and the
+reviews restore; text and code disagree in much that decides a score. This file follows the paper's order. Run it
+on any index (README, "Your own data"):
+
+    python -m reference.mmda --index build/…/index.csv --protocol official --sources CPS --targets W --clip phantom \\
+        --run-dir build/runs/mine
+
+  Eq. 1   domain_partner            whose tokens say what noise looks like in a domain
+  Eq. 2   lambda_full, differential_attention    MD2A: attention minus the noise's attention
+  Eq. 3   alignment_logits          cosine with the nearest caption of each class
+  Eq. 4   smooth_targets, soft_cross_entropy
+  Eq. 5   text_targets              the classifier also judges the captions
+  Eq. 6   rs2_loss
+  Eq. 7   u_dsa                     adapt down, remap up
+
+Labels are those of its class order: 0 = spoof, 1 = bona fide ("real"). A *score*, as saved and as taken by
+reference/metrics.py, is the bona fide logit minus the spoof logit: the order of the released softmax, without the
+ties that a saturated softmax has in float32.
+
+Readings. What the text leaves open, or the code does otherwise, is one option each. `--preset` chooses a complete
+set, any single option replaces one of its readings:
+
+  paper       the words of version 1; where they are silent, the reading argued for below
+  released    the authors' code, bugs included: what it computes, whatever was meant
+  batch_free  as released, but no sample's score depends on another sample; the default, for numbers to believe
+
+                                            paper      released   batch_free
+  M1  --partner (Eq. 1, training)           random     first      first
+      `first` is the first row of that domain in the batch, the row itself included. The code calls it random.
+  M2  --partner-at-test                     self       first      self
+      The code keeps `first` at test, where a batch is of one domain: every sample is compared with the batch's
+      first. With `self` the module "functions as differential attention", in the paper's words.
+  M3  --domain-weights                      separate   separate   separate
+      Maps of Q', K' of their own, or Q's and K's (`shared`), which contradicts that sentence.
+  M4  --freeze                              all        none       none
+      Nothing, all of CLIP, or its text tower only (`text`, a later figure). The code misspells the attribute that
+      would freeze, so that all of CLIP is trained.
+  M5  --remap (Eq. 7)                       chained    released   released
+      The code remaps V_l instead of V'_l: the up path is not chained, and layers 2 to L reach the classifier
+      through no path at all.
+  M6  --batch-attention                     no         yes        no
+      The code hands (B, 1, D) to an attention that takes (T, B, D): samples attend to their batch-mates.
+  M7  --pooling (Eq. 3)                     max        max        max
+      The nearest caption of a class, or the mean over its captions.
+  M8  --smoothing (Eq. 4)                   normalised released   released
+      0.9 onehot + 0.05, or 0.9 onehot + 0.1 as the code has it, which sums to 1.1.
+  M9  --block (Adapt, Remap)                mlp        mha_moe    mha_moe
+      "Simple MLP", or attention and mixture of experts with skips, as in code and later figure.
+  M10 --router-at-test                      expected   draw       expected
+      The second expert is kept with a probability. The code draws at test too; `expected` is the mean over all
+      draws, `always` keeps it.
+  M11 --micro-batch                         24         3          24
+      Rows that meet in one forward pass; gradients of `batch_size` rows are summed. 0 is the whole batch. The code
+      tests in the same small batches, in list order.
+  M12 --augmentation                        none       released   released
+      The text names none. The code: noise, brightness, channel shifts and gamma for each modality, one mirroring.
+  M13 --missing-as                          black      black      black
+      How a modality that is missing at test comes in: black pixels, `grey` (zeros after normalisation) or `masked`
+      (its token takes no part in the attention and is zero in the concatenation).
+  M14 --input-range                         released   released   released
+      (x - 127.5) / 128 instead of CLIP's own mean and deviation (`clip`).
+  M15 --captions                            extended   extended   extended
+      The released sentences are their authors'; ours are of the same number and structure. Or a folder of yours.
+  M16 --adapter                             moe        moe        moe
+      `dense` puts one expert's network in the place of every mixture (Table 4; its width is unstated).
+  M17 --denoise                             md2a       md2a       md2a
+      Table 4: `none` (no attention), `mhsa` (lambda = 0), `da` (partner = self, in training too), `md2a`.
+  M18 --alignment                           rs2        rs2        rs2
+      Table 5: `vanilla` (hard targets, mean over captions, captions not classified), `smooth` (the same with
+      smoothed targets), `rs2`.
+  M19 head and epoch                        not chosen here: the scores of all 2L + 2 heads are kept for every
+      evaluated epoch. `scores` is `cls`, which is fixed before anything is seen.
+  M20 --epochs, --learning-rate             80 of the text, 5e-6 and weight decay 5e-5 of the code (the text's
+      numbers are lost; the code's default is 300 epochs). No schedule.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import tyro
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.attention import sdpa_kernel
+
+from data_manifests.errors import BadInput
+from reference import clip as clip_towers
+from reference import runs
+from reference.clip import Clip, InputRange, black_feature, image_features, load_captions, load_clip, normalise
+from reference.data import Faces, batches
+from reference.training import ATTENTION, Training, command_errors, diverged, mirror, prepare
+
+# --------------------------------------------------------------------------------------------------------------
+# Options
+# --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Readings:
+    """One value for each of M1-M10 and M16-M18: what decides the network and its losses."""
+
+    partner: Literal["random", "first", "self"]
+    partner_at_test: Literal["random", "first", "self"]
+    domain_weights: Literal["separate", "shared"]
+    freeze: Literal["none", "all", "text"]
+    remap: Literal["chained", "released"]
+    batch_attention: bool
+    pooling: Literal["max", "mean"]
+    smoothing: Literal["normalised", "released"]
+    block: Literal["mha_moe", "mlp"]
+    router_at_test: Literal["draw", "expected", "always"]
+    micro_batch: int
+    augmentation: Literal["none", "flip", "released"]
+    adapter: Literal["moe", "dense"] = "moe"
+    denoise: Literal["none", "mhsa", "da", "md2a"] = "md2a"
+    alignment: Literal["vanilla", "smooth", "rs2"] = "rs2"
+
+
+_RELEASED = Readings(
+    partner="first",
+    partner_at_test="first",
+    domain_weights="separate",
+    freeze="none",
+    remap="released",
+    batch_attention=True,
+    pooling="max",
+    smoothing="released",
+    block="mha_moe",
+    router_at_test="draw",
+    micro_batch=3,
+    augmentation="released",
+)
+PRESETS = {
+    "paper": replace(
+        _RELEASED,
+        partner="random",
+        partner_at_test="self",
+        freeze="all",
+        remap="chained",
+        batch_attention=False,
+        smoothing="normalised",
+        block="mlp",
+        router_at_test="expected",
+        micro_batch=0,
+        augmentation="none",
+    ),
+    "released": _RELEASED,
+    "batch_free": replace(
+        _RELEASED, partner_at_test="self", batch_attention=False, router_at_test="expected", micro_batch=0
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args(Training):
+    """Train MMDA on some data sets of a protocol and score others with all its heads. A reading that is not given
+    is the preset's."""
+
+    preset: Literal["paper", "released", "batch_free"] = "batch_free"
+    """A complete set of the readings above."""
+    clip: str = "openai"
+    """CLIP's weights: openai, another open_clip MODEL/PRETRAINED, or phantom, the stand-in trained on phantom."""
+    clip_weights: Path | None = None
+    """A local file with the weights of --clip's architecture."""
+    captions: str = "extended"
+    """M15: extended, templates, single, or a folder with spoof.txt and real.txt, one caption a line."""
+    layers: int = 7
+    """L of Eq. 7: the number of Adapt and of Remap layers."""
+    input_range: Literal["released", "clip"] = "released"
+    """M14: (x - 127.5) / 128, or CLIP's own mean and deviation."""
+    missing_as: Literal["black", "grey", "masked"] = "black"
+    """M13: how a modality named by --missing comes in."""
+
+    partner: Literal["random", "first", "self"] | None = None
+    """M1: which row of the same domain gives Q' and K' in training."""
+    partner_at_test: Literal["random", "first", "self"] | None = None
+    """M2: and which at test."""
+    domain_weights: Literal["separate", "shared"] | None = None
+    """M3: Q' and K' by maps of their own, or by Q's and K's."""
+    freeze: Literal["none", "all", "text"] | None = None
+    """M4: what of CLIP is not trained."""
+    remap: Literal["chained", "released"] | None = None
+    """M5: Eq. 7's up path as printed, or as released."""
+    batch_attention: bool | None = None
+    """M6: attention across the batch inside U-DSA."""
+    pooling: Literal["max", "mean"] | None = None
+    """M7: over the captions of a class."""
+    smoothing: Literal["normalised", "released"] | None = None
+    """M8: targets that sum to 1, or to 1.1."""
+    block: Literal["mha_moe", "mlp"] | None = None
+    """M9: what Adapt and Remap are."""
+    router_at_test: Literal["draw", "expected", "always"] | None = None
+    """M10: what becomes of the second expert at test."""
+    micro_batch: int | None = None
+    """M11: rows in one forward pass; 0 for the whole batch."""
+    augmentation: Literal["none", "flip", "released"] | None = None  # type: ignore[assignment]  # a third choice
+    """M12: flip mirrors a sample's images alike; released adds noise, brightness, channel shifts and gamma."""
+    adapter: Literal["moe", "dense"] | None = None
+    """M16: mixture of experts, or one expert's network instead."""
+    denoise: Literal["none", "mhsa", "da", "md2a"] | None = None
+    """M17: the fusion's attention."""
+    alignment: Literal["vanilla", "smooth", "rs2"] | None = None
+    """M18: which parts of the alignment loss."""
+
+    protocol: str = "official"
+    batch_size: int = 24
+    epochs: int = 80
+    learning_rate: float = 5e-6
+    weight_decay: float = 5e-5
+    warmup: float = 0.0
+
+    def resolved(self) -> "Args":
+        """These options with every reading filled in from the preset."""
+        preset = PRESETS[self.preset]
+        return replace(
+            self, **{f.name: getattr(preset, f.name) for f in fields(Readings) if getattr(self, f.name) is None}
+        )
+
+    def readings(self) -> Readings:
+        """The readings of resolved options."""
+        return Readings(**{f.name: getattr(self, f.name) for f in fields(Readings)})
+
+    def check(self) -> None:
+        """Raise BadInput for a value that no training can use."""
+        super().check()
+        for name, least in {"layers": 0, "micro_batch": 0}.items():
+            if getattr(self, name) < least:
+                raise BadInput(f"--{name.replace('_', '-')} {getattr(self, name)}: give at least {least}")
+        if self.warmup:
+            raise BadInput(f"--warmup {self.warmup}: MMDA trains at a constant rate; leave this option out")
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Denoising: Eq. 1 and 2
+# --------------------------------------------------------------------------------------------------------------
+
+
+def domain_partner(domains: Tensor, generator: torch.Generator | None, rule: str = "random") -> Tensor:
+    """Eq. 1: for each row a row of the same domain. domains (B,) of ids; result (B,) int64.
+
+    `random` draws uniformly from all rows of that domain, the row itself included; `first` takes the first of
+    them; `self` the row itself. Raises ValueError for another rule.
+    """
+    rows = torch.arange(len(domains), device=domains.device)
+    if rule == "self":
+        return rows
+    same = domains[:, None] == domains[None, :]  # (B, B)
+    if rule == "first":
+        return same.int().argmax(-1)
+    if rule != "random":
+        raise ValueError(f"rule must be random, first or self, not {rule!r}")
+    return torch.multinomial(same.float(), 1, generator=generator)[:, 0] if len(domains) else rows
+
+
+def lambda_full(lq1: Tensor, lk1: Tensor, lq2: Tensor, lk2: Tensor, lambda_init: float) -> Tensor:
+    """Eq. 2's lambda: exp(lq1 . lk1) - exp(lq2 . lk2) + lambda_init. Vectors (D,); result (). May be negative."""
+    return torch.exp(lq1 @ lk1) - torch.exp(lq2 @ lk2) + lambda_init
+
+
+def differential_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    q_dom: Tensor,
+    k_dom: Tensor,
+    lam: float | Tensor,
+    temperature: float,
+    weigh: Callable[[Tensor], Tensor] = lambda attention: attention,
+    keys: Tensor | None = None,
+) -> Tensor:
+    """Eq. 2 on split heads: (softmax(q k^T / temperature) - lam softmax(q_dom k_dom^T / temperature)) v.
+
+    All (B, h, T, d), and so is the result. `weigh` is applied to each map before the subtraction (the model's
+    dropout). `keys` (B, T) of bool leaves the other tokens out of both maps (M13 `masked`).
+    """
+
+    def attend(queries: Tensor, others: Tensor) -> Tensor:
+        logits = queries @ others.transpose(-2, -1) / temperature  # (B, h, T, T)
+        if keys is not None:
+            logits = logits.masked_fill(~keys[:, None, None, :], -math.inf)
+        return weigh(torch.softmax(logits, dim=-1))
+
+    return (attend(q, k) - lam * attend(q_dom, k_dom)) @ v
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Representation space soft alignment: Eq. 3 to 6
+# --------------------------------------------------------------------------------------------------------------
+
+
+def alignment_logits(v: Tensor, captions: Sequence[Tensor], scale: float | Tensor, pooling: str = "max") -> Tensor:
+    """Eq. 3: for each class the `max` or `mean` over its captions of cos(v, t), times `scale`.
+
+    v (B, D), captions one (n_c, D) for each of the C classes; result (B, C). Raises ValueError for another pooling.
+    """
+    if pooling not in ("max", "mean"):
+        raise ValueError(f"pooling must be max or mean, not {pooling!r}")
+    v = F.normalize(v, dim=-1)
+    cosines = [v @ F.normalize(t, dim=-1).T for t in captions]  # (B, n_c) each
+    return scale * torch.stack([c.amax(-1) if pooling == "max" else c.mean(-1) for c in cosines], dim=-1)
+
+
+def smooth_targets(labels: Tensor, eps: float = 0.1, normalised: bool = True, classes: int = 2) -> Tensor:
+    """Eq. 4's targets: (1 - eps) onehot + eps / C, which sum to 1, or + eps as released. labels (B,); (B, C)."""
+    hot = F.one_hot(labels.long(), classes).to(torch.get_default_dtype())
+    return (1 - eps) * hot + (eps / classes if normalised else eps)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Eq. 4: minus the mean over rows of sum_c target_c log softmax(logits)_c. Both (B, C); result ()."""
+    return -(targets * torch.log_softmax(logits, dim=-1)).sum(-1).mean()
+
+
+def text_targets(classes: Tensor, eps: float = 0.1) -> Tensor:
+    """Eq. 5's targets of captions: 1 - eps for the own class, eps for the other. classes (n,) of 0, 1; (n, 2)."""
+    hot = F.one_hot(classes.long(), 2).to(torch.get_default_dtype())
+    return (1 - eps) * hot + eps * (1 - hot)
+
+
+def rs2_loss(align_losses: Sequence[Tensor], visual_cls: Tensor, text_cls: Tensor) -> Tensor:
+    """Eq. 6: the sum of the alignment losses of all states and the two classification losses."""
+    return sum(align_losses, visual_cls + text_cls)
+
+
+# --------------------------------------------------------------------------------------------------------------
+# U-shaped dual-space adaptation: Eq. 7
+# --------------------------------------------------------------------------------------------------------------
+
+
+def u_dsa(
+    v0: Tensor,
+    adapt: Sequence[Callable[[Tensor], Tensor]],
+    remap: Sequence[Callable[[Tensor], Tensor]],
+    rule: str = "chained",
+) -> list[Tensor]:
+    """Eq. 7: [V_0, V_1 ... V_L, V'_{L-1} ... V'_0], of v0's shape each; for L = 0 just [V_0].
+
+    V_l = adapt[l-1](V_{l-1}); `chained`: V'_{l-1} = V_{l-1} + remap[l-1](V'_l) with V'_L = V_L; `released`: from
+    V_l instead of V'_l. Raises ValueError for another rule or lists of different lengths.
+    """
+    if rule not in ("chained", "released"):
+        raise ValueError(f"rule must be chained or released, not {rule!r}")
+    if len(adapt) != len(remap):
+        raise ValueError(f"as many remap as adapt layers are needed, not {len(remap)} and {len(adapt)}")
+    down = [v0]
+    for layer in adapt:
+        down.append(layer(down[-1]))
+    up = [down[-1]]
+    for place in reversed(range(len(adapt))):
+        up.append(down[place] + remap[place](up[-1] if rule == "chained" else down[place + 1]))
+    return down + up[1:]
+
+
+# --------------------------------------------------------------------------------------------------------------
+# The adaptor: all of MMDA behind CLIP
+# --------------------------------------------------------------------------------------------------------------
+
+HEADS = 16
+DROPOUT = 0.1  # of MD2A's maps
+LAMBDA_INIT = 0.8 - 0.6 * math.exp(-0.3 * 12)  # as for layer 12 of a Differential Transformer
+SMOOTHING = 0.1
+EXPERTS, CONSTANTS = 4, 3
+KEEP = 0.2  # a second expert of at least this weight is always kept
+BALANCE, ROUTER = 1e-2, 1e-3  # weights of the router's two losses
+
+
+@dataclass
+class Pass:
+    """What one forward pass hands down: where randomness comes from, and where the routers leave their losses."""
+
+    generator: torch.Generator | None
+    router_losses: list[Tensor] = field(default_factory=list)
+
+
+class Expert(nn.Sequential):
+    """One feed-forward network: RMSNorm, a gated GELU whose product has a learned factor, and back. (..., D)."""
+
+    def __init__(self, dim: int) -> None:
+        hidden = int(dim * 4 * 2 / 3)
+        super().__init__(nn.RMSNorm(dim, eps=1e-6), nn.Linear(dim, 2 * hidden), GEGLU(hidden), nn.Linear(hidden, dim))
+
+
+class GEGLU(nn.Module):
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(hidden))
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = x.chunk(2, dim=-1)
+        return F.gelu(gate) * value * self.factor
+
+
+class MixtureOfExperts(nn.Module):
+    """Top-2 routing over four networks and three learned constants (of the code; the text gives none of it).
+
+    x (B, T, D) -> (B, T, D). The two gates are renormalised; the second expert is kept with probability
+    min(1, g2 / 0.2), and what it loses nobody gains. At most 2 T tokens of a sample meet an expert whose capacity
+    is four, so that for T <= 3 no token is ever dropped.
+    """
+
+    def __init__(self, dim: int, router_at_test: str) -> None:
+        super().__init__()
+        self.at_test = router_at_test
+        self.gate = nn.Linear(dim, EXPERTS + CONSTANTS, bias=False)
+        self.experts = nn.ModuleList(Expert(dim) for _ in range(EXPERTS))
+        self.constants = nn.ParameterList(nn.Parameter(0.02 * torch.randn(dim)) for _ in range(CONSTANTS))
+
+    def forward(self, x: Tensor, run: Pass) -> Tensor:
+        logits = self.gate(x)  # (B, T, 7)
+        gates = torch.softmax(logits, dim=-1)
+        two, chosen = gates.topk(2, dim=-1)  # (B, T, 2)
+        two = two / two.sum(-1, keepdim=True)
+        weight = torch.zeros_like(gates).scatter(-1, chosen, two * self._kept(two, run))  # (B, T, 7)
+        if self.training:
+            first = F.one_hot(chosen[..., 0], EXPERTS + CONSTANTS).to(gates)  # (B, T, 7)
+            balance = (gates.mean(1) * first.mean(1)).mean() * (EXPERTS + CONSTANTS) ** 2
+            run.router_losses.append(BALANCE * balance + ROUTER * logits.logsumexp(-1).square().mean())
+        out = weight[..., EXPERTS:] @ torch.stack([*self.constants])  # (B, T, D)
+        for expert, w in zip(self.experts, weight.unbind(-1), strict=False):
+            # A factor of one whose gradient lets the expert's input teach the gate ("straight through").
+            through = 1 + (w - w.detach())[..., None]
+            out = out + w[..., None] * expert(x * through)
+        return out
+
+    def _kept(self, two: Tensor, run: Pass) -> Tensor:
+        """(B, T, 2): how much of the two experts counts; of the first, all."""
+        rule = "draw" if self.training else self.at_test
+        probability = (two[..., 1].detach() / KEEP).clamp(max=1)
+        if rule == "draw":
+            # Drawn where the generator lives and in float32, as the released code draws.
+            device = run.generator.device if run.generator is not None else two.device
+            lot = torch.rand(probability.shape, generator=run.generator, device=device).to(two.device)
+            second = (lot < probability).to(two)
+        else:
+            second = probability if rule == "expected" else torch.ones_like(probability)
+        return torch.stack([torch.ones_like(second), second], dim=-1)
+
+
+class Dense(nn.Module):
+    """One expert's network, where a mixture would be (M16) or as Adapt and Remap, "simple MLP" (M9). (..., D)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.net = Expert(dim)
+
+    def forward(self, x: Tensor, run: Pass) -> Tensor:
+        return self.net(x)
+
+
+def _adapter(dim: int, r: Readings) -> nn.Module:
+    return MixtureOfExperts(dim, r.router_at_test) if r.adapter == "moe" else Dense(dim)
+
+
+class MD2A(nn.Module):
+    """Modality-domain joint differential attention: Eq. 2 over the three modality tokens of a sample.
+
+    The temperature is the square root of D, not of D / 16. The joined heads are normalised together, then scaled
+    by 1 - lambda_init; there is no output projection.
+    """
+
+    def __init__(self, dim: int, r: Readings) -> None:
+        super().__init__()
+        self.plain = r.denoise == "mhsa"
+        self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2 = (
+            nn.Parameter(0.1 * torch.randn(dim)) for _ in range(4)
+        )
+        self.q, self.k, self.v = (nn.Linear(dim, dim, bias=False) for _ in range(3))
+        shared = r.domain_weights == "shared"
+        self.q_dom = self.q if shared else nn.Linear(dim, dim, bias=False)
+        self.k_dom = self.k if shared else nn.Linear(dim, dim, bias=False)
+        self.norm = nn.RMSNorm(dim, eps=1e-5)
+
+    def forward(self, x: Tensor, x_dom: Tensor, keys: Tensor | None, run: Pass) -> Tensor:
+        """x, x_dom (B, T, D); keys (B, T) or None; result (B, T, D)."""
+
+        def split(tokens: Tensor) -> Tensor:
+            return tokens.unflatten(-1, (HEADS, -1)).transpose(-3, -2)  # (B, 16, T, D/16)
+
+        def drop(attention: Tensor) -> Tensor:
+            if not self.training:
+                return attention
+            device = run.generator.device if run.generator is not None else x.device
+            lot = torch.rand(attention.shape, generator=run.generator, device=device).to(x.device)
+            return attention * (lot >= DROPOUT) / (1 - DROPOUT)
+
+        lam = lambda_full(self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2, LAMBDA_INIT)
+        heads = differential_attention(
+            split(self.q(x)),
+            split(self.k(x)),
+            split(self.v(x)),
+            split(self.q_dom(x_dom)),
+            split(self.k_dom(x_dom)),
+            0.0 if self.plain else lam,
+            math.sqrt(x.shape[-1]),
+            drop,
+            keys,
+        )
+        return self.norm(heads.transpose(-3, -2).flatten(-2)) * (1 - LAMBDA_INIT)
+
+
+class Fusion(nn.Module):
+    """V_0 of the modality tokens: MD2A, adapter, and two skips (the second skips both). (B, 3, D) -> (B, D)."""
+
+    def __init__(self, dim: int, r: Readings) -> None:
+        super().__init__()
+        self.attend = MD2A(dim, r) if r.denoise != "none" else None
+        self.adapt = _adapter(dim, r)
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.narrow = nn.Linear(3 * dim, dim)
+
+    def forward(self, x: Tensor, x_dom: Tensor, present: Tensor | None, run: Pass) -> Tensor:
+        x_1 = x
+        if self.attend is not None:
+            x_1 = x + self.attend(self.norm_1(x), self.norm_1(x_dom), present, run)
+        y = x + x_1 + self.adapt(self.norm_2(x_1), run)
+        if present is not None:
+            y = y * present[..., None]
+        return self.narrow(y.flatten(1))
+
+
+class Classifier(nn.Module):
+    """Adapter, then two logits. (B, D) -> (B, 2)."""
+
+    def __init__(self, dim: int, r: Readings) -> None:
+        super().__init__()
+        self.adapt, self.out = _adapter(dim, r), nn.Linear(dim, 2)
+
+    def forward(self, x: Tensor, run: Pass) -> Tensor:
+        return self.out(self.adapt(x[:, None], run)[:, 0])
+
+
+class AttentionBlock(nn.Module):
+    """M9 `mha_moe`: Adapt or Remap as released. (B, D) -> (B, D); both skips start at x, so x counts twice.
+
+    A sample attends to itself alone, which makes the attention a linear map of its values; or, as released, to its
+    batch-mates (M6), captions to the other captions of their class.
+    """
+
+    def __init__(self, dim: int, r: Readings) -> None:
+        super().__init__()
+        self.across = r.batch_attention
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.adapt = _adapter(dim, r)
+        self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        nn.init.xavier_uniform_(self.qkv.weight)
+        nn.init.zeros_(self.qkv.bias)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor, run: Pass) -> Tensor:
+        q, k, v = self.qkv(self.norm_1(x)).chunk(3, dim=-1)  # (B, D) each
+        if self.across:
+            q, k, v = (y.unflatten(-1, (HEADS, -1)).transpose(0, 1) for y in (q, k, v))  # (16, B, D/16)
+            v = F.scaled_dot_product_attention(q, k, v).transpose(0, 1).flatten(1)  # (B, D)
+        x_1 = x + self.out(v)
+        return x + x_1 + self.adapt(self.norm_2(x_1)[:, None], run)[:, 0]
+
+
+class UDSA(nn.Module):
+    """L Adapt and L Remap layers of Eq. 7."""
+
+    def __init__(self, dim: int, layers: int, r: Readings) -> None:
+        super().__init__()
+        self.rule = r.remap
+
+        def block() -> nn.Module:
+            return AttentionBlock(dim, r) if r.block == "mha_moe" else Dense(dim)
+
+        self.adapt = nn.ModuleList(block() for _ in range(layers))
+        self.remap = nn.ModuleList(block() for _ in range(layers))
+
+    def forward(self, v0: Tensor, run: Pass) -> list[Tensor]:
+        """The 2L + 1 states of v0 (B, D)."""
+        down, up = ([partial(layer, run=run) for layer in layers] for layers in (self.adapt, self.remap))
+        return u_dsa(v0, down, up, self.rule)
+
+    def text(self, t0: Tensor, run: Pass) -> list[Tensor]:
+        """What each of those states is aligned with: [T_0 ... T_L, T_{L-1} ... T_0]; captions are not remapped."""
+        states = [t0]
+        for layer in self.adapt:
+            states.append(layer(states[-1], run=run))
+        return states + states[-2::-1]
+
+
+@dataclass
+class Output:
+    """A forward pass: (B, 2) logits of each head; of the captions, one (n_c, 2) for each class, in training where
+    they are classified; and the sum of the routers' losses."""
+
+    logits: dict[str, Tensor]
+    text: list[Tensor]
+    routers: Tensor
+
+
+class Adaptor(nn.Module):
+    """All of MMDA behind CLIP. Parameters stand in the released module's order, so that its weights fit by place."""
+
+    def __init__(
+        self, preset: str = "paper", layers: int = 7, dim: int = 512, readings: Readings | None = None
+    ) -> None:
+        """`readings` replaces those of the preset. Raises ValueError for an unknown preset, or a width that 16
+        heads cannot share."""
+        super().__init__()
+        if readings is None:
+            if preset not in PRESETS:
+                raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+            readings = PRESETS[preset]
+        if dim % HEADS:
+            raise ValueError(f"dim must be a multiple of {HEADS}, not {dim}")
+        self.r = r = readings
+        self.fusion, self.classifier, self.u_dsa = Fusion(dim, r), Classifier(dim, r), UDSA(dim, layers, r)
+
+    @property
+    def heads(self) -> list[str]:
+        """The names of the outputs: cls, align0 ... align{2L}."""
+        return ["cls", *(f"align{i}" for i in range(2 * len(self.u_dsa.adapt) + 1))]
+
+    def text_states(self, captions: Sequence[Tensor], run: Pass) -> list[list[Tensor]]:
+        """For each of the 2L + 1 states, the captions of each class (n_c, D) in that state's space."""
+        return [[*state] for state in zip(*(self.u_dsa.text(t, run) for t in captions), strict=True)]
+
+    def run(
+        self,
+        tokens: Tensor,
+        captions: Sequence[Tensor],
+        domains: Tensor,
+        scale: float | Tensor,
+        generator: torch.Generator | None = None,
+        present: Tensor | None = None,
+        texts: list[list[Tensor]] | None = None,
+    ) -> Output:
+        """As forward, with what the losses need. `texts` are the captions' states where they are known already."""
+        run, r = Pass(generator), self.r
+        rule = r.partner if self.training else r.partner_at_test
+        partner = domain_partner(domains, generator, "self" if r.denoise == "da" else rule)
+        v0 = self.fusion(tokens, tokens[partner], present, run)
+        states = self.u_dsa(v0, run)
+        texts = self.text_states(captions, run) if texts is None else texts
+        pooling = r.pooling if r.alignment == "rs2" else "mean"
+        logits = {"cls": self.classifier(states[-1], run)}
+        for i, (state, text) in enumerate(zip(states, texts, strict=True)):
+            logits[f"align{i}"] = alignment_logits(state, text, scale, pooling)
+        judged = [self.classifier(t, run) for t in captions] if self.training and r.alignment == "rs2" else []
+        return Output(logits, judged, sum(run.router_losses, tokens.new_zeros(())))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        captions: Sequence[Tensor],
+        domains: Tensor,
+        scale: float | Tensor,
+        generator: torch.Generator | None = None,
+        present: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Logits (B, 2), spoof and bona fide, of `cls` and `align0` ... `align{2L}`.
+
+        tokens (B, 3, D): RGB, depth, infrared. captions: (n_spoof, D) and (n_real, D). domains (B,) ids of data
+        sets. scale: CLIP's, about 100. generator: of partners, routers and dropout. present (B, 3) of bool leaves
+        missing modalities out (M13 `masked`).
+        """
+        return self.run(tokens, captions, domains, scale, generator, present).logits
+
+    def losses(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+        """The parts of Eq. 6, and under "loss" all of them with the routers'. labels (B,): 1 = bona fide."""
+        r = self.r
+        eps = 0.0 if r.alignment == "vanilla" else SMOOTHING
+        y = smooth_targets(labels, eps, r.smoothing == "normalised").to(output.routers)
+        align = [soft_cross_entropy(z, y) for name, z in output.logits.items() if name != "cls"]
+        visual = soft_cross_entropy(output.logits["cls"], y)
+        text = visual.new_zeros(())
+        for c, logits in enumerate(output.text):
+            classes = torch.full((len(logits),), c, device=logits.device)
+            text = text + soft_cross_entropy(logits, text_targets(classes, SMOOTHING).to(logits))
+        parts = {"align": sum(align, visual.new_zeros(())), "visual": visual, "text": text, "routers": output.routers}
+        return {"loss": rs2_loss(align, visual, text) + output.routers, **parts}
+
+
+class MMDA(nn.Module):
+    """Both CLIP towers and the adaptor."""
+
+    def __init__(
+        self, clip: Clip, captions: list[list[str]], adaptor: Adaptor, input_range: InputRange = "released"
+    ) -> None:
+        super().__init__()
+        self.clip, self.captions, self.adaptor, self.input_range = clip, captions, adaptor, input_range
+        clip.freeze(adaptor.r.freeze)
+
+    def encode(self, images: Sequence[Tensor]) -> Tensor:
+        """Modality tokens (B, 3, D) of rgb, depth and ir, each (B, 3, S, S) in 0 ... 255."""
+        pixels = normalise(torch.cat([*images]), self.input_range)
+        return torch.stack(self.clip.encode_image(pixels).float().chunk(3), dim=1)
+
+    def encode_captions(self) -> list[Tensor]:
+        """(n_spoof, D) and (n_real, D)."""
+        return [self.clip.encode_text(sentences).float() for sentences in self.captions]
+
+    def forward(
+        self, rgb: Tensor, depth: Tensor, ir: Tensor, domains: Tensor, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """rgb, depth, ir (B, 3, S, S) in [-1, 1], domains (B,); logits (B, 2) of every head, as Adaptor's."""
+        return self.adaptor(
+            self.encode(augmented((rgb, depth, ir), "none")),
+            self.encode_captions(),
+            domains,
+            self.clip.scale,
+            generator,
+        )
+
+
+def build(
+    preset: str = "paper",
+    clip: str = "openai",
+    layers: int = 7,
+    captions: str = "extended",
+    weights: Path | None = None,
+    readings: Readings | None = None,
+    input_range: InputRange = "released",
+) -> MMDA:
+    """The model with both towers. `clip`: openai, another open_clip MODEL/PRETRAINED, phantom, or with `weights`
+    the architecture of a local file. Raises BadInput for weights or captions that cannot be used."""
+    if Path(clip).is_file():
+        clip, weights = "openai", Path(clip)
+    towers = load_clip(clip, weights, torch.device("cpu"))
+    return MMDA(towers, load_captions(captions), Adaptor(preset, layers, towers.dim, readings), input_range)
+
+
+def restore(run_dir: Path, device: torch.device) -> tuple[MMDA, Args]:
+    """The trained model of a finished run, in evaluation mode, and its options (whose paths are not the run's).
+
+    Raises BadInput when the folder is not a finished run of this file, or CLIP is another than it was trained with.
+    """
+    import json
+
+    from safetensors.torch import load_file
+
+    if not (run_dir / "done").exists():
+        raise BadInput(f"{run_dir}: holds no file `done`, so it is no finished run; finish it, or name another folder")
+    found = json.loads((run_dir / "args.json").read_text())["arguments"]
+    if found["method"] != "mmda":
+        raise BadInput(f"{run_dir}: args.json is of method {found['method']}, not mmda; name a run of reference.mmda")
+    known = {f.name for f in fields(Args)}
+    chosen = {key: value for key, value in found.items() if key in known and key not in ("device", "missing")}
+    args = Args(index=Path(), run_dir=run_dir, **chosen)
+    model = build(
+        args.preset, args.clip, args.layers, args.captions, args.clip_weights, args.readings(), args.input_range
+    )
+    if model.clip.sha256 != found["clip_sha256"]:
+        raise BadInput(
+            f"{run_dir}: trained with another CLIP than --clip {args.clip} is now; give it back those weights"
+        )
+    kept = model.adaptor if args.freeze == "all" else model
+    kept.load_state_dict(load_file(run_dir / "model.safetensors"))
+    return model.to(device).eval(), args
+
+
+# --------------------------------------------------------------------------------------------------------------
+# Training and evaluation (Sec. 4)
+# --------------------------------------------------------------------------------------------------------------
+
+DOMAINS = "CPSWH"  # a sample's domain is its data set
+
+
+def photometric(images: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
+    """M12 `released`: for each modality by draws of its own, images (B, 3, S, S) in 0 ... 255 receive Gaussian noise
+    of a deviation up to 51, up to 30 of brightness, up to 40 on each channel, and a gamma of 0.5 to 1.5."""
+
+    def uniform(low: float, high: float, *shape: int) -> Tensor:
+        drawn = torch.rand(*shape, generator=generator, device=generator.device)
+        return (low + (high - low) * drawn).to(images[0].device)
+
+    changed = []
+    for x in images:
+        b, c = x.shape[:2]
+        noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
+        x = x + uniform(0, 51, b, 1, 1, 1) * noise + uniform(-30, 30, b, 1, 1, 1) + uniform(-40, 40, b, c, 1, 1)
+        changed.append(255 * (x.clamp(0, 255) / 255) ** uniform(0.5, 1.5, b, 1, 1, 1))
+    return changed
+
+
+def augmented(images: tuple[Tensor, ...], how: str, generator: torch.Generator | None = None) -> list[Tensor]:
+    """Images (B, 3, S, S) in [-1, 1] -> 0 ... 255, with what M12 asks for; all but `none` draw."""
+    if generator is not None and how != "none":
+        images = mirror(images, generator)
+    pixels = [255 * (x + 1) / 2 for x in images]
+    return photometric(pixels, generator) if generator is not None and how == "released" else pixels
+
+
+@torch.inference_mode()
+def score(
+    model: MMDA,
+    tokens: Tensor,
+    present: Tensor | None,
+    domains: Tensor,
+    captions: list[Tensor],
+    generator: torch.Generator,
+    together: int,
+) -> dict[str, NDArray[np.float32]]:
+    """Scores (N,) of every head for tokens (N, 3, D), `together` rows in one forward pass, in the order given.
+
+    captions: (n_spoof, D) and (n_real, D). present (N, 3), or None where M13 masks nothing.
+    """
+    adaptor, scale = model.adaptor, model.clip.scale
+    settled = adaptor.r.adapter == "dense" or adaptor.r.router_at_test != "draw"  # the captions' states never change
+    texts = adaptor.text_states(captions, Pass(generator)) if settled else None
+    parts: dict[str, list[Tensor]] = {name: [] for name in adaptor.heads}
+    for at in range(0, len(tokens), together):
+        here = slice(at, at + together)
+        shown = None if present is None else present[here]
+        out = adaptor.run(tokens[here], captions, domains[here], scale, generator, shown, texts).logits
+        for name, logits in out.items():
+            parts[name].append(logits[:, 1] - logits[:, 0])
+    return {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
+
+
+class Seen:
+    """What a model's image tower makes of an index's samples, and of a missing modality (M13)."""
+
+    def __init__(self, model: MMDA, faces: Faces, missing_as: str, cache_dir: Path, device: torch.device) -> None:
+        self.model, self.faces, self.missing_as = model, faces, missing_as
+        self.cache_dir, self.device = cache_dir, device
+
+    @torch.inference_mode()
+    def features(self, rows: NDArray[np.int64]) -> Tensor:
+        """Modality tokens (N, 3, D) without augmentation. A frozen tower's are kept in the cache."""
+        model, size = self.model, 64
+        if model.adaptor.r.freeze == "all":
+            kept = image_features(model.clip, self.faces, rows, model.input_range, self.cache_dir)
+            return kept.to(self.device)
+        stream = batches(self.faces, [rows[i : i + size] for i in range(0, rows.size, size)], self.device)
+        return torch.cat([model.encode(augmented(images[:3], "none")) for images in stream])
+
+    @torch.inference_mode()
+    def without(self, rows: NDArray[np.int64], tokens: Tensor, missing: str) -> tuple[Tensor, Tensor | None]:
+        """`tokens` of `rows` as they are without the modalities `missing` and without those that a sample never
+        had; and for M13 `masked` which there are, (N, 3)."""
+        there = self.faces.present[rows]
+        there[:, ["RDI".index(modality) for modality in missing]] = False
+        present = torch.from_numpy(there).to(self.device)
+        clip, side = self.model.clip, self.model.clip.image_size
+        if self.missing_as == "grey":
+            void = clip.encode_image(torch.zeros(1, 3, side, side, device=self.device))[0]
+        else:
+            void = black_feature(clip, self.model.input_range)
+        return torch.where(present[..., None], tokens, void), present if self.missing_as == "masked" else None
+
+
+def train(args: Args) -> None:
+    """Run one training to its end, or on from its last checkpoint, and leave a finished run folder.
+
+    Raises BadInput for unusable input and FloatingPointError when training diverges.
+    """
+    args = args.resolved()
+    args.check()
+    r = args.readings()
+    device = runs.pick_device(args.device)
+    clip = load_clip(args.clip, args.clip_weights, device)
+    captions = load_captions(args.captions)
+    clip.takes(args.image_size)
+    what = {"clip_sha256": clip.sha256, "caption_sentences": captions}
+    prepared = prepare(args, "mmda", [Path(__file__), Path(clip_towers.__file__)], what)
+    run, train_rows = prepared.run, prepared.train
+    if run.done:
+        print(f"{args.run_dir}: already finished")
+        run.close()
+        return
+    runs.seed_everything(args.seed, args.threads)
+    faces, sets = prepared.images()
+    bonafide = torch.from_numpy(faces.bonafide.astype(np.int64)).to(device)  # (N,): the paper's label, 1 = real
+    domains = torch.tensor([DOMAINS.index(d) for d in faces.dataset], device=device)
+
+    model = MMDA(clip, captions, Adaptor(layers=args.layers, dim=clip.dim, readings=r), args.input_range).to(device)
+    learned = [p for p in model.parameters() if p.requires_grad]
+    make = torch.optim.AdamW if args.optimiser == "adamw" else torch.optim.Adam
+    optimiser = make(learned, lr=args.learning_rate, weight_decay=args.weight_decay)
+    kept = model.adaptor if r.freeze == "all" else model  # what a run has to remember
+    seen = Seen(model, faces, args.missing_as, args.cache_dir, device)
+    # A frozen tower looks at an image once; unless augmentation shows it another image each time.
+    known = seen.features(train_rows) if r.freeze == "all" and r.augmentation == "none" else None
+    fixed = [t.detach() for t in model.encode_captions()] if r.freeze != "none" else None
+    draws = torch.Generator(device).manual_seed(args.seed)  # partners, routers, dropout
+    changes = torch.Generator().manual_seed(args.seed)  # of images
+    together = r.micro_batch or args.batch_size
+    steps = -(-train_rows.size // args.batch_size)
+
+    first_epoch, first_step = 0, 0
+    sums: dict[str, float] = {}
+    state = run.load_checkpoint(device)
+    if state:
+        first_epoch, first_step, sums = state["epoch"], state["step"], state["sums"]
+        kept.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        draws.set_state(state["draws"])
+        changes.set_state(state["changes"])
+        runs.set_random_state(state["random"], device)
+
+    def save(epoch: int, step: int) -> None:
+        run.save_checkpoint(
+            {
+                "epoch": epoch,
+                "step": step,
+                "sums": sums,
+                "model": kept.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "draws": draws.get_state(),
+                "changes": changes.get_state(),
+                "random": runs.random_state(device),
+            }
+        )
+
+    def steps_of(epoch: int, start: int) -> list[list[NDArray[np.int64]]]:
+        """Positions in train_rows of an epoch's steps from `start`, each step in its micro-batches."""
+        order = np.random.default_rng([args.seed, epoch]).permutation(train_rows.size)
+        whole = [order[i : i + args.batch_size] for i in range(start * args.batch_size, order.size, args.batch_size)]
+        return [[rows[i : i + together] for i in range(0, rows.size, together)] for rows in whole]
+
+    def shown(plan: list[list[NDArray[np.int64]]]) -> Iterator[Tensor]:
+        """Tokens (b, 3, D) of each micro-batch in turn."""
+        if known is not None:
+            for step in plan:
+                for rows in step:
+                    yield known[torch.from_numpy(rows).to(device)]
+            return
+        for rgb, depth, ir, _ in batches(faces, [train_rows[rows] for step in plan for rows in step], device):
+            images = augmented((rgb, depth, ir), r.augmentation, changes)
+            with sdpa_kernel(ATTENTION), torch.autocast(device.type, torch.bfloat16, enabled=prepared.bf16):
+                encoded = model.encode(images)
+            yield encoded.float()
+
+    progress = runs.Progress(f"mmda {args.preset} seed {args.seed}", args.epochs, first_epoch)
+    for epoch in range(first_epoch, args.epochs):
+        model.train()
+        began = time.monotonic()
+        plan = steps_of(epoch, first_step)
+        stream = shown(plan)
+        for number, step in enumerate(plan, start=first_step):
+            # The text tower runs once a step: its gradient is collected at its outputs and sent back at the end.
+            outputs = fixed or model.encode_captions()
+            texts = fixed or [t.detach().requires_grad_() for t in outputs]
+            optimiser.zero_grad()
+            size = sum(rows.size for rows in step)
+            done: dict[str, Tensor] = {}
+            for rows in step:
+                tokens = next(stream)
+                here = torch.from_numpy(train_rows[rows]).to(device)
+                output = model.adaptor.run(tokens, texts, domains[here], clip.scale, draws)
+                losses = model.adaptor.losses(output, bonafide[here])
+                share = rows.size / size
+                (losses["loss"] * share).backward()
+                done = {name: done.get(name, 0) + loss.detach() * share for name, loss in losses.items()}
+            if not fixed:
+                torch.autograd.backward(outputs, [t.grad for t in texts])
+            optimiser.step()
+            for name, value in zip(done, torch.stack([*done.values()]).tolist(), strict=True):
+                if not math.isfinite(value):
+                    raise diverged(f"the training loss ({name})", epoch)
+                sums[name] = sums.get(name, 0.0) + value
+            if args.checkpoint_every and (number + 1) % args.checkpoint_every == 0 and number + 1 < steps:
+                save(epoch, number + 1)
+
+        seconds = time.monotonic() - began
+        line: dict[str, Any] = {
+            "epoch": epoch,
+            **{name: total / steps for name, total in sums.items()},
+            "learning_rate": args.learning_rate,
+            "scale": float(clip.scale.detach()),
+            "seconds": seconds,
+            "samples_per_second": sum(rows.size for step in plan for rows in step) / seconds,
+        }
+        said = f"loss {line['loss']:.3f}"
+        if (epoch + 1) % args.evaluate_every == 0 or epoch + 1 == args.epochs:
+            began = time.monotonic()
+            scores = evaluate(model, seen, sets, domains, together, args.seed, epoch)
+            line["sets"] = runs.evaluate(
+                {name: heads["cls"] for name, heads in scores.items()},
+                {name: faces.bonafide[rows] for name, rows in sets.items()},
+            )
+            line["evaluation_seconds"] = time.monotonic() - began
+            for name, rows in sets.items():
+                run.save_scores(name, epoch, scores[name]["cls"], faces, rows, scores[name])
+            said += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
+        run.log(line)
+        first_step, sums = 0, {}
+        save(epoch + 1, 0)
+        progress.epoch(epoch, said)
+    run.finish(kept.state_dict())
+    run.close()
+    print(f"{args.run_dir}: finished")
+
+
+def evaluate(
+    model: MMDA,
+    seen: Seen,
+    sets: dict[str, NDArray[np.int64]],
+    domains: Tensor,
+    together: int,
+    seed: int,
+    epoch: int,
+) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Scores (N,) of every head for every set. Raises FloatingPointError when one is not finite."""
+    model.eval()
+    with torch.inference_mode():
+        captions = model.encode_captions()
+    features: dict[bytes, Tensor] = {}  # a set without a modality shows the rows of the whole set
+    scores = {}
+    for name, rows in sets.items():
+        key = rows.tobytes()
+        if key not in features:
+            features = {key: seen.features(rows)}
+        tokens, present = seen.without(rows, features[key], runs.missing_in(name))
+        # Of its own, so that how often one evaluates changes no training.
+        draws = torch.Generator(tokens.device).manual_seed(seed * 100_003 + epoch)
+        here = torch.from_numpy(rows).to(tokens.device)
+        scores[name] = score(model, tokens, present, domains[here], captions, draws, together)
+        for head, values in scores[name].items():
+            if not np.isfinite(values).all():
+                raise diverged(f"a score of {name} by {head}", epoch)
+    return scores
+
+
+def main() -> None:
+    args = tyro.cli(Args, prog="python -m reference.mmda", description=__doc__)
+    with command_errors():
+        train(args)
+
+
+if __name__ == "__main__":
+    main()
