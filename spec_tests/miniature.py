@@ -18,29 +18,28 @@ SIDE = 32
 def write_index(
     folder: Path, seed: int = 0, subjects: int = 4, frames: int = 2, sets: str = "CSW", gap: int = 80
 ) -> Path:
-    """Write images and an index with the protocol `mmfas` below `folder`; return the path of its index.csv.
+    """Write images and an index with the protocols `mmfas` and `official` below `folder`; return its index.csv.
 
-    Each set has `subjects` subjects, each with a bona fide and an attack clip of `frames` frames. Of C, the first
-    half of the subjects train, the next validates, the rest tests. `gap` is the stripes' height, of
-    255; 0 leaves nothing to learn.
+    Each set has `subjects` subjects, each with a bona fide and an attack clip of `frames` frames. The first half
+    of a set's subjects train, the next validates, the rest tests: of every set in `official`, of C alone in
+    `mmfas`, where all of the other sets tests. `gap` is the stripes' height, of 255; 0 leaves nothing to learn.
     """
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
-    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    mmfas: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    official: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for dataset in sets:
         for subject in range(subjects):
             for label in ("bonafide", "attack"):
                 for frame in range(frames):
                     row = _frame(folder / dataset, dataset, subject, label, frame, rng, gap)
                     rows.append(row)
-                    part = "test"
-                    if dataset == "C" and subject < subjects // 2:
-                        part = "train"
-                    elif dataset == "C" and subject == subjects // 2:
-                        part = "val"
-                    splits[part].append(row.sample_id)
+                    half = subjects // 2
+                    part = "train" if subject < half else "val" if subject == half else "test"
+                    official[part].append(row.sample_id)
+                    mmfas[part if dataset == "C" else "test"].append(row.sample_id)
     roots = {d: folder / d for d in sets}
-    save_index(folder / "index", rows, {"mmfas": splits}, roots)
+    save_index(folder / "index", rows, {"mmfas": mmfas, "official": official}, roots)
     return folder / "index" / "index.csv"
 
 
