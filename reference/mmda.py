@@ -93,6 +93,7 @@ from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
 
 from data_manifests.errors import BadInput
+from data_manifests.index import Index
 from reference import clip as clip_towers
 from reference import runs
 from reference.clip import Clip, InputRange, black_feature, image_features, load_captions, load_clip, normalise
@@ -592,10 +593,11 @@ class UDSA(nn.Module):
 
 @dataclass
 class Output:
-    """A forward pass: (B, 2) logits of each head; of the captions, one (n_c, 2) for each class, in training where
-    they are classified; and the sum of the routers' losses."""
+    """A forward pass: (B, 2) logits of each head; Eq. 7's 2L + 1 states (B, D); of the captions, one (n_c, 2) for
+    each class, in training where they are classified; and the sum of the routers' losses."""
 
     logits: dict[str, Tensor]
+    states: list[Tensor]
     text: list[Tensor]
     routers: Tensor
 
@@ -649,7 +651,7 @@ class Adaptor(nn.Module):
         for i, (state, text) in enumerate(zip(states, texts, strict=True)):
             logits[f"align{i}"] = alignment_logits(state, text, scale, pooling)
         judged = [self.classifier(t, run) for t in captions] if self.training and r.alignment == "rs2" else []
-        return Output(logits, judged, sum(run.router_losses, tokens.new_zeros(())))
+        return Output(logits, states, judged, sum(run.router_losses, tokens.new_zeros(())))
 
     def forward(
         self,
@@ -759,6 +761,12 @@ def restore(run_dir: Path, device: torch.device) -> tuple[MMDA, Args]:
     kept = model.adaptor if args.freeze == "all" else model
     kept.load_state_dict(load_file(run_dir / "model.safetensors"))
     return model.to(device).eval(), args
+
+
+def described_inputs(index: Index, model: MMDA) -> str:
+    """What a picture or table of `model` must say of its data and towers."""
+    rendered = any((root.parent / "phantom.json").exists() for root in index.roots.values())
+    return f"{'phantom stand-in faces, ' if rendered else ''}{model.clip.name}"
 
 
 # --------------------------------------------------------------------------------------------------------------

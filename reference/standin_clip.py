@@ -53,7 +53,7 @@ MODALITIES = ("rgb", "depth", "ir")
 
 ARCHITECTURE: dict[str, Any] = {
     "embed_dim": 64,
-    "vision_cfg": {"image_size": IMAGE_SIZE, "patch_size": 8, "width": 96, "head_width": 32, "layers": 4},
+    "vision_cfg": {"image_size": IMAGE_SIZE, "patch_size": 8, "width": 96, "head_width": 32, "layers": 3},
     "text_cfg": {"context_length": 28, "vocab_size": 49408, "width": 64, "heads": 4, "layers": 2},
 }
 
@@ -62,10 +62,10 @@ ARCHITECTURE: dict[str, Any] = {
 class Settings:
     """What decides the result beside the sources. Each person has `clips` clips of one frame, half bona fide."""
 
-    people: int = 700
-    held_out: int = 120
+    people: int = 500
+    held_out: int = 100
     clips: int = 4
-    steps: int = 700
+    steps: int = 450
     batch: int = 128
     learning_rate: float = 2e-3
     warmup: float = 0.1
@@ -171,26 +171,26 @@ def _looks(kind: Kind, who: heads.Identity, modality: str) -> list[str]:
     rgb, depth = modality == "rgb", modality == "depth"
     words = []
     if "sex" in kind.looks:
-        words.append("a man" if who.male else "a woman")
+        words.append("man" if who.male else "woman")
     if "skin" in kind.looks and rgb:
         words.append("light skin" if who.melanin < 0.3 else "brown skin" if who.melanin < 0.6 else "dark skin")
     if "hair" in kind.looks:
         colour = f"{who.hair.removeprefix('hair_')} " if rgb else ""
         if who.hair_style == "bald":
-            words.append("a bald head")
+            words.append("bald head")
         elif who.hair_style in ("long", "fringe_long"):
             words.append(f"long {colour}hair")
         elif rgb:
             words.append(f"{colour}hair")
     if "beard" in kind.looks and who.beard != "none" and not (depth and who.beard != "full"):
-        words.append({"full": "a full beard", "moustache": "a moustache", "stubble": "stubble"}[who.beard])
+        words.append({"full": "full beard", "moustache": "moustache", "stubble": "stubble"}[who.beard])
     if "glasses" in kind.looks and who.own_glasses and not (depth and kind.whose == "victim"):
         words.append("glasses")
     return words
 
 
 def _light(domain: sets.Domain, scene: camera.Scene, modality: str) -> list[str]:
-    words = ["black around it"] if domain.face_only else []
+    words = ["black ground"] if domain.face_only else []
     if modality == "rgb":
         warmth = float(scene.ambient[0] / scene.ambient[2])
         words += ["warm light"] if warmth > 1.25 else ["cold light"] if warmth < 0.95 else []
@@ -225,8 +225,9 @@ def caption(shot: Shot, modality: str, rng: np.random.Generator, full: bool = Fa
         what = _article(f"{rng.choice(adjectives)} face")
     frames = _frames(_PICTURES[modality] if full or rng.random() < 0.5 else "", what)
     seen = shot.seen[modality]
-    said = sorted(rng.permutation(len(seen))[: len(seen) if full else int(rng.integers(0, 3))])
-    return ", ".join([str(rng.choice(frames)), *(seen[i] for i in said)])
+    said = sorted(rng.permutation(len(seen))[: len(seen) if full else int(rng.integers(0, len(seen) + 1))])
+    # No commas between them: each would be a token.
+    return " ".join([frames[0] if full else str(rng.choice(frames)), *(seen[i] for i in said)])
 
 
 def vocabulary() -> set[str]:

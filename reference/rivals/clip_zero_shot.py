@@ -1,6 +1,7 @@
 """CLIP without any training: the row that MMDA's tables call CLIP, at its least.
 
-    python -m reference.rivals.clip_zero_shot --index build/…/index.csv --targets W --clip phantom --run-dir build/runs/zero
+    python -m reference.rivals.clip_zero_shot --index build/…/index.csv --targets W --clip phantom \\
+        --run-dir build/runs/zero
 
 Each class is the mean of its captions' L2-normalised text features; each sample the mean of the L2-normalised
 features of its three images. The score is the cosine with the bona fide class minus that with the spoof class.
@@ -9,6 +10,7 @@ How the published row fuses modalities and what it was asked is stated nowhere; 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +58,7 @@ class ClipClassifier(nn.Module):
         return self.clip.scale * (sample @ self.classes().T).flip(-1)
 
 
-def open_classifier(options: ClipOptions, device: torch.device) -> tuple[ClipClassifier, dict[str, object]]:
+def open_classifier(options: ClipOptions, device: torch.device) -> tuple[ClipClassifier, dict[str, Any]]:
     """The model, and what else than options decides a run."""
     clip = load_clip(options.clip, options.clip_weights, device)
     clip.takes(options.image_size)
