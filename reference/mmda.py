@@ -78,7 +78,7 @@ set, any single option replaces one of its readings:
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -860,6 +860,33 @@ class Seen:
         return torch.where(present[..., None], tokens, void), present if self.missing_as == "masked" else None
 
 
+def backward(
+    model: MMDA,
+    micro_batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    size: int,
+    fixed: list[Tensor] | None,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """Add the gradients of one step of `size` rows; returns its losses, the mean over the rows.
+
+    micro_batches: (tokens (b, 3, D), domains (b,), labels (b,)) each. fixed: the captions' embeddings where the
+    text tower is frozen. Where it is not, it runs once a step: the micro-batches' gradients are collected at its
+    outputs and sent through it at the end.
+    """
+    outputs = fixed or model.encode_captions()
+    texts = fixed or [t.detach().requires_grad_() for t in outputs]
+    means: dict[str, Tensor] = {}
+    for tokens, domains, labels in micro_batches:
+        output = model.adaptor.run(tokens, texts, domains, model.clip.scale, generator)
+        losses = model.adaptor.losses(output, labels)
+        share = len(labels) / size
+        (losses["loss"] * share).backward()
+        means = {name: means.get(name, 0) + loss.detach() * share for name, loss in losses.items()}
+    if not fixed:
+        torch.autograd.backward(outputs, [t.grad for t in texts])
+    return means
+
+
 def train(args: Args) -> None:
     """Run one training to its end, or on from its last checkpoint, and leave a finished run folder.
 
@@ -949,22 +976,10 @@ def train(args: Args) -> None:
         plan = steps_of(epoch, first_step)
         stream = shown(plan)
         for number, step in enumerate(plan, start=first_step):
-            # The text tower runs once a step: its gradient is collected at its outputs and sent back at the end.
-            outputs = fixed or model.encode_captions()
-            texts = fixed or [t.detach().requires_grad_() for t in outputs]
             optimiser.zero_grad()
-            size = sum(rows.size for rows in step)
-            done: dict[str, Tensor] = {}
-            for rows in step:
-                tokens = next(stream)
-                here = torch.from_numpy(train_rows[rows]).to(device)
-                output = model.adaptor.run(tokens, texts, domains[here], clip.scale, draws)
-                losses = model.adaptor.losses(output, bonafide[here])
-                share = rows.size / size
-                (losses["loss"] * share).backward()
-                done = {name: done.get(name, 0) + loss.detach() * share for name, loss in losses.items()}
-            if not fixed:
-                torch.autograd.backward(outputs, [t.grad for t in texts])
+            places = [torch.from_numpy(train_rows[rows]).to(device) for rows in step]
+            micro_batches = ((next(stream), domains[here], bonafide[here]) for here in places)
+            done = backward(model, micro_batches, sum(rows.size for rows in step), fixed, draws)
             optimiser.step()
             for name, value in zip(done, torch.stack([*done.values()]).tolist(), strict=True):
                 if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Speed of mmFAS and of the metrics. `make bench` runs the benchmarks; `make test` runs only the ratio at the end.
+"""Speed of mmFAS, MMDA and the metrics. `make bench` runs the benchmarks; `make test` runs only the ratio at the end.
 
 A benchmark's rounds end with the device's own synchronisation, and its first calls (which compile) are not timed.
 `fraction_of_peak` is the multiply-adds of the model over what a plain matrix product of the same precision reached
@@ -8,7 +8,8 @@ step counts as three forward passes.
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -19,7 +20,8 @@ from sklearn.metrics import roc_curve
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
-from reference import metrics, runs
+from reference import metrics, mmda, runs, standin_clip
+from reference.clip import Clip, load_captions
 from reference.mmfas import Alignment, Readings, build, total_loss
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -136,6 +138,117 @@ def test_mmfas_speed(benchmark: Any, task: str, passes: int, precision: str, mod
         "triplets_per_second": per_second,
         "matrix_product_peak_flops": peak(precision),
         "fraction_of_peak": per_second * passes * forward_flops() / peak(precision),
+    }
+
+
+# --- MMDA ----------------------------------------------------------------------------------------------------
+
+MODES = {  # preset, and what of CLIP is frozen
+    "paper": "all",
+    "released": "none",
+    "batch_free": "none",
+    "batch_free, text frozen": "text",
+    "batch_free, all frozen": "all",
+}
+
+
+def mmda_model(mode: str) -> mmda.MMDA:
+    """With untrained towers: ViT-B/16 on a GPU, the stand-in's architecture on a CPU."""
+    import open_clip
+
+    architecture = open_clip.get_model_config("ViT-B-16") if DEVICE.type == "cuda" else standin_clip.ARCHITECTURE
+    with torch.device(DEVICE):
+        clip = Clip(open_clip.CLIP(**architecture), "untrained", "")
+        readings = replace(mmda.PRESETS[mode.partition(",")[0]], freeze=MODES[mode])
+        adaptor = mmda.Adaptor(dim=clip.dim, readings=readings)
+    return mmda.MMDA(clip, load_captions("extended"), adaptor).to(DEVICE)
+
+
+def mmda_images(model: mmda.MMDA, rows: int) -> tuple[torch.Tensor, ...]:
+    side = model.clip.image_size
+    generator = torch.Generator().manual_seed(0)
+    return tuple(torch.rand(rows, 3, side, side, generator=generator).mul(2).sub(1).to(DEVICE) for _ in range(3))
+
+
+def mmda_training(model: mmda.MMDA) -> Callable[[], Any]:
+    """One optimiser step on 24 rows as `reference.mmda` takes it: a frozen tower's features are known already."""
+    r = model.adaptor.r
+    together = r.micro_batch or 24
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-6, weight_decay=5e-5)
+    draws, changes = torch.Generator(DEVICE).manual_seed(0), torch.Generator().manual_seed(0)
+    images = mmda_images(model, 24)
+    fixed = [t.detach() for t in model.encode_captions()] if r.freeze != "none" else None
+    known = model.encode(mmda.augmented(images, "none")).detach() if r.freeze == "all" else None
+    domains, labels = torch.zeros(24, dtype=torch.long, device=DEVICE), torch.arange(24, device=DEVICE) % 2
+
+    def shown() -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        for at in range(0, 24, together):
+            here = slice(at, at + together)
+            tokens = known[here] if known is not None else None
+            if tokens is None:
+                pixels = mmda.augmented(tuple(x[here] for x in images), r.augmentation, changes)
+                with torch.autocast(DEVICE.type, torch.bfloat16, enabled=DEVICE.type == "cuda"):
+                    tokens = model.encode(pixels)
+            yield tokens.float(), domains[here], labels[here]
+
+    def step() -> None:
+        optimiser.zero_grad()
+        mmda.backward(model, shown(), 24, fixed, draws)
+        optimiser.step()
+
+    return step
+
+
+def mmda_scoring(model: mmda.MMDA) -> Callable[[], Any]:
+    """48 rows from pixels to the scores of all heads, in the preset's own batches."""
+    model.eval()
+    images = mmda_images(model, 48)
+    domains = torch.zeros(48, dtype=torch.long, device=DEVICE)
+
+    @torch.inference_mode()
+    def step() -> None:
+        captions = model.encode_captions()
+        tokens = model.encode(mmda.augmented(images, "none"))
+        together = model.adaptor.r.micro_batch or 24
+        mmda.score(model, tokens, None, domains, captions, torch.Generator(DEVICE).manual_seed(0), together)
+
+    return step
+
+
+def mmda_captions(model: mmda.MMDA) -> Callable[[], Any]:
+    """The text tower on all captions, there and back: what `--freeze text` saves in every step."""
+
+    def step() -> None:
+        torch.cat(model.encode_captions()).sum().backward()
+
+    return step
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("task", "rows"), [("training", 24), ("scoring", 48)])
+def test_mmda_speed(benchmark: Any, task: str, rows: int, mode: str) -> None:
+    torch.manual_seed(0)
+    model = mmda_model(mode)
+    step = {"training": mmda_training, "scoring": mmda_scoring}[task](model)
+    benchmark.pedantic(synchronised(step), rounds=5, warmup_rounds=2)
+    benchmark.extra_info |= mmda_said(model) | {"triplets_per_second": rows / benchmark.stats.stats.median}
+
+
+def test_mmda_text_tower_speed(benchmark: Any) -> None:
+    torch.manual_seed(0)
+    model = mmda_model("batch_free").train()
+    benchmark.pedantic(synchronised(mmda_captions(model)), rounds=5, warmup_rounds=2)
+    benchmark.extra_info |= mmda_said(model) | {"captions": sum(map(len, model.captions))}
+
+
+def mmda_said(model: mmda.MMDA) -> dict[str, Any]:
+    return {
+        "device": runs.environment(DEVICE, "")["device"] if DEVICE.type == "cuda" else runs.cpu_name(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "image_size": model.clip.image_size,
+        "width": model.clip.dim,
+        "towers": "ViT-B-16, untrained" if DEVICE.type == "cuda" else "the stand-in's architecture, untrained",
     }
 
 
