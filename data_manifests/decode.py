@@ -8,6 +8,7 @@ data).
 import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,25 @@ def locate(root: Path, path: str) -> Path:
     return full
 
 
-def shape_text(height: int, width: int, dtype: object) -> str:
+@contextmanager
+def damage_as(sentence: str) -> Iterator[None]:
+    """Whatever h5py, zipfile or numpy raise while reading a file becomes `BadInput` with `sentence`, in which
+    `{}` stands for what they said.
+
+    On damaged bytes these raise almost any exception (OSError, RuntimeError, KeyError, NotImplementedError,
+    TokenError, zlib.error, MemoryError, …), hence all of them.
+    """
+    try:
+        yield
+    except BadInput:
+        raise
+    except Exception as e:
+        raise BadInput(sentence.replace("{}", " ".join(str(e).split()))) from None
+
+
+def shape_text(height: int, width: int, dtype: str | np.dtype) -> str:
     """`HxW:dtype`, as the index's `*_shape` columns hold it."""
-    return f"{height}x{width}:{dtype}"
+    return f"{height}x{width}:{dtype if isinstance(dtype, str) else dtype.name}"
 
 
 def _open_image(path: Path, shown: str) -> Image.Image:
@@ -73,15 +90,21 @@ def image_shape(path: Path, shown: str) -> str:
         return shape_text(image.height, image.width, _DTYPES.get(image.mode, image.mode))
 
 
+def is_planes(array: object, axes: int) -> bool:
+    """Whether this is an HDF5 array of numbers with so many axes, none of them empty."""
+    return isinstance(array, h5py.Dataset) and array.ndim == axes and array.size > 0 and array.dtype.kind in "uif"
+
+
 def npz_shape(path: Path, key: str, shown: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of one array of an .npz file from its header only; objects (pickles) are refused."""
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as f:
-            version = np.lib.format.read_magic(f)
-            read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
-            shape, _, dtype = read(f)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as e:
-        raise BadInput(f"{shown}: not an .npz file with an array {key!r} ({e}); copy it again") from None
+    with (
+        damage_as(f"{shown}: not an .npz file with an array {key!r} ({{}}); copy it again"),
+        zipfile.ZipFile(path) as archive,
+        archive.open(f"{key}.npy") as f,
+    ):
+        version = np.lib.format.read_magic(f)
+        read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
+        shape, _, dtype = read(f)
     if dtype.hasobject:
         raise BadInput(f"{shown}: {key!r} holds pickled objects, which are never loaded; save plain numbers")
     return shape, dtype
@@ -114,19 +137,16 @@ def _pick(array: Any, reference: Reference, shown: str) -> np.ndarray:
 def _hdf5(path: Path, references: Sequence[Reference]) -> Iterator[np.ndarray]:
     if not path.is_file():
         raise BadInput(f"{references[0].path}: no such file; restore it or index the data set again")
-    try:
+    with damage_as(f"{references[0].path}: not a complete HDF5 file; copy it again"):
         file = h5py.File(path, "r")
-    except OSError:
-        raise BadInput(f"{references[0].path}: not a complete HDF5 file; copy it again") from None
     with file:
         for reference in references:
-            dataset = file.get(reference.member)
-            if not isinstance(dataset, h5py.Dataset):
-                raise BadInput(f"{reference}: no array {reference.member}; index the data set again")
-            try:
-                yield _pick(dataset, reference, str(reference))
-            except OSError:
-                raise BadInput(f"{reference}: the HDF5 file is damaged; copy it again") from None
+            with damage_as(f"{reference}: the HDF5 file is damaged; copy it again"):
+                dataset = file.get(reference.member)
+                if not isinstance(dataset, h5py.Dataset):
+                    raise BadInput(f"{reference}: no array {reference.member}; index the data set again")
+                planes = _pick(dataset, reference, str(reference))
+            yield planes
 
 
 def _npz(path: Path, references: Sequence[Reference]) -> Iterator[np.ndarray]:
@@ -134,11 +154,9 @@ def _npz(path: Path, references: Sequence[Reference]) -> Iterator[np.ndarray]:
     for reference in references:
         if reference.member not in loaded:
             npz_shape(path, reference.member, reference.path)
-            try:
-                with np.load(path, allow_pickle=False) as archive:
-                    loaded = {reference.member: archive[reference.member]}
-            except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as e:  # type: ignore[attr-defined]
-                raise BadInput(f"{reference.path}: the .npz file is damaged ({e}); copy it again") from None
+            damaged = f"{reference.path}: the .npz file is damaged ({{}}); copy it again"
+            with damage_as(damaged), np.load(path, allow_pickle=False) as archive:
+                loaded = {reference.member: archive[reference.member]}
         yield _pick(loaded[reference.member], reference, str(reference))
 
 
@@ -193,11 +211,10 @@ def to_8bit(pixels: np.ndarray, modality: str, depth_encoding: str, shown: str) 
     """
     kind = pixels.dtype.name
     if modality == "depth":
-        stored = {"8bit_unknown": "uint8", "8bit_mad": "uint8", "z16_mm": "uint16", "unit_float": "float"}
-        if not kind.startswith(stored[depth_encoding]):
+        stored = {"z16_mm": "uint16", "unit_float": "float"}.get(depth_encoding, "uint8")
+        if not kind.startswith(stored):
             raise BadInput(
-                f"{shown}: depth is {kind} but depth_encoding {depth_encoding} means "
-                f"{stored[depth_encoding]}; correct the index"
+                f"{shown}: depth is {kind} but depth_encoding {depth_encoding} means {stored}; correct the index"
             )
     if kind == "uint8":
         return pixels
@@ -224,6 +241,9 @@ def decode(root: Path, wanted: Sequence[tuple[Reference, str, str, str]], size: 
 
     Raises `BadInput` naming the reference and what to do about it.
     """
+    for reference, _, shape, _ in wanted:
+        if not shape:
+            raise BadInput(f"{reference}: was indexed by names only; index the data set again, opening its files")
     arrays = raw(root, [(reference, modality) for reference, modality, _, _ in wanted])
     for (reference, modality, shape, encoding), pixels in zip(wanted, arrays, strict=True):
         _, height, width = pixels.shape

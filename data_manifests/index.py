@@ -9,7 +9,8 @@ An index is three text files in one folder, fit for reading, diffing and correct
   `Index.sha256`: the same data somewhere else is the same index.
 
 An image is named by a reference relative to its data set's root (see `Reference`); an empty reference says
-that the modality is missing for this frame.
+that the modality is missing for this frame. A row whose `*_shape` columns are all empty was indexed by names
+only: its images were not opened, and it can be counted and split but not decoded.
 """
 
 import csv
@@ -45,7 +46,8 @@ FAMILIES = (
     "3dmask",
     "silicone",
 )
-DEPTH_ENCODINGS = ("8bit_unknown", "8bit_mad", "z16_mm", "unit_float")
+# 8bit_ceil: ⌈255·x⌉ of a float 0 … 1, stored as JPG; 8bit_estimated: from the colour image by a network, no sensor.
+DEPTH_ENCODINGS = ("8bit_unknown", "8bit_mad", "z16_mm", "unit_float", "8bit_ceil", "8bit_estimated")
 MODALITIES = ("rgb", "depth", "ir")
 
 
@@ -72,10 +74,15 @@ class Reference:
 
 
 _CONTAINER = re.compile(r"\.(hdf5|h5|npz)$", re.IGNORECASE)
-_N = "(?:0|[1-9][0-9]*)"
+_N = "(?:0|[1-9][0-9]{0,17})"
 _MEMBER = re.compile(rf"(?P<member>[^\[\]]+)(?P<at>(?:\[{_N}\])*)\[(?P<channels>{_N}(?:,{_N})*)\]")
-_UNWRITABLE = re.compile("[\r\n\0\ud800-\udfff]")  # a surrogate is a file name's byte that is no text
+UNWRITABLE = re.compile("[\r\n\0\ud800-\udfff]")  # a surrogate is a file name's byte that is no text
 _SHAPE = re.compile(r"[1-9][0-9]*x[1-9][0-9]*:(?:u?int(?:8|16|32|64)|float(?:16|32|64))")
+
+
+def _below_root(path: str) -> bool:
+    """Whether a path is relative, with `/` between folders, and does not climb."""
+    return bool(path) and not path.startswith("/") and not {"\\", "\0"} & set(path) and ".." not in path.split("/")
 
 
 def parse_reference(text: str) -> Reference:
@@ -86,11 +93,14 @@ def parse_reference(text: str) -> Reference:
     path, hash_sign, selection = text.partition("#")
     if hash_sign and not _CONTAINER.search(path):
         path, hash_sign = text, ""  # a "#" in an image file's own name
-    if not path or path.startswith("/") or "\\" in path or ".." in path.split("/") or "\0" in path:
+    if not _below_root(path):
         raise BadInput(f"image reference {text!r} must be a path below the root, with / between folders")
     if not hash_sign:
         if _CONTAINER.search(path):
-            raise BadInput(f"image reference {text!r} names a container; write {path}#member[channels]")
+            raise BadInput(
+                f"image reference {text!r} names a container; write {path}#member[channels], "
+                "or index again if it was indexed by names only"
+            )
         return Reference(path)
     m = _MEMBER.fullmatch(selection)
     if m is None:
@@ -134,6 +144,11 @@ class Row:
     def bonafide(self) -> bool:
         return self.label == "bonafide"
 
+    @property
+    def names_only(self) -> bool:
+        """Whether no image of this row was opened when it was indexed."""
+        return not (self.rgb_shape or self.depth_shape or self.ir_shape)
+
 
 _ATTRIBUTES = tuple(f.name for f in fields(Row))
 COLUMNS = tuple("class" if name == "label" else name for name in _ATTRIBUTES)
@@ -146,7 +161,7 @@ def _flaw(row: Row) -> tuple[str, str] | None:
             return name, "is empty; give every frame one"
     for name, column in zip(_ATTRIBUTES, COLUMNS, strict=True):
         value = getattr(row, name)
-        if isinstance(value, str) and _UNWRITABLE.search(value):
+        if isinstance(value, str) and UNWRITABLE.search(value):
             return column, f"{value!r} holds a line break, a NUL or half a character; rename what it names"
     if row.dataset not in DATASETS:
         return "dataset", f"{row.dataset!r} is not one of {', '.join(DATASETS)}"
@@ -162,9 +177,9 @@ def _flaw(row: Row) -> tuple[str, str] | None:
         return "rgb", "depth and ir are all empty; a frame has at least one modality"
     for modality in MODALITIES:
         text, shape = getattr(row, modality), getattr(row, f"{modality}_shape")
-        if bool(text) != bool(shape):
+        if bool(text) != bool(shape) and not row.names_only:
             return f"{modality}_shape", f"is {shape!r} while {modality} is {text!r}; fill both or neither"
-        if not text:
+        if not text or (row.names_only and _CONTAINER.search(text) and _below_root(text)):
             continue
         try:
             reference = parse_reference(text)
@@ -173,7 +188,7 @@ def _flaw(row: Row) -> tuple[str, str] | None:
         wanted = 3 if modality == "rgb" else 1
         if reference.member and len(reference.channels) != wanted:
             return modality, f"{text!r} picks {len(reference.channels)} channels; pick {wanted}"
-        if not _SHAPE.fullmatch(shape):
+        if not row.names_only and not _SHAPE.fullmatch(shape):
             return f"{modality}_shape", f"{shape!r} is not HxW:dtype such as 112x96:uint8"
     if row.depth and row.depth_encoding not in DEPTH_ENCODINGS:
         return "depth_encoding", f"{row.depth_encoding!r} is not one of {', '.join(DEPTH_ENCODINGS)}"
@@ -251,7 +266,7 @@ def _table(data: bytes, path: Path, columns: Sequence[str]) -> list[list[str]]:
 
 
 def _integer(text: str, path: Path, number: int, column: str) -> int:
-    if not re.fullmatch(r"-?[0-9]+", text):
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise BadInput(f"{path}, row {number}: {column} {text!r} is not a whole number")
     return int(text)
 
@@ -292,17 +307,36 @@ def read_roots(path: Path) -> dict[str, Path]:
 
     Whether the folders exist is asked when something is read from them.
     """
+    table = _toml(path)
+    for key in table:
+        if key not in DATASETS and key != "lists":
+            raise BadInput(f"{path}: {key!r} is not a data set; use the letters {', '.join(DATASETS)}")
+    return {key: _folder(path, key, value) for key, value in table.items() if key != "lists"}
+
+
+def read_lists(path: Path) -> dict[str, Path]:
+    """Read the table `[lists]` of `roots.toml`: name of a public list collection → folder, absolute.
+
+    Empty where the table is not there. Raises `BadInput` on what is not such a table.
+    """
+    table = _toml(path).get("lists", {})
+    if not isinstance(table, dict):
+        raise BadInput(f'{path}: lists must be a table; write [lists] and lines such as mmdg = "/data/mmdg"')
+    return {key: _folder(path, key, value) for key, value in table.items()}
+
+
+def _toml(path: Path) -> dict[str, object]:
     data = _read(path)
     try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        return tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as e:  # broken syntax or UTF-8, endless numbers, endless brackets
         raise BadInput(f'{path} is not TOML ({e}); write lines such as C = "/data/cefa"') from None
-    for key, value in table.items():
-        if key not in DATASETS:
-            raise BadInput(f"{path}: {key!r} is not a data set; use the letters {', '.join(DATASETS)}")
-        if not isinstance(value, str) or not value:
-            raise BadInput(f'{path}: {key} must be a folder in quotes, such as {key} = "/data/{key.lower()}"')
-    return {key: (path.parent / value).resolve() for key, value in table.items()}
+
+
+def _folder(path: Path, key: str, value: object) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise BadInput(f'{path}: {key} must be a folder in quotes, such as {key} = "/data/{key.lower()}"')
+    return (path.parent / value).resolve()
 
 
 def _sha256(index: bytes, protocols: bytes) -> str:
@@ -370,7 +404,7 @@ def save_index(
     for dataset in sorted({row.dataset for row in rows} - set(roots)):
         raise BadInput(f"{path}: rows of {dataset} but no root for it; name its folder in the roots")
     for letter, root in roots.items():
-        if _UNWRITABLE.search(str(root)):
+        if UNWRITABLE.search(str(root)):
             raise BadInput(f"root {letter} {str(root)!r} holds a line break or half a character; rename it")
     lines = [f'{letter} = "{_toml_text(str(root))}"\n' for letter, root in roots.items()]
     return _replace_all(

@@ -45,24 +45,23 @@ def _chunk(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Resul
     return [function(job) for job in jobs]
 
 
-def parallel(
+def as_done(
     function: Callable[[Job], Result], jobs: Sequence[Job], title: str, workers: int | None = None
-) -> list[Result]:
-    """`[function(job) for job in jobs]` over `workers` processes (default: one a core), in the order of
-    `jobs`.
+) -> Iterator[tuple[int, Result]]:
+    """(number of the job, `function(job)`) over `workers` processes (default: one a core), as they are done.
 
     `function` and the jobs must be picklable. The first exception of any job stops the rest and is raised.
     """
     workers = workers or os.cpu_count() or 1
     if len(jobs) <= _FEW:
-        return [function(job) for job in jobs]
+        yield from ((i, function(job)) for i, job in enumerate(jobs))
+        return
     if workers == 1:
         with progress(title, len(jobs)) as advance:
-            results = []
-            for job in jobs:
-                results.append(function(job))
+            for i, job in enumerate(jobs):
+                yield i, function(job)
                 advance(1)
-            return results
+        return
     # A forked worker starts at once and does not re-import the caller's main module (which imports torch);
     # it runs only Pillow, h5py and numpy code. Elsewhere the platform's own way is the safe one.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
@@ -70,13 +69,20 @@ def parallel(
     starts = range(0, len(jobs), size)
     with ProcessPoolExecutor(min(workers, len(starts)), mp_context=context) as pool:
         futures = {pool.submit(_chunk, function, jobs[i : i + size]): i for i in starts}
-        chunks: dict[int, list[Result]] = {}
         with progress(title, len(jobs)) as advance:
             try:
                 for future in as_completed(futures):
-                    chunks[futures[future]] = future.result()
-                    advance(len(chunks[futures[future]]))
+                    results = future.result()
+                    yield from enumerate(results, futures[future])
+                    advance(len(results))
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-    return [result for i in starts for result in chunks[i]]
+
+
+def parallel(
+    function: Callable[[Job], Result], jobs: Sequence[Job], title: str, workers: int | None = None
+) -> list[Result]:
+    """`[function(job) for job in jobs]`, computed and refused as in `as_done`."""
+    results = dict(as_done(function, jobs, title, workers))
+    return [results[i] for i in range(len(jobs))]

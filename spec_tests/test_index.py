@@ -819,6 +819,7 @@ class TestCommandLine:
             "W-grandtest",
             "H-grand_test-curated",
             "P-3folds_part0",
+            "official",
             "mmfas",
         }
 

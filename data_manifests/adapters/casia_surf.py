@@ -1,97 +1,161 @@
-"""CASIA-SURF (S): layout `surf-crop`, face crops in folders named for split and class (data-set sheet,
-section 3.1).
+"""CASIA-SURF (S), layouts `surf-crop` and `surf-2026`: folders named for split, class, subject and clip
+(data-set sheet, section 3.1).
 
-`CASIA-SURF-CROP/{real,fake}_part/{real,fake}_{train,val,test}_part/<subject>/<clip>.rssdk/{color,depth,ir}/131.jpg`
+- `surf-crop`: `CASIA-SURF-CROP/{real,fake}_part/{real,fake}_{train,val,test}_part/<subject>/<clip>/`
+- `surf-2026`: `CASIA_SURF/Data/{Training,Val,Testing}/{real_part,fake_part}/<subject>/<clip>/`
+
+Either goes on `{color,depth,ir}/<number>.jpg`, unpadded (131) in the first, four digits (0015) in the second.
+
+A clip is `real.rssdk` or one of six cut-outs, `01_e_s.rssdk` … `06_enm_b.rssdk`. Folders, not lists, say the
+class, so the lists' opposite polarities (1 live in 2019 and in surf-crop's, 0 live in 2026's) cannot matter.
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.adapters.common import (
     AdapterResult,
     Clip,
+    Findings,
     Layout,
     Options,
-    entries,
+    folders,
     modality_columns,
     read_image_clips,
 )
-from data_manifests.errors import BadInput
 from data_manifests.index import Row
 
-TOP = "CASIA-SURF-CROP"
 FOLDERS = {"rgb": "color", "depth": "depth", "ir": "ir"}
 IR_NM = 860  # RealSense SR300
+PROTOCOL = "S-folders"
 
 # Six A4 print cut-outs: eyes, +nose, +mouth cut away; flat (s) or bent (b).
 ATTACKS = ("01_e_s", "02_e_b", "03_en_s", "04_en_b", "05_enm_s", "06_enm_b")
+CLASSES = {"real_part": "real", "fake_part": "fake"}
+PARTS = {"Training": "train", "Val": "val", "Testing": "test"}
 _SUBJECT = re.compile(r"CLKJ_[A-Z]{1,2}[0-9]{4}")
 
 
-def _prefix(root: Path) -> str:
-    """`CASIA-SURF-CROP/`, or nothing where the root is that folder itself."""
-    return f"{TOP}/" if (root / TOP).is_dir() else ""
+@dataclass(frozen=True)
+class RssdkClip:
+    """A clip whose subject and attack its folders name. `code` is `real` or one of `ATTACKS`."""
+
+    images: Clip
+    split: str
+    subject: str
+    code: str
 
 
-def detect(root: Path) -> bool:
-    top = root / _prefix(root)
-    return any((top / part).is_dir() for part in ("real_part", "fake_part"))
-
-
-def _clips(root: Path, ignored: list[str]) -> list[tuple[Clip, str, str, str]]:
-    """(clip, split, subject, code) of every clip folder; the code is `real` or one of `ATTACKS`."""
+def rssdk_clips(folder: Path, shown: str, kind: str, split: str, found: Findings) -> list[RssdkClip]:
+    """The clips of one split and class (`real`, `fake`): `folder/<subject>/<clip>.rssdk`."""
     clips = []
-    for kind in ("real", "fake"):
-        part = f"{_prefix(root)}{kind}_part"
-        if not (root / part).is_dir():
-            raise BadInput(f"{part}: no such folder below {root}; restore it, both classes are needed")
-        for split_folder in entries(root / part, part, ignored):
-            m = re.fullmatch(rf"{kind}_(train|val|test)_part", split_folder.name)
-            shown = f"{part}/{split_folder.name}"
-            if m is None:
-                raise BadInput(f"{shown}: not one of {kind}_train_part, {kind}_val_part, {kind}_test_part; rename it")
-            for subject in entries(split_folder, shown, ignored):
-                if not _SUBJECT.fullmatch(subject.name):
-                    raise BadInput(f"{shown}/{subject.name}: a subject's folder is named CLKJ_AS0001; rename it")
-                for clip in entries(subject, f"{shown}/{subject.name}", ignored):
-                    path = f"{shown}/{subject.name}/{clip.name}"
-                    code = clip.name.removesuffix(".rssdk")
-                    if code not in (ATTACKS if kind == "fake" else ("real",)):
-                        raise BadInput(f"{path}: {code!r} is no clip of {part}; see the six attacks of CASIA-SURF")
-                    clips.append((Clip(clip, path, FOLDERS), m[1], subject.name, code))
+    for subject, subject_shown, subject_path in folders(folder, shown, found):
+        if not _SUBJECT.fullmatch(subject):
+            found.problem(subject_shown, "a subject's folder is named CLKJ_AS0001; rename it")
+            continue
+        for name, clip_shown, clip_path in folders(subject_path, subject_shown, found):
+            code = name.removesuffix(".rssdk")
+            if code not in (ATTACKS if kind == "fake" else ("real",)):
+                found.problem(clip_shown, f"{code!r} is no clip of {kind}_part; see the six attacks of CASIA-SURF")
+                continue
+            clips.append(RssdkClip(Clip(clip_path, clip_shown, FOLDERS), split, subject, code))
     return clips
 
 
-def index(root: Path, options: Options) -> AdapterResult:
-    result = AdapterResult()
-    clips = _clips(root, result.ignored)
-    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    frames_of = read_image_clips([c[0] for c in clips], "CASIA-SURF", options, result)
-    for (clip, split, subject, code), frames in zip(clips, frames_of, strict=True):
-        clip_id = f"{subject}/{clip.folder.name}"
+def rssdk_result(layout: str, clips: list[RssdkClip], options: Options, result: AdapterResult) -> AdapterResult:
+    """Add a row for every frame of the clips, and the protocol that the folders name."""
+    splits = result.protocols.setdefault(PROTOCOL, {"train": [], "val": [], "test": []})
+    frames_of = read_image_clips([clip.images for clip in clips], "CASIA-SURF", options, result)
+    for clip, frames in zip(clips, frames_of, strict=True):
+        clip_id = f"{clip.subject}/{clip.images.folder.name}"
         for frame, images in frames.items():
             sample = f"S:{clip_id}:{frame}"
-            splits[split].append(sample)
+            splits[clip.split].append(sample)
             result.rows.append(
                 Row(
                     sample_id=sample,
                     dataset="S",
-                    layout="surf-crop",
+                    layout=layout,
                     clip_id=clip_id,
                     frame=frame,
-                    subject_id=f"S:{subject}",
+                    subject_id=f"S:{clip.subject}",
                     presenter_id="",
                     source_id="",
-                    label="bonafide" if code == "real" else "attack",
-                    attack_family="" if code == "real" else "print_cut",
-                    attack_code="" if code == "real" else code,
+                    label="bonafide" if clip.code == "real" else "attack",
+                    attack_family="" if clip.code == "real" else "print_cut",
+                    attack_code="" if clip.code == "real" else clip.code,
                     **modality_columns(images),
                     depth_encoding="8bit_unknown" if "depth" in images else "",
                     ir_nm=IR_NM if "ir" in images else None,
                 )
             )
-    result.protocols["S-folders"] = splits
     return result
 
 
-LAYOUT = Layout("surf-crop", f"{TOP}/real_part/real_train_part/<subject>/real.rssdk/color/1.jpg", detect, index)
+def _below(root: Path, top: str) -> str:
+    """`top/`, or nothing where the root is that folder itself."""
+    return f"{top}/" if (root / top).is_dir() else ""
+
+
+CROP_TOP = "CASIA-SURF-CROP"
+
+
+def _detect_crop(root: Path) -> bool:
+    top = root / _below(root, CROP_TOP)
+    return any((top / part).is_dir() for part in CLASSES)
+
+
+def _index_crop(root: Path, options: Options) -> AdapterResult:
+    result = AdapterResult(options.collect)
+    clips = []
+    for part, kind in CLASSES.items():
+        shown = f"{_below(root, CROP_TOP)}{part}"
+        if not (root / shown).is_dir():
+            result.problem(shown, f"no such folder below {root}; restore it, both classes are needed")
+            continue
+        for name, split_shown, path in folders(root / shown, shown, result):
+            m = re.fullmatch(rf"{kind}_(train|val|test)_part", name)
+            if m is None:
+                names = ", ".join(f"{kind}_{split}_part" for split in PARTS.values())
+                result.problem(split_shown, f"not one of {names}; rename it")
+                continue
+            clips += rssdk_clips(path, split_shown, kind, m[1], result)
+    return rssdk_result("surf-crop", clips, options, result)
+
+
+TOP_2026 = "CASIA_SURF/Data"
+
+
+def _top_2026(root: Path) -> str:
+    """`CASIA_SURF/Data/`, `Data/` or nothing: the root may be any of these folders."""
+    return _below(root, TOP_2026) or _below(root, "Data")
+
+
+def _detect_2026(root: Path) -> bool:
+    """Whether frames are named by four digits (0015.jpg); the release of 2019 has the same folders and 31.jpg."""
+    for part in PARTS:
+        for image in (root / _top_2026(root) / part).glob("*_part/*/*/color/[0-9]*"):
+            return len(image.stem) == 4
+    return False
+
+
+def _index_2026(root: Path, options: Options) -> AdapterResult:
+    result = AdapterResult(options.collect)
+    clips = []
+    for part, split in PARTS.items():
+        for folder, kind in CLASSES.items():
+            shown = f"{_top_2026(root)}{part}/{folder}"
+            if not (root / shown).is_dir():
+                result.problem(shown, f"no such folder below {root}; restore it, all splits and classes are needed")
+                continue
+            clips += rssdk_clips(root / shown, shown, kind, split, result)
+    return rssdk_result("surf-2026", clips, options, result)
+
+
+CROP = Layout(
+    "surf-crop", f"{CROP_TOP}/real_part/real_train_part/<subject>/real.rssdk/color/1.jpg", _detect_crop, _index_crop
+)
+RELEASE_2026 = Layout(
+    "surf-2026", f"{TOP_2026}/Training/real_part/<subject>/real.rssdk/color/0015.jpg", _detect_2026, _index_2026
+)

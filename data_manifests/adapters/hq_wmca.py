@@ -1,4 +1,4 @@
-"""HQ-WMCA (H): layout `hqwmca-hdf5`, one HDF5 file a recording with a dataset a stream (data-set sheet,
+"""HQ-WMCA (H), layout `hqwmca-hdf5`: one HDF5 file a recording with a dataset a stream (data-set sheet,
 section 3.4).
 
 `<site>_<session>_<client>_<presenter>_<type>_<subtype>_<pai>-<hash>.h5` holds `BASLER_BGR` (T, 3, H, W),
@@ -9,6 +9,11 @@ other streams give their frame at the same share of the recording.
 mmFAS feeds SWIR in the place of infrared and does not say which band. 1300 nm is the default: the longest
 band before the water absorption around 1450 nm, where skin still reflects as brightly as in the near infrared
 that the source set is taken in, while inks, dyes and skin tones no longer show.
+
+Two kinds of depth, by option: the sensor's own, or maps somebody supplies, as mmFAS does with PRNet since it
+calls the sensor's depth inaccessible. Maps are 8-bit images `<Options.depth_maps>/<recording>/<frame>.png`
+below the root, the number being the colour frame's; they are taken as they are, so zeroing prints and replays
+by hand, as mmFAS says it did, is left to who makes them. A frame without a map has no depth.
 """
 
 import re
@@ -19,16 +24,20 @@ import numpy as np
 
 from data_manifests.adapters.common import (
     AdapterResult,
+    Clip,
+    Findings,
     Frames,
     Layout,
     Options,
     clip_protocol,
     files_below,
+    holds,
+    image_frames,
     modality_columns,
     read_lines,
     samples_by_clip,
 )
-from data_manifests.decode import shape_text
+from data_manifests.decode import damage_as, is_planes, shape_text
 from data_manifests.errors import BadInput
 from data_manifests.index import Row
 from data_manifests.parallel import parallel
@@ -50,40 +59,74 @@ FAMILIES = {
 _NAME = re.compile(r"[0-9]+_[0-9]+_([0-9]+)_([0-9]+)_(([0-9]+)_[0-9]+_[0-9]+)-[0-9A-Za-z]+")
 
 
-def detect(root: Path) -> bool:
-    return any(_NAME.fullmatch(path.stem) for path in root.rglob("*.h5"))
+def _detect(root: Path) -> bool:
+    return holds(root, (".h5", ".hdf5"), lambda name: _NAME.fullmatch(Path(name).stem))
 
 
-def _recording(job: tuple[Path, str, int, int]) -> tuple[Frames, list[str]]:
-    """Frames of one recording, and the infrared bands it has when the wanted one is not there."""
-    root, name, swir_nm, count = job
-    infrared = f"BOBCAT_{swir_nm}nm"
+def _recording(job: tuple[Path, str, Options]) -> tuple[Frames, list[str], Findings]:
+    """Frames of one recording, and the infrared bands it has when the wanted one is not there.
+
+    By names only it is one frame, 0, and the container's bare path.
+    """
+    root, name, options = job
+    found = Findings(options.collect)
+    frames: Frames = {}
+    bands: list[str] = []
+    if options.names_only:
+        frames = {0: dict.fromkeys(("rgb", "depth", "ir"), (name, ""))}
+    else:
+        with found.collecting(name):
+            frames, bands = _moments(root, name, options)
+    if options.depth_maps:
+        _supplied_depth(root, name, options, frames, found)
+    return frames, bands, found
+
+
+def _moments(root: Path, name: str, options: Options) -> tuple[Frames, list[str]]:
+    infrared = f"BOBCAT_{options.swir_nm}nm"
     streams = {"rgb": (COLOUR, "[2,1,0]", 3), "depth": (DEPTH, "[0]", 1), "ir": (infrared, "[0]", 1)}
     found: dict[str, tuple[int, str]] = {}
-    try:
-        with h5py.File(root / name, "r") as file:
-            bands = sorted(key for key in file if key.startswith("BOBCAT_"))
-            for modality, (stream, _, channels) in streams.items():
-                if stream not in file:
-                    continue
-                array = file[stream]
-                if not isinstance(array, h5py.Dataset) or array.ndim != 4 or array.shape[1] != channels:
-                    raise BadInput(f"{name}: {stream} is not an array (frames, {channels}, H, W); copy it again")
-                if array.shape[0]:
-                    found[modality] = array.shape[0], shape_text(array.shape[2], array.shape[3], array.dtype)
-    except OSError:
-        raise BadInput(f"{name}: not a complete HDF5 file; copy it again") from None
+    with damage_as(f"{name}: not a complete HDF5 file; copy it again"), h5py.File(root / name, "r") as file:
+        bands = sorted(key for key in file if key.startswith("BOBCAT_"))
+        for modality, (stream, _, channels) in streams.items():
+            if stream not in file:
+                continue
+            array = file[stream]
+            if isinstance(array, h5py.Dataset) and array.ndim == 4 and array.shape[0] == 0:
+                continue  # a stream that was switched off
+            if not is_planes(array, 4) or array.shape[1] != channels:
+                raise BadInput(f"{name}: {stream} is not an array (frames, {channels}, H, W); copy it again")
+            found[modality] = array.shape[0], shape_text(array.shape[2], array.shape[3], array.dtype)
     if not found:
         raise BadInput(f"{name}: holds none of {COLOUR}, {DEPTH}, {infrared}; copy it again")
     length = next(iter(found.values()))[0]
     frames: Frames = {}
-    for moment in np.linspace(0.0, 1.0, min(count, length)):
+    for moment in np.linspace(0.0, 1.0, min(options.frames, length)):
         images = {}
         for modality, (own, shape) in found.items():
             stream, channels_text, _ = streams[modality]
             images[modality] = (f"{name}#{stream}[{_nearest(moment, own)}]{channels_text}", shape)
         frames[_nearest(moment, length)] = images
     return frames, [] if "ir" in found else bands
+
+
+def _supplied_depth(root: Path, name: str, options: Options, frames: Frames, found: Findings) -> None:
+    """Put the supplied depth maps in the place of the sensor's depth; by names only, the first map."""
+    shown = f"{options.depth_maps}/{Path(name).stem}"
+    maps: Frames = {}
+    if (root / shown).is_dir():
+        maps = image_frames(Clip(root / shown, shown, {}), "depth", options.names_only, found)
+    if options.names_only and maps:
+        maps = {0: maps[min(maps)]}
+    for frame, images in frames.items():
+        images.pop("depth", None)
+        if frame not in maps:
+            continue
+        path, shape = maps[frame]["depth"]
+        if shape.endswith("uint8") or options.names_only:
+            images["depth"] = maps[frame]["depth"]
+        else:
+            found.problem(path, f"is {shape}, and a supplied depth map has 8 bits; convert it")
 
 
 def _nearest(moment: float, length: int) -> int:
@@ -104,60 +147,80 @@ def _protocol_lines(path: Path) -> list[tuple[str, bool, str]]:
     return listed
 
 
-def index(root: Path, options: Options) -> AdapterResult:
-    result = AdapterResult()
-    names = [path.relative_to(root).as_posix() for path in files_below(root, (".h5", ".hdf5"), result.ignored)]
-    for name in names:
-        if not _NAME.fullmatch(Path(name).stem):
-            raise BadInput(
-                f"{name}: not named <site>_<session>_<client>_<presenter>_<type>_<subtype>_<pai>-<hash>.h5; "
-                "rename or remove it"
-            )
-    jobs = [(root, name, options.swir_nm, options.frames) for name in names]
-    recordings = parallel(_recording, jobs, "HQ-WMCA", options.workers)
-    if not any("ir" in images for frames, _ in recordings for images in frames.values()):
-        bands = ", ".join(sorted({band for _, other in recordings for band in other})) or "none"
-        raise BadInput(f"{root}: no recording has BOBCAT_{options.swir_nm}nm; choose --swir-nm among {bands}")
-    for name, (frames, _) in zip(names, recordings, strict=True):
-        stem = Path(name).stem
-        m = _NAME.fullmatch(stem)
-        assert m is not None  # checked above
-        client, presenter, code, kind = m.groups()
-        if int(kind) not in FAMILIES:
-            raise BadInput(f"{name}: attack type {kind} is unknown; correct the name or remove the file")
-        family = FAMILIES[int(kind)]
-        for frame, images in frames.items():
-            result.rows.append(
-                Row(
-                    sample_id=f"H:{stem}:{frame}",
-                    dataset="H",
-                    layout="hqwmca-hdf5",
-                    clip_id=stem,
-                    frame=frame,
-                    subject_id=f"H:{client}",
-                    presenter_id="" if int(presenter) == 0 else f"H:{presenter}",
-                    source_id=f"H:{client}" if family else "",
-                    label="attack" if family else "bonafide",
-                    attack_family=family,
-                    attack_code=code,
-                    **modality_columns(images),
-                    depth_encoding="z16_mm" if "depth" in images else "",
-                    ir_nm=options.swir_nm if "ir" in images else None,
-                )
-            )
+def _index(root: Path, options: Options) -> AdapterResult:
+    result = AdapterResult(options.collect)
+    maps = Path(options.depth_maps)
+    if options.depth_maps and (maps.is_absolute() or ".." in maps.parts or not (root / maps).is_dir()):
+        raise BadInput(f"--depth-maps {options.depth_maps}: no such folder below {root}; name one with the maps")
+    names = []
+    for name in files_below(root, (".h5", ".hdf5"), result):
+        if flaw := _name_flaw(Path(name).stem):
+            result.problem(name, flaw)
+        else:
+            names.append(name)
+    recordings = parallel(_recording, [(root, name, options) for name in names], "HQ-WMCA", options.workers)
+    read = [images for frames, _, _ in recordings for images in frames.values()]
+    if read and not any("ir" in images for images in read):
+        bands = ", ".join(sorted({band for _, other, _ in recordings for band in other})) or "none"
+        result.problem(str(root), f"no recording has BOBCAT_{options.swir_nm}nm; choose --swir-nm among {bands}")
+    for name, (frames, _, found) in zip(names, recordings, strict=True):
+        result.absorb(found)
+        result.rows += _rows(Path(name).stem, frames, options)
+    _add_protocols(root, result)
+    return result
+
+
+def _name_flaw(stem: str) -> str:
+    """What is wrong with a recording's name, else the empty text."""
+    m = _NAME.fullmatch(stem)
+    if m is None:
+        return "not named <site>_<session>_<client>_<presenter>_<type>_<subtype>_<pai>-<hash>.h5; rename or remove it"
+    if int(m[4]) not in FAMILIES:
+        return f"attack type {m[4]} is unknown; correct the name or remove the file"
+    return ""
+
+
+def _rows(stem: str, frames: Frames, options: Options) -> list[Row]:
+    m = _NAME.fullmatch(stem)
+    assert m is not None  # _name_flaw
+    client, presenter, code, kind = m.groups()
+    family = FAMILIES[int(kind)]
+    return [
+        Row(
+            sample_id=f"H:{stem}:{frame}",
+            dataset="H",
+            layout="hqwmca-hdf5",
+            clip_id=stem,
+            frame=frame,
+            subject_id=f"H:{client}",
+            presenter_id="" if int(presenter) == 0 else f"H:{presenter}",
+            source_id=f"H:{client}" if family else "",
+            label="attack" if family else "bonafide",
+            attack_family=family,
+            attack_code=code,
+            **modality_columns(images),
+            depth_encoding=("8bit_estimated" if options.depth_maps else "z16_mm") if "depth" in images else "",
+            ir_nm=options.swir_nm if "ir" in images else None,
+        )
+        for frame, images in frames.items()
+    ]
+
+
+def _add_protocols(root: Path, result: AdapterResult) -> None:
+    """`H-<name>` of every official `PROTOCOL-<name>.csv` at the root or one folder below."""
     samples = samples_by_clip(result.rows)
     bonafide = {row.clip_id: row.bonafide for row in result.rows}
     for path in sorted([*root.glob("PROTOCOL-*.csv"), *root.glob("*/PROTOCOL-*.csv")]):
         name = f"H-{path.stem.removeprefix('PROTOCOL-')}"
-        listed = _protocol_lines(path)
-        for video, live, _ in listed:
-            if video in bonafide and bonafide[video] != live:
-                raise BadInput(
-                    f"{path}: the label of {video} is not that of its name (0 is bona fide); restore the list"
-                )
-        clips = ((video, split) for video, _, split in listed)
-        result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
-    return result
+        with result.collecting(path.relative_to(root).as_posix()):
+            listed = _protocol_lines(path)
+            for video, live, _ in listed:
+                if bonafide.get(video, live) != live:
+                    raise BadInput(
+                        f"{path}: the label of {video} is not that of its name (0 is bona fide); restore the list"
+                    )
+            clips = ((video, split) for video, _, split in listed)
+            result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
 
 
-LAYOUT = Layout("hqwmca-hdf5", "1_01_0002_0000_00_00_000-0123abcd.h5", detect, index)
+LAYOUT = Layout("hqwmca-hdf5", "1_01_0002_0000_00_00_000-0123abcd.h5", _detect, _index)

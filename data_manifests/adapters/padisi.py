@@ -1,30 +1,36 @@
-"""PADISI-Face, USC part (P): layout `padisi-npz`, one .npz a capture (data-set sheet, section 3.5).
+"""PADISI-Face, USC part (P), layout `padisi-npz`: one .npz a capture (data-set sheet, section 3.5).
 
-`ID_<transaction>_<trial>_<trial_name>.npz` or `<trial>.npz`, key `data`, float 0 … 1 of shape (1, 22, H, W):
-0–2 blue, green, red, 3 RealSense near infrared, 4 RealSense depth, then channels not used here. Labels and
-splits are in `face_partitions/*_ground_truth.csv` and `*_partition_*.csv`; of the first only the ids and the
-code are read, never the demographic columns.
+`ID_<transaction>_<trial>_<trial_name>.npz` or `<trial>.npz` anywhere below the root, key `data`, float 0 … 1
+of shape (1, 22, H, W): 0–2 blue, green, red, 3 RealSense near infrared, 4 RealSense depth, then channels not
+used here. Classes and splits are in `face_partitions/*_ground_truth.csv` and `*_partition_*.csv`; of the
+first only the ids and the code are read, never the demographic columns.
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.adapters.common import (
     AdapterResult,
+    Findings,
     Layout,
     Options,
     clip_protocol,
     files_below,
+    holds,
     modality_columns,
     read_list,
     samples_by_clip,
 )
+from data_manifests.adapters.subjects import subject_code
 from data_manifests.decode import npz_shape, shape_text
 from data_manifests.errors import BadInput
 from data_manifests.index import Row
 from data_manifests.parallel import parallel
 
-LISTS = "face_partitions"
+LISTS = ("face_partitions", "data/face_partitions")
+UNPICKLED = "padisi_USC_FACE_unpickled"  # written by `padisi_joblib`
 CHANNELS = 22
 IR_NM = 850  # RealSense
 BONAFIDE = "m00000"
@@ -42,75 +48,152 @@ FAMILIES = {
 _IDENTIFIER = re.compile(r"ID_([^_]+)_([^_]+)_(.+)")
 
 
-def detect(root: Path) -> bool:
-    return (root / LISTS).is_dir()
+@dataclass(frozen=True)
+class Capture:
+    """What the ground-truth list says of a trial, without the demographic columns."""
+
+    transaction: str
+    code: str
+    family: str
+    participant: str
 
 
-def _shape(job: tuple[Path, str]) -> str:
-    root, name = job
-    shape, dtype = npz_shape(root / name, "data", name)
-    if len(shape) != 4 or shape[:2] != (1, CHANNELS):
-        raise BadInput(f"{name}: data is {shape}, not (1, {CHANNELS}, H, W); copy it again")
-    return shape_text(shape[2], shape[3], dtype)
+@dataclass(frozen=True)
+class Truth:
+    """The ground-truth list: its path relative to the root, and trial → capture."""
 
+    path: str
+    captures: Mapping[str, Capture]
 
-def _family(code: str, path: Path) -> str:
-    if code == BONAFIDE:
-        return ""
-    if not re.fullmatch("m5[0-9]{4}", code) or code[2:4] not in FAMILIES:
-        raise BadInput(f"{path}: ground_truth {code!r} is unknown; restore the list")
-    return FAMILIES[code[2:4]]
-
-
-def index(root: Path, options: Options) -> AdapterResult:
-    result = AdapterResult()
-    tables = sorted((root / LISTS).glob("*ground_truth.csv"))
-    if len(tables) != 1:
-        raise BadInput(f"{root / LISTS}: {len(tables)} files *ground_truth.csv; put exactly one there")
-    truth: dict[str, dict[str, str]] = {}
-    for row in read_list(tables[0], ("transaction_id", "trial_id", "ground_truth", "participant_id")):
-        if row["trial_id"] in truth:
-            raise BadInput(f"{tables[0]}: trial_id {row['trial_id']} is there twice; restore the list")
-        truth[row["trial_id"]] = row
-    names = [path.relative_to(root).as_posix() for path in files_below(root, (".npz",), result.ignored)]
-    shapes = parallel(_shape, [(root, name) for name in names], "PADISI-Face", options.workers)
-    for name, shape in zip(names, shapes, strict=True):
-        stem = Path(name).stem
+    def trial(self, stem: str) -> str | None:
+        """The trial of a file named `ID_<transaction>_<trial>_<name>` or `<trial>`; None when it is not listed."""
         m = _IDENTIFIER.fullmatch(stem)
         trial = m[2] if m else stem
-        if trial not in truth or (m and truth[trial]["transaction_id"] != m[1]):
-            raise BadInput(f"{name}: not in {tables[0]}; restore the list or remove the file")
-        code = truth[trial]["ground_truth"]
-        family = _family(code, tables[0])
-        images = {
-            "rgb": (f"{name}#data[0][2,1,0]", shape),
-            "depth": (f"{name}#data[0][4]", shape),
-            "ir": (f"{name}#data[0][3]", shape),
-        }
-        result.rows.append(
-            Row(
-                sample_id=f"P:{trial}:0",
-                dataset="P",
-                layout="padisi-npz",
-                clip_id=trial,
-                frame=0,
-                subject_id=f"P:{truth[trial]['participant_id']}",
-                presenter_id="",
-                source_id="",
-                label="attack" if family else "bonafide",
-                attack_family=family,
-                attack_code=code,
-                **modality_columns(images),
-                depth_encoding="unit_float",
-                ir_nm=IR_NM,
-            )
-        )
+        capture = self.captures.get(trial)
+        return None if capture is None or (m and capture.transaction != m[1]) else trial
+
+
+def family_of(code: str) -> str | None:
+    """The attack family of a code such as `m50302`, empty for bona fide; None when the code is unknown."""
+    if code == BONAFIDE:
+        return ""
+    return FAMILIES.get(code[2:4]) if re.fullmatch("m5[0-9]{4}", code) else None
+
+
+def read_truth(root: Path, options: Options, result: AdapterResult) -> Truth:
+    """Read the one `*_ground_truth.csv`. Raises `BadInput` when there is not exactly one: without it no capture
+    has a class."""
+    tables = [path for folder in LISTS for path in sorted((root / folder).glob("*ground_truth.csv"))]
+    if len(tables) != 1:
+        raise BadInput(f"{root / LISTS[0]}: {len(tables)} files *ground_truth.csv; put exactly one there")
+    shown = tables[0].relative_to(root).as_posix()
+    captures: dict[str, Capture] = {}
+    for row in read_list(tables[0], ("transaction_id", "trial_id", "ground_truth", "participant_id")):
+        family = family_of(row["ground_truth"])
+        if family is None:
+            result.problem(shown, f"ground_truth {row['ground_truth']!r} is unknown; restore the list")
+        elif row["trial_id"] in captures:
+            result.problem(shown, f"trial_id {row['trial_id']} is there twice; restore the list")
+        else:
+            participant = subject_code(row["participant_id"], options)
+            captures[row["trial_id"]] = Capture(row["transaction_id"], row["ground_truth"], family, participant)
+    return Truth(shown, captures)
+
+
+def capture_row(
+    layout: str, trial: str, capture: Capture, images: Mapping[str, tuple[str, str]], depth_encoding: str
+) -> Row:
+    """The row of a capture; it has one frame, 0."""
+    return Row(
+        sample_id=f"P:{trial}:0",
+        dataset="P",
+        layout=layout,
+        clip_id=trial,
+        frame=0,
+        subject_id=f"P:{capture.participant}",
+        presenter_id="",
+        source_id="",
+        label="attack" if capture.family else "bonafide",
+        attack_family=capture.family,
+        attack_code=capture.code,
+        **modality_columns(images),
+        depth_encoding=depth_encoding if "depth" in images else "",
+        ir_nm=IR_NM if "ir" in images else None,
+    )
+
+
+def add_protocols(root: Path, result: AdapterResult) -> None:
+    """`P-<name>` of every official `*_partition_<name>.csv`."""
     samples = samples_by_clip(result.rows)
-    for path in sorted((root / LISTS).glob("*partition_*.csv")):
+    for path in (path for folder in LISTS for path in sorted((root / folder).glob("*partition_*.csv"))):
         name = f"P-{path.stem.split('partition_', 1)[1]}"
-        clips = ((row["trial_id"], row["partition_name"]) for row in read_list(path, ("trial_id", "partition_name")))
-        result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
+        with result.collecting(path.relative_to(root).as_posix()):
+            listed = read_list(path, ("trial_id", "partition_name"))
+            clips = ((row["trial_id"], row["partition_name"]) for row in listed)
+            result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
+
+
+def captures_by_trial(names: list[str], truth: Truth, result: AdapterResult) -> dict[str, str]:
+    """File → trial of the files that the ground-truth list knows, one file a trial."""
+    found: dict[str, str] = {}
+    taken: dict[str, str] = {}
+    for name in names:
+        trial = truth.trial(Path(name).stem)
+        if trial is None:
+            result.problem(name, f"not in {truth.path}; restore the list or remove the file")
+        elif trial in taken:
+            result.problem(name, f"is trial {trial} like {taken[trial]}; keep one")
+        else:
+            found[name] = trial
+            taken[trial] = name
+    return found
+
+
+def npz_images(name: str, shape: str, channels: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The images of one file: modality → (reference, shape) of the channels given as `2,1,0`."""
+    return {modality: (f"{name}#data[0][{picked}]", shape) for modality, picked in channels.items()}
+
+
+def read_shapes(root: Path, names: list[str], channels: int, options: Options, result: AdapterResult) -> dict[str, str]:
+    """File → `HxW:dtype` of its array (1, channels, H, W), in parallel; empty texts by names only."""
+    if options.names_only:
+        return dict.fromkeys(names, "")
+    jobs = [(root, name, channels, options.collect) for name in names]
+    shapes = {}
+    for name, (shape, found) in zip(names, parallel(_shape, jobs, "PADISI-Face", options.workers), strict=True):
+        result.absorb(found)
+        if shape:
+            shapes[name] = shape
+    return shapes
+
+
+def _shape(job: tuple[Path, str, int, bool]) -> tuple[str, Findings]:
+    root, name, channels, collect = job
+    found = Findings(collect)
+    with found.collecting(name):
+        shape, dtype = npz_shape(root / name, "data", name)
+        if len(shape) != 4 or shape[:2] != (1, channels) or 0 in shape or dtype.kind not in "uif":
+            raise BadInput(f"{name}: data is {shape}, not (1, {channels}, H, W); copy it again")
+        return shape_text(shape[2], shape[3], dtype), found
+    return "", found
+
+
+def _detect(root: Path) -> bool:
+    return holds(root, (".npz",), lambda name: not name.startswith(f"{UNPICKLED}/"))
+
+
+def _index(root: Path, options: Options) -> AdapterResult:
+    result = AdapterResult(options.collect)
+    truth = read_truth(root, options, result)
+    names = [name for name in files_below(root, (".npz",), result) if not name.startswith(f"{UNPICKLED}/")]
+    trials = captures_by_trial(names, truth, result)
+    channels = {"rgb": "2,1,0", "depth": "4", "ir": "3"}
+    for name, shape in read_shapes(root, list(trials), CHANNELS, options, result).items():
+        trial = trials[name]
+        images = npz_images(name, shape, channels)
+        result.rows.append(capture_row("padisi-npz", trial, truth.captures[trial], images, "unit_float"))
+    add_protocols(root, result)
     return result
 
 
-LAYOUT = Layout("padisi-npz", f"ID_<transaction>_<trial>_<name>.npz and {LISTS}/*_ground_truth.csv", detect, index)
+LAYOUT = Layout("padisi-npz", f"ID_<transaction>_<trial>_<name>.npz and {LISTS[0]}/*_ground_truth.csv", _detect, _index)

@@ -1,0 +1,138 @@
+"""A manifest as Croissant 1.0 metadata (JSON-LD), for catalogues of data sets.
+
+It describes the files that a licensee holds, by glob, and the canonical index's columns as a record set over
+`index.csv`. There is no download address: the data sets are not public.
+"""
+
+from typing import Any
+
+from data_manifests.index import COLUMNS
+from data_manifests.manifests import Manifest
+
+CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
+
+# The terms of the specification's own context (section "JSON-LD context" of version 1.0) that appear below.
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+
+_ABOUT = {
+    "sample_id": "name of the frame, unique in the index",
+    "dataset": "letter of the data set",
+    "layout": "on-disk form the row was read from",
+    "clip_id": "recording",
+    "frame": "number of the frame in its recording",
+    "subject_id": "official opaque code of the subject, or a salted hash",
+    "presenter_id": "official opaque code of who presents the attack",
+    "source_id": "official opaque code of the mask or head shown",
+    "class": "bonafide or attack",
+    "attack_family": "kind of attack instrument, empty for bona fide",
+    "attack_code": "the data set's own code",
+    "rgb": "reference of the colour image below the root, empty when missing",
+    "rgb_shape": "HxW:dtype of the colour image",
+    "depth": "reference of the depth image, empty when missing",
+    "depth_shape": "HxW:dtype of the depth image",
+    "ir": "reference of the infrared image, empty when missing",
+    "ir_shape": "HxW:dtype of the infrared image",
+    "depth_encoding": "what the stored depth values mean",
+    "ir_nm": "nominal wavelength of the infrared image in nanometres",
+}
+
+
+def croissant(manifest: Manifest) -> dict[str, Any]:
+    """The JSON-LD document of one manifest, ready for `json.dumps`."""
+    slug = manifest.name.lower().replace(" ", "-")
+    files = [
+        {
+            "@type": "cr:FileSet",
+            "@id": layout.id,
+            "name": layout.id,
+            "description": f"{layout.tree}. {layout.note}",
+            "encodingFormat": layout.media,
+            "includes": layout.files,
+        }
+        for layout in manifest.layout
+    ]
+    index = {
+        "@type": "cr:FileSet",
+        "@id": "index",
+        "name": "index",
+        "description": f"Written by `python -m data_manifests index {manifest.code} --root DIR --out FILE`.",
+        "encodingFormat": "text/csv",
+        "includes": "index.csv",
+    }
+    return {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "name": slug,
+        "alternateName": manifest.name,
+        "description": " ".join(
+            (
+                f"{manifest.name}: faces, bona fide and presentation attacks, in",
+                f"{', '.join(modality.name for modality in manifest.modality)}. {manifest.access}",
+            )
+        ),
+        "conformsTo": CONFORMS_TO,
+        "license": manifest.licence,
+        "url": manifest.url,
+        "creator": {"@type": "sc:Organization", "name": manifest.owner},
+        "datePublished": str(manifest.year),
+        "citeAs": f"{manifest.name}, {manifest.owner}, {manifest.publication}",
+        "rai:personalSensitiveInformation": manifest.personal_data,
+        "distribution": [*files, index],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "frames",
+                "name": "frames",
+                "description": "One record a frame, as in the canonical index.",
+                "key": {"@id": "frames/sample_id"},
+                "field": [
+                    {
+                        "@type": "cr:Field",
+                        "@id": f"frames/{column}",
+                        "name": column,
+                        "description": _ABOUT[column],
+                        "dataType": "sc:Integer" if column in ("frame", "ir_nm") else "sc:Text",
+                        "source": {"fileSet": {"@id": "index"}, "extract": {"column": column}},
+                    }
+                    for column in COLUMNS
+                ],
+            }
+        ],
+    }

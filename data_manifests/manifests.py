@@ -1,0 +1,273 @@
+"""What is published about each data set: `<set>.toml` beside this file, read strictly.
+
+A manifest holds counts, rules, hashes of public list files and known defects (data-set sheet, sections 2 to 7), and
+no list, image, name or demographic. A number that is not published is absent, never zero.
+"""
+
+import re
+import tomllib
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from data_manifests.errors import BadInput
+from data_manifests.index import DATASETS, FAMILIES, LABELS
+
+FOLDER = Path(__file__).parent
+FILES = {"C": "cefa", "S": "casia_surf", "W": "wmca", "H": "hq_wmca", "P": "padisi"}
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Modality:
+    name: str
+    sensor: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class LayoutRule:
+    """One on-disk form; `id` is that of the adapter's `Layout`, `files` a glob of the data files of type `media`."""
+
+    id: str
+    files: str
+    media: str
+    tree: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Codes of the data set that mean one family; `a..b` counts the last number up."""
+
+    codes: tuple[str, ...]
+    family: str
+    what: str
+
+    def each_code(self) -> list[str]:
+        return [code for text in self.codes for code in expand(text)]
+
+
+@dataclass(frozen=True)
+class ProtocolRule:
+    """A protocol's definition in a sentence, and the published numbers of clips and frames of its splits."""
+
+    name: str
+    what: str
+    clips: Mapping[str, int]
+    frames: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Count:
+    """Expected numbers of one group of rows; an empty `split`, `label` or `family` stands for all of them."""
+
+    split: str = ""
+    label: str = ""
+    family: str = ""
+    subjects: int | None = None
+    clips: int | None = None
+    frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a tree of one of `layouts` should hold. `count` goes by the splits of `protocol`."""
+
+    name: str
+    layouts: tuple[str, ...]
+    source: str
+    count: tuple[Count, ...]
+    protocol: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedList:
+    """A public list file: how it is read (`format`, see `lists.FORMATS`), which label means bona fide, and how to tell
+    that a copy is the published one. `sha1` is a prefix of the hash of the file's bytes."""
+
+    file: str
+    benchmark: str
+    format: str
+    layouts: tuple[str, ...]
+    live: str
+    split: str = ""
+    sha1: str = ""
+    line_end: str = ""
+    last_line_end: bool = True
+    lines: int | None = None
+    bonafide: int | None = None
+    attack: int | None = None
+    clips: int | None = None
+
+
+@dataclass(frozen=True)
+class Defect:
+    """`unpaired` lists frames `<clip_id>:<frame>` that public lists name and the release cannot pair."""
+
+    name: str
+    what: str
+    unpaired: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    code: str
+    name: str
+    year: int
+    owner: str
+    publication: str
+    url: str
+    access: str
+    licence: str
+    figures: str
+    personal_data: str
+    modality: tuple[Modality, ...]
+    layout: tuple[LayoutRule, ...]
+    attack: tuple[Attack, ...]
+    protocol: tuple[ProtocolRule, ...]
+    expected: tuple[Expected, ...]
+    list: tuple[PublishedList, ...]
+    defect: tuple[Defect, ...]
+
+    def expectation(self, layout: str, name: str = "") -> Expected | None:
+        """The published counts of a layout, the first ones or those called `name`; None where there are none."""
+        fitting = [e for e in self.expected if layout in e.layouts]
+        if not name:
+            return fitting[0] if fitting else None
+        for e in fitting:
+            if e.name == name:
+                return e
+        known = ", ".join(e.name for e in fitting) or "none"
+        raise BadInput(f"no expectation {name!r} for {self.name} in the layout {layout}; there is {known}")
+
+    def lists(self, benchmark: str) -> dict[str, PublishedList]:
+        """File name → list of one benchmark, such as `mmdg`."""
+        return {entry.file: entry for entry in self.list if entry.benchmark == benchmark}
+
+    @property
+    def unpaired(self) -> frozenset[tuple[str, int]]:
+        """(clip_id, frame) that the public lists name although its modalities cannot be paired."""
+        named = (text.rpartition(":") for defect in self.defect for text in defect.unpaired)
+        return frozenset((clip, int(frame)) for clip, _, frame in named)
+
+
+_NAMES = {"label": "class"}  # where a field cannot have the name it has in the file
+_OPTIONAL = {"clips", "frames"}  # of a ProtocolRule
+
+
+def expand(text: str) -> list[str]:
+    """`1_03..1_07` → the five codes; other texts stand for themselves. Raises `BadInput` on an empty range."""
+    first, dots, last = text.partition("..")
+    if not dots:
+        return [text]
+    heads = [re.fullmatch(r"(.*?)([0-9]+)", part) for part in (first, last)]
+    if heads[0] is None or heads[1] is None or heads[0][1] != heads[1][1] or int(heads[0][2]) >= int(heads[1][2]):
+        raise BadInput(f"codes {text!r} are no range; write first..last with the same beginning")
+    width = len(heads[0][2])
+    return [f"{heads[0][1]}{n:0{width}}" for n in range(int(heads[0][2]), int(heads[1][2]) + 1)]
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    """`value` as the type `kind` says. Raises `BadInput` naming `where` on another type."""
+    origin = get_origin(kind)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise BadInput(f"{where} must be a list")
+        return tuple(_value(get_args(kind)[0], v, f"{where}, entry {i}") for i, v in enumerate(value, 1))
+    if origin is types.UnionType:
+        kind = get_args(kind)[0]  # `int | None`: an absent number is not in the file at all
+    elif origin is not None:  # Mapping[str, int]
+        if not isinstance(value, dict) or not set(value) <= set(SPLITS):
+            raise BadInput(f"{where} must name {', '.join(SPLITS)}")
+        return {split: _value(int, number, f"{where}, {split}") for split, number in value.items()}
+    if hasattr(kind, "__dataclass_fields__"):
+        return _table(kind, value, where)
+    if type(value) is not kind:
+        raise BadInput(f"{where} is {value!r} and must be {kind.__name__}")
+    if kind is int and value < 0:
+        raise BadInput(f"{where} is {value} and cannot be negative")
+    return value
+
+
+def _table(kind: Any, table: Any, where: str) -> Any:
+    if not isinstance(table, dict):
+        raise BadInput(f"{where} must be a table")
+    hints = get_type_hints(kind)
+    given = dict(table)
+    values = {}
+    for field in fields(kind):
+        name = _NAMES.get(field.name, field.name)
+        if name in given:
+            values[field.name] = _value(hints[field.name], given.pop(name), f"{where}: {name}")
+        elif get_origin(hints[field.name]) is tuple and kind is Manifest:
+            values[field.name] = ()
+        elif kind is ProtocolRule and name in _OPTIONAL:
+            values[field.name] = {}
+        elif field.default is MISSING:
+            raise BadInput(f"{where}: {name} is missing")
+    if given:
+        known = ", ".join(_NAMES.get(f.name, f.name) for f in fields(kind))
+        raise BadInput(f"{where}: {sorted(given)[0]!r} is no field; there are {known}")
+    return kind(**values)
+
+
+def _check(manifest: Manifest, where: str) -> None:
+    if manifest.code not in DATASETS:
+        raise BadInput(f"{where}: code {manifest.code!r} is not one of {', '.join(DATASETS)}")
+    layouts = {layout.id for layout in manifest.layout}
+    for attack in manifest.attack:
+        if attack.family not in FAMILIES:
+            raise BadInput(f"{where}: attack family {attack.family!r} is not one of {', '.join(FAMILIES)}")
+        try:
+            attack.each_code()
+        except BadInput as e:
+            raise BadInput(f"{where}: {e}") from None
+    for used in (*(e.layouts for e in manifest.expected), *(entry.layouts for entry in manifest.list)):
+        if unknown := set(used) - layouts:
+            raise BadInput(f"{where}: layout {sorted(unknown)[0]!r} is not described")
+    for entry in manifest.list:
+        if entry.split not in ("", *SPLITS):
+            raise BadInput(f"{where}: list {entry.file} has the split {entry.split!r}")
+        if entry.sha1 and (not re.fullmatch("[0-9a-f]{12,40}", entry.sha1) or entry.line_end not in ("LF", "CRLF")):
+            raise BadInput(f"{where}: list {entry.file} needs 12 to 40 hex digits of sha1 and line_end LF or CRLF")
+    for expected in manifest.expected:
+        for count in expected.count:
+            if count.split not in ("", *SPLITS) or count.label not in ("", *LABELS):
+                raise BadInput(f"{where}: expected {expected.name} has split {count.split!r}, class {count.label!r}")
+            if count.family and count.family not in FAMILIES:
+                raise BadInput(f"{where}: expected {expected.name} has the family {count.family!r}")
+            if count.split and not expected.protocol:
+                raise BadInput(f"{where}: expected {expected.name} counts splits but names no protocol")
+    for defect in manifest.defect:
+        if not all(re.fullmatch(".+:[0-9]+", text) for text in defect.unpaired):
+            raise BadInput(f"{where}: defect {defect.name}: unpaired must be <clip_id>:<frame>")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read one manifest. Raises `BadInput` naming file and field on anything unknown, missing or of another type."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as e:
+        raise BadInput(f"{path}: not a readable TOML file ({e})") from None
+    manifest: Manifest = _table(Manifest, table, path.name)
+    _check(manifest, path.name)
+    return manifest
+
+
+@cache
+def manifest(dataset: str) -> Manifest:
+    """The manifest of a data set's letter."""
+    return read_manifest(FOLDER / f"{FILES[dataset]}.toml")
+
+
+def letter(text: str) -> str:
+    """The letter of a data set given by letter, name or file name, in any case. Raises `BadInput` naming them."""
+    for code, stem in FILES.items():
+        if text.casefold() in (code.casefold(), stem, DATASETS[code].casefold()):
+            return code
+    known = ", ".join(f"{code} ({DATASETS[code]})" for code in FILES)
+    raise BadInput(f"no data set {text!r}; there are {known}")
