@@ -39,11 +39,40 @@ help: ## list the targets and variables
 	@touch $@
 
 # --- tables -----------------------------------------------------------------------------------------------
-.PHONY: reproduce-table1 reproduce-mmfas-table1
-reproduce-table1: reproduce-mmfas-table1 ## Table 1 of the papers implemented so far (mmFAS)
+ONE = $(addprefix reproduce-mmfas-,table1 table2 table3 figure6) \
+      $(addprefix reproduce-mmda-,table1 table2 table3 table4 table5 figure3 figure4)
 
-reproduce-mmfas-table1: $(ENV) ## mmFAS Table 1: train on CeFA, test on CeFA, CASIA-SURF, WMCA, HQ-WMCA
-	@$(TABLE) mmfas-table1 $(options)
+.PHONY: $(ONE) $(addprefix reproduce-table,1 2 3 4 5) reproduce-mmfas-figure5 readings-mmfas
+reproduce-table1: $(ENV) ## Table 1 of both papers; likewise reproduce-table2 … reproduce-table5
+	@$(TABLE) mmfas-table1 mmda-table1 $(options)
+
+reproduce-table2: $(ENV)
+	@$(TABLE) mmfas-table2 mmda-table2 $(options)
+
+reproduce-table3: $(ENV)
+	@$(TABLE) mmfas-table3 mmda-table3 $(options)
+
+reproduce-table4: reproduce-mmda-table4
+reproduce-table5: reproduce-mmda-table5
+
+reproduce-mmfas-table1: ## mmFAS Table 1: train on CeFA, test on CeFA, CASIA-SURF, WMCA, HQ-WMCA
+reproduce-mmfas-table2: ## mmFAS Table 2: modalities, alignment losses, attention; parameters
+reproduce-mmfas-table3: ## mmFAS Table 3: the order of queries, keys and values
+reproduce-mmfas-figure5: reproduce-mmfas-table1 ## mmFAS Figure 5: FPR-FNR curves, made with Table 1
+reproduce-mmfas-figure6: ## mmFAS Figure 6: the weights of the alignment losses
+reproduce-mmda-table1: ## MMDA Table 1: three data sets train, the fourth tests
+reproduce-mmda-table2: ## MMDA Table 2: modalities missing at test
+reproduce-mmda-table3: ## MMDA Table 3: two data sets train, two test
+reproduce-mmda-table4: ## MMDA Table 4: denoising attention
+reproduce-mmda-table5: ## MMDA Table 5: alignment losses
+reproduce-mmda-figure3: ## MMDA Figure 3: layers of U-DSA and caption sets
+reproduce-mmda-figure4: ## MMDA Figure 4: alignment heads of U-DSA
+
+$(ONE): reproduce-%: $(ENV)
+	@$(TABLE) $* $(options)
+
+readings-mmfas: $(ENV) ## mmFAS: which of the readings it leaves open matter (SEEDS=3 or more to decide)
+	@$(TABLE) mmfas-readings $(options)
 
 # --- stand-in data ----------------------------------------------------------------------------------------
 .PHONY: phantom phantom-sheet phantom-controls

@@ -237,7 +237,7 @@ def decode_all(root: Path, rows: Sequence[Row], state: Path, workers: int | None
         for i, what in as_done(_decoded, [job for *_, job in waiting], "decoding", workers):
             path, key, _ = waiting[i]
             f.write(json.dumps([path, *key, what]).encode() + b"\n")
-            pass
+            f.flush()
             problems += _problem(path, what)
     return problems, already
 

@@ -1,7 +1,7 @@
-"""Make one of the papers' tables: data, index, runs, and the table as text, Markdown, LaTeX, JSON and a page.
+"""Make the papers' tables and figures: data, index, runs, and each as text, Markdown, LaTeX, JSON and a page.
 
     python -m paper_tables mmfas-table1
-    python -m paper_tables mmfas-table1 --data roots.toml --profile paper --seeds 3 --ci
+    python -m paper_tables mmfas-table1 mmda-table1 --data roots.toml --profile paper --seeds 3 --ci
 
 What is there already is kept: a second call takes seconds, and an interrupted one goes on where it was.
 """
@@ -9,27 +9,32 @@ What is there already is kept: a second call takes seconds, and an interrupted o
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from data_manifests.errors import BadInput, cli_errors, replacing
-from data_manifests.index import load_index
-from paper_tables import mmfas_table1, render
+from data_manifests.index import Index, load_index
+from paper_tables import mmda, mmfas, render
+from paper_tables.counts import counted
 from paper_tables.plan import ROOT, Job, Method, Table, load_profile, plan, shown
 from paper_tables.results import Results, gather
-from paper_tables.runner import Data, cores, has_cuda, locate, prepare, run_all
+from paper_tables.runner import Data, cores, has_cuda, locate, prepare, run_all, standin_clip
 
-TABLES = {table.name: table for table in (mmfas_table1.TABLE,)}
+TABLES = {table.name: table for table in (*mmfas.TABLES, *mmda.TABLES)}
+STANDIN_CLIP, REAL_CLIP = "phantom", "openai"
+STANDIN_SIDE = 48  # pixels of the images that the stand-in CLIP takes, whatever the profile says
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="python -m paper_tables", description="Make one of the papers' tables.")
-    p.add_argument("table", choices=list(TABLES), help="which table")
+    p = argparse.ArgumentParser(prog="python -m paper_tables", description="Make the papers' tables.")
+    p.add_argument("tables", nargs="+", choices=list(TABLES), metavar="TABLE", help=", ".join(TABLES))
     p.add_argument("--profile", default="auto", help="cpu, paper, or auto: paper on CUDA, cpu without (default auto)")
     p.add_argument("--data", default="phantom", help="phantom (default), or a roots.toml naming data sets' folders")
     p.add_argument("--seeds", type=_positive, help="runs a method (default: the profile's)")
     p.add_argument("--methods", help="run only these rows, by name, with commas between (default: all)")
+    p.add_argument("--clip", help="MMDA's CLIP (default: the stand-in for stand-in data, OpenAI's otherwise)")
     p.add_argument("--jobs", type=_positive, help="runs side by side (default: one more than the CPU holds; 1 on CUDA)")
     p.add_argument("--ci", action="store_true", help="add 95 %% bootstrap intervals over subjects")
     p.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
@@ -44,18 +49,16 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def choose(table: Table, names: str | None) -> list[Method]:
-    """The methods to run. Raises BadInput on a name that is no row, or one that cannot be run."""
+def choose(tables: Sequence[Table], names: str | None) -> list[Method]:
+    """The methods to run, of all tables. Raises BadInput on a name that is no row, or one that cannot be run."""
+    able = [method for table in tables for method in table.methods if method.module]
     if names is None:
-        return list(table.methods)
-    by_name = {method.name: method for method in table.methods}
-    chosen = []
+        return able
+    known = dict.fromkeys(method.name for method in able)
     for name in names.split(","):
-        if name not in by_name or by_name[name].module is None:
-            known = ", ".join(m.name for m in table.methods if m.module)
-            raise BadInput(f"--methods {name}: not a method that can be run here; choose from {known}")
-        chosen.append(by_name[name])
-    return chosen
+        if name not in known:
+            raise BadInput(f"--methods {name}: not a method that can be run here; choose from {', '.join(known)}")
+    return [method for method in able if method.name in names.split(",")]
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -67,8 +70,8 @@ def write(results: Results, folder: Path) -> list[Path]:
     files |= {"table.html": page(results), "table.json": render.as_json(results)}
     contents = {name: text.encode() for name, text in files.items()}
     figure = results.table.figure
-    if figure and figures.lines(results):
-        drawn = figures.files(results, figure.title)
+    if figure and figures.legend(results):
+        drawn = figures.files(results)
         contents |= {f"{figure.name}.{kind}": data for kind, data in drawn.items()}
     for name, content in contents.items():
         with replacing(folder / name) as f:
@@ -79,9 +82,9 @@ def write(results: Results, folder: Path) -> list[Path]:
 def main(argv: Sequence[str]) -> int:
     """Run one command line; the exit status is 1 if a run failed. Raises BadInput."""
     args = arguments(argv)
-    table, build = TABLES[args.table], args.build.absolute()
+    tables, build = [TABLES[name] for name in dict.fromkeys(args.tables)], args.build.absolute()
     console = Console()
-    chosen = choose(table, args.methods)
+    chosen = choose(tables, args.methods)
     name = args.profile
     if name == "auto":
         name = "paper" if has_cuda() else "cpu"
@@ -93,44 +96,75 @@ def main(argv: Sequence[str]) -> int:
     # One run more than the cores hold: five equal runs then fill two cores to the end, instead of leaving one idle.
     at_once = args.jobs or (1 if device == "cuda" else cores() // profile.threads + 1)
     data = locate(args.data, profile, build)
+    clip = args.clip or (STANDIN_CLIP if data.stand_in else REAL_CLIP)
+    if clip == STANDIN_CLIP:
+        profile = replace(profile, mmda=profile.mmda | {"image-size": STANDIN_SIDE})
 
-    def jobs(index_sha256: str | None) -> list[Job]:
-        return plan(table.methods, profile, seeds, data.index, index_sha256, build / "runs", device)
+    def jobs(table: Table, index: Index | None) -> list[Job]:
+        common = [*(("--protocol", protocol_of(table, index)) if table.protocols else ())]
+        common += ["--clip", clip] if table.clip else []
+        sha256 = index.sha256 if index else None
+        return plan(table, profile, seeds, data.index, sha256, build / "runs", device, common)
+
+    def wanted(index: Index | None) -> list[Job]:
+        """The runs asked for, each once: tables share them."""
+        every = {job.folder: job for table in tables for job in jobs(table, index) if job.method in chosen}
+        return [job for job in every.values() if not job.done]
 
     if args.dry_run:
-        dry_run(data, [job for job in jobs(_hash_if_there(data)) if job.method in chosen])
+        index = load_index(data.index) if data.index.exists() else None
+        dry_run(data, tables, wanted(index), index)
         return 0
-    prepare(data)
+    prepare(data.commands, data.index)
     if args.prepare_only:
         print(f"{data.index} is ready")
         return 0
-    index_sha256 = load_index(data.index).sha256
-    every = jobs(index_sha256)
-    failures = run_all([job for job in every if job.method in chosen], at_once, build / "runs" / "logs", console)
-    results = gather(table, profile, seeds, data.name, data.stand_in, index_sha256, every, failures, args.ci)
-    written = write(results, build / "tables" / table.name)
-    render.terminal(results, console)
-    print("\nWritten:")
-    for path in written:
-        print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    index = load_index(data.index)
+    waiting = wanted(index)
+    prepare(standin_clip(waiting))
+    failures = run_all(waiting, at_once, build / "runs" / "logs", console)
+    for table in tables:
+        protocol = protocol_of(table, index) if table.protocols else None
+        counts = counted(table, build / "tables") if table.counted else None
+        every = jobs(table, index)
+        where = (data.name, data.stand_in, index.sha256)
+        results = gather(
+            table, profile, seeds, *where, every, failures, args.ci, protocol, clip if table.clip else None, counts
+        )
+        written = write(results, build / "tables" / table.name)
+        render.terminal(results, console)
+        print("\nWritten:")
+        for path in written:
+            print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     for failure in failures:
         print(f"error: {failure.job.title} {failure.reason}", file=sys.stderr)
     return 1 if failures else 0
 
 
-def _hash_if_there(data: Data) -> str | None:
-    return load_index(data.index).sha256 if data.index.exists() else None
+def protocol_of(table: Table, index: Index | None) -> str:
+    """The first of the table's protocols that the index has; before there is an index, the last. Raises BadInput
+    when the index has none of them."""
+    if index is None:
+        return table.protocols[-1]
+    for protocol in table.protocols:
+        if protocol in index.protocols:
+            return protocol
+    raise BadInput(
+        f"{index.path}: has no protocol {' or '.join(table.protocols)}, which {table.name} needs; index at least two "
+        "of the sets C, S, W and P again"
+    )
 
 
-def dry_run(data: Data, jobs: list[Job]) -> None:
+def dry_run(data: Data, tables: Sequence[Table], jobs: Sequence[Job], index: Index | None) -> None:
     """Print what would be run, as one would type it."""
     for command in data.commands:
         print(shown(command))
-    if not data.index.exists():
+    if index is None:
         print("# nothing is indexed yet; XXXXXXXX stands for a hash that the index decides")
-    for job in jobs:
-        if not job.done:
-            print(shown(job.command))
+        if any(len(table.protocols) > 1 for table in tables):
+            print("# and the index decides the protocol: mmdg where it names MMDG's lists, official otherwise")
+    for command in (*standin_clip(jobs), *(job.command for job in jobs)):
+        print(shown(command))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """From run folders to table cells; nothing else goes in.
 
-A cell is the mean over the runs of one method (its seeds) of one metric, on one test set or weighted over
-all, with the epoch chosen by one rule (`selection`). Everything is computed from `scores/*.npz`; `args.json`
-says what the run was, `done` that it is whole, and `model.safetensors` how many parameters it has.
+A cell is the mean over the seeds of one method of one metric in one column: on one test set, or the mean over
+several, of one run or of several trained on different sources, with the epoch (and the head, where a model has
+several outputs) chosen by one rule (`selection`). Everything is computed from `scores/*.npz`; `args.json` says
+what the run was, `done` that it is whole, and `model.safetensors` how many parameters it has.
 
 Metrics (%, scores grow with bona-fide-ness, accepted = score >= threshold), by where the threshold comes from:
 
@@ -21,8 +22,9 @@ A predictor that carries its own threshold (`fixed_threshold` in args.json) is j
 import json
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ from numpy.typing import NDArray
 from data_manifests.errors import BadInput
 from paper_tables import bootstrap
 from paper_tables.bootstrap import Threshold
-from paper_tables.selection import RULES, Record
+from paper_tables.plan import HEADLINE, KINDS, Column
+from paper_tables.selection import ON_TEST_SET, OVER_HEADS, RULES, Record, source_val
 from reference import metrics
 
 HTER_THRESHOLDS = ("source_val", "target")
@@ -42,7 +45,15 @@ DETAILS = ("balanced_accuracy", "apcer_max", "bpcer")
 MAIN = (*(f"hter:{t}" for t in HTER_THRESHOLDS), "auc", *(f"accuracy:{p}" for p in POLICIES))
 METRICS = (*MAIN, *(f"{d}:{p}" for d in DETAILS for p in POLICIES))
 
-WEIGHTED = "weighted"
+
+def main_metrics(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Those of `MAIN` that are of `kinds`."""
+    return tuple(metric for metric in MAIN if metric.partition(":")[0] in kinds)
+
+
+def metrics_of(kinds: Sequence[str]) -> tuple[str, ...]:
+    """Every metric of a table of `kinds`; the errors behind the accuracy go with it."""
+    return METRICS if "accuracy" in kinds else main_metrics(kinds)
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,8 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunScores:
-    """What a finished run folder says. `sets` has `val` and the test sets; all share `epochs` (E,)."""
+    """What a finished run folder says. `sets` has `val` and the test sets with the scores of the headline head;
+    all share `epochs` (E,). `heads` names every output of a model that has several; it is empty otherwise."""
 
     folder: Path
     arguments: dict[str, Any]
@@ -68,6 +80,7 @@ class RunScores:
     parameters: int
     epochs: NDArray[np.int64]
     sets: dict[str, Scores]
+    heads: tuple[str, ...] = ()
 
     @property
     def fixed_threshold(self) -> float | None:
@@ -77,6 +90,36 @@ class RunScores:
     def targets(self) -> list[str]:
         return [name for name in self.sets if name != "val"]
 
+    def samples(self, sets: Sequence[str]) -> Scores:
+        """The samples of `sets`, one set after the other, with the headline head's scores."""
+        if len(sets) == 1:
+            return self.sets[sets[0]]
+        parts = [self.sets[name] for name in sets]
+        joined = {
+            key: np.concatenate([getattr(part, key) for part in parts])
+            for key in ("bonafide", "family", "subject", "sample_id")
+        }
+        return Scores(np.concatenate([part.scores for part in parts], axis=1), **joined)
+
+    def outputs(self, sets: Sequence[str]) -> dict[str, NDArray[np.floating[Any]]]:
+        """Each head's scores (E, N) of those samples. Read anew each time: sixteen heads of eighty epochs are
+        too much to keep. Raises BadInput for a damaged file."""
+        if not self.heads:
+            return {HEADLINE: self.samples(sets).scores}
+        parts = [_head_scores(self.folder / "scores" / f"{name}.npz", self.sets[name].scores) for name in sets]
+        every = np.concatenate(parts, axis=2)  # (E, H, N)
+        return {head: every[:, i] for i, head in enumerate(self.heads)}
+
+    @cached_property
+    def chosen_epoch(self) -> int:
+        """The epoch that source validation chooses, by the headline head."""
+        val = self.sets["val"]
+        records = [
+            Record(int(epoch), *_eer_auc(scores, val.bonafide), {})
+            for epoch, scores in zip(self.epochs, val.scores, strict=True)
+        ]
+        return source_val(records, "", "").epoch
+
 
 def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
     """Read a finished run. Raises BadInput if it is unfinished, damaged, or lacks `val` or one of
@@ -85,20 +128,22 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
         raise BadInput(f"{folder}: this run is not finished (no file done); start its command again")
     args, env = _json(folder / "args.json"), _json(folder / "env.json")
     sets: dict[str, Scores] = {}
-    epochs: NDArray[np.int64] | None = None
+    first: tuple[NDArray[np.int64], tuple[str, ...]] | None = None
     for name in ("val", *targets):
         path = folder / "scores" / f"{name}.npz"
-        evaluated, sets[name] = _scores(path)
-        if epochs is not None and not np.array_equal(epochs, evaluated):
+        epochs, heads, sets[name] = _scores(path)
+        first = first or (epochs, heads)
+        if not np.array_equal(first[0], epochs):
             raise BadInput(f"{path}: holds other epochs than val.npz; delete {folder} and run it again")
-        epochs = evaluated
-    assert epochs is not None
+        if first[1] != heads:
+            raise BadInput(f"{path}: holds other heads than val.npz; delete {folder} and run it again")
+    assert first is not None
     try:
         arguments, index_sha256, commit = args["arguments"], args["index_sha256"], args["git_commit"]
     except KeyError as e:
         raise BadInput(f"{folder / 'args.json'}: no {e}; delete the folder and run it again") from e
     parameters = count_parameters(folder / "model.safetensors")
-    return RunScores(folder, arguments, index_sha256, commit, env, parameters, epochs, sets)
+    return RunScores(folder, arguments, index_sha256, commit, env, parameters, first[0], sets, first[1])
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -111,10 +156,11 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _scores(path: Path) -> tuple[NDArray[np.int64], Scores]:
+def _scores(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...], Scores]:
     try:
         with np.load(path, allow_pickle=False) as f:
             epochs, scores = f["epochs"].astype(np.int64), f["scores"].astype(np.float64)
+            heads = tuple(map(str, f["heads"])) if "heads" in f else ()
             rest = {key: f[key] for key in ("bonafide", "family", "subject", "sample_id")}
     except Exception as e:  # numpy raises many kinds for a damaged file; each means the same here
         raise BadInput(f"{path}: missing or damaged; delete {path.parent.parent} and run it again") from e
@@ -125,7 +171,26 @@ def _scores(path: Path) -> tuple[NDArray[np.int64], Scores]:
         )
     if not np.isfinite(scores).all():
         raise BadInput(f"{path}: holds a score that is not a number; the training diverged, see its metrics.jsonl")
-    return epochs, Scores(scores, **rest)
+    if heads and HEADLINE not in heads:
+        raise BadInput(f"{path}: has no head {HEADLINE}; delete {path.parent.parent} and run it again")
+    return epochs, heads, Scores(scores, **rest)
+
+
+def _head_scores(path: Path, headline: NDArray[np.float64]) -> NDArray[np.float32]:
+    """head_scores (E, H, N), of which one head's must be `headline` (E, N)."""
+    again = f"delete {path.parent.parent} and run it again"
+    try:
+        with np.load(path, allow_pickle=False) as f:
+            heads, scores = list(map(str, f["heads"])), f["head_scores"]
+    except Exception as e:  # as above
+        raise BadInput(f"{path}: its head_scores are missing or damaged; {again}") from e
+    if scores.shape != (headline.shape[0], len(heads), headline.shape[1]):
+        raise BadInput(f"{path}: head_scores of shape {scores.shape} do not fit its heads, epochs and samples; {again}")
+    if not np.isfinite(scores).all():
+        raise BadInput(f"{path}: holds a score that is not a number; the training diverged, see its metrics.jsonl")
+    if not np.array_equal(scores[:, heads.index(HEADLINE)], headline):
+        raise BadInput(f"{path}: its scores are not those of its head {HEADLINE}; {again}")
+    return scores
 
 
 def count_parameters(path: Path) -> int:
@@ -142,35 +207,65 @@ def count_parameters(path: Path) -> int:
     return sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith(statistics))
 
 
-def thresholds(run: RunScores, at: int) -> dict[str, Threshold]:
-    """Threshold of every metric but `auc` that `MAIN` names, for the run's `at`-th evaluated epoch."""
-    if run.fixed_threshold is not None:
-        return {metric: run.fixed_threshold for metric in MAIN if metric != "auc"}
-    val = run.sets["val"]
-    _, eer = metrics.eer(val.scores[at], val.bonafide)
-    return {
+def thresholds(
+    val: NDArray[np.floating[Any]], bonafide: NDArray[np.bool_], kinds: Sequence[str], fixed: float | None
+) -> dict[str, Threshold]:
+    """Threshold of every metric but `auc` that `main_metrics` names, from the scores `val` (N,) of the source's
+    validation set, or `fixed` throughout."""
+    wanted = [metric for metric in main_metrics(kinds) if metric != "auc"]
+    if fixed is not None:
+        return dict.fromkeys(wanted, fixed)
+    _, eer = metrics.eer(val, bonafide)
+    found: dict[str, Threshold] = {
         "hter:source_val": eer,
         "hter:target": "eer",
-        "accuracy:source_dev@BPCER1%": metrics.threshold_at_bpcer(val.scores[at], val.bonafide, 0.01),
+        "accuracy:source_dev@BPCER1%": metrics.threshold_at_bpcer(val, bonafide, 0.01),
         "accuracy:target@BPCER1%": "bpcer1",
         "accuracy:source_dev@EER": eer,
     }
+    return {metric: found[metric] for metric in wanted}
 
 
-def evaluate(run: RunScores) -> list[Record]:
-    """Every metric of every evaluated epoch on every test set."""
-    records = []
-    for at, epoch in enumerate(run.epochs):
-        val = run.sets["val"]
-        eer, _ = metrics.eer(val.scores[at], val.bonafide)
-        found = thresholds(run, at)
-        targets = {name: _metrics(run.sets[name], at, found) for name in run.targets}
-        records.append(Record(int(epoch), 100 * eer, 100 * metrics.auc(val.scores[at], val.bonafide), targets))
+def _eer_auc(scores: NDArray[np.floating[Any]], bonafide: NDArray[np.bool_]) -> tuple[float, float]:
+    return 100 * metrics.eer(scores, bonafide)[0], 100 * metrics.auc(scores, bonafide)
+
+
+def evaluate(
+    run: RunScores,
+    tests: Sequence[Sequence[str]],
+    kinds: Sequence[str] = KINDS,
+    heads: Sequence[str] = (HEADLINE,),
+) -> list[Record]:
+    """Every metric of `kinds` of every evaluated epoch and each of `heads` that the run has, on each of `tests`:
+    one test set, or several judged together (`S+W`)."""
+    val = run.sets["val"]
+    only_headline = tuple(heads) == (HEADLINE,)
+
+    def outputs(sets: Sequence[str]) -> dict[str, NDArray[np.floating[Any]]]:
+        return {HEADLINE: run.samples(sets).scores} if only_headline else run.outputs(sets)
+
+    of_val = outputs(("val",))
+    records = [
+        Record(int(epoch), *_eer_auc(of_val[head][at], val.bonafide), {}, head)
+        for head in heads
+        if head in of_val
+        for at, epoch in enumerate(run.epochs)
+    ]
+    found = [
+        thresholds(of_val[r.head][i % run.epochs.size], val.bonafide, kinds, run.fixed_threshold)
+        for i, r in enumerate(records)
+    ]
+    for sets in tests:
+        samples, scores = run.samples(sets), outputs(sets)
+        for i, r in enumerate(records):
+            r.targets["+".join(sets)] = _metrics(scores[r.head][i % run.epochs.size], samples, found[i], kinds)
     return records
 
 
-def _metrics(target: Scores, at: int, found: dict[str, Threshold]) -> dict[str, float]:
-    scores, bonafide = target.scores[at], target.bonafide
+def _metrics(
+    scores: NDArray[np.floating[Any]], target: Scores, found: dict[str, Threshold], kinds: Sequence[str]
+) -> dict[str, float]:
+    bonafide = target.bonafide
     attacks = ~bonafide
 
     def resolve(threshold: Threshold) -> float:
@@ -181,30 +276,34 @@ def _metrics(target: Scores, at: int, found: dict[str, Threshold]) -> dict[str, 
         return float(threshold)
 
     out = {"auc": metrics.auc(scores, bonafide)}
-    for where in HTER_THRESHOLDS:
-        out[f"hter:{where}"] = metrics.hter(scores, bonafide, resolve(found[f"hter:{where}"]))
-    for policy in POLICIES:
-        threshold = resolve(found[f"accuracy:{policy}"])
-        far, frr = metrics.far_frr(scores, bonafide, threshold)
-        families = metrics.apcer(scores[attacks], target.family[attacks], threshold)
-        out[f"accuracy:{policy}"] = float(np.mean((scores >= threshold) == bonafide))
+    for metric, threshold in found.items():
+        kind, _, policy = metric.partition(":")
+        if kind == "hter":
+            out[metric] = metrics.hter(scores, bonafide, resolve(threshold))
+            continue
+        t = resolve(threshold)
+        far, frr = metrics.far_frr(scores, bonafide, t)
+        families = metrics.apcer(scores[attacks], target.family[attacks], t)
+        out[metric] = float(np.mean((scores >= t) == bonafide))
         out[f"balanced_accuracy:{policy}"] = 1 - (far + frr) / 2
         out[f"apcer_max:{policy}"] = max(families.values())
         out[f"bpcer:{policy}"] = frr
-    return {metric: 100 * out[metric] for metric in METRICS}
+    return {metric: 100 * out[metric] for metric in metrics_of(kinds)}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean over runs in %, sample SD (None for a single run), the runs' own values and the epochs they are
-    of, and with `ci` the interval of the mean. A weighted value of the oracle mixes epochs: no epoch is
-    given."""
+    """Mean over seeds in %, sample SD (None for a single one), the seeds and their own values, the epochs they are
+    of and the heads where a model has several, and with `ci` the interval of the mean. A mean over places that
+    chose apart from each other has no single epoch: none is given."""
 
     mean: float
     sd: float | None
     values: tuple[float, ...]
     epochs: tuple[int, ...] | None
     ci: tuple[float, float] | None = None
+    heads: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] = ()
 
 
 def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
@@ -212,72 +311,122 @@ def mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def cells(runs: Sequence[RunScores], ci: bool) -> dict[tuple[str, str, str], Cell]:
-    """All cells of one method, keyed (rule, test set or `weighted`, metric). `runs` are its seeds, at least
-    one.
+Runs = Mapping[str, RunScores]  # one seed's runs by part
 
-    The weighted value is the mean of the sets' values by their numbers of tested images. With `ci`, each
-    resample of subjects (`bootstrap`) gives the mean over the runs; sets are resampled apart from each other.
-    Raises BadInput when the runs were not tested on the same samples.
+
+def cells(
+    seeds: Mapping[int, Runs],
+    columns: Sequence[Column],
+    ci: bool,
+    rules: Sequence[str] = ("source_val", "last", "oracle"),
+    kinds: Sequence[str] = KINDS,
+) -> dict[tuple[str, str, str], Cell]:
+    """All cells of one method, keyed (rule, column, metric); a column that no seed has all runs for, or whose
+    head the model lacks, has none.
+
+    A column's value is the mean of its places' values, by their numbers of tested images if it is weighted. With
+    `ci`, each resample of subjects (`bootstrap`) gives the mean over the seeds; sets are resampled apart from each
+    other. Raises BadInput when the runs were not tested on the same samples.
     """
-    for run in runs[1:]:
-        for name, scores in run.sets.items():
-            if not np.array_equal(scores.sample_id, runs[0].sets[name].sample_id):
-                raise BadInput(f"{run.folder}: scores other {name} samples than {runs[0].folder}; delete the older")
-    records = [evaluate(run) for run in runs]
-    targets = runs[0].targets
-    images = np.array([runs[0].sets[name].bonafide.size for name in targets], np.float64)
-    resamples = _Resamples(runs) if ci else None
+    _same_samples(seeds.values())
+    places = [place for column in columns for place in column.places]
+    all_heads = any(rule in OVER_HEADS for rule in rules) or any(place.head != HEADLINE for place in places)
+    records: dict[Path, list[Record]] = {}
+    for runs in seeds.values():
+        for part, run in runs.items():
+            tests = list(dict.fromkeys(place.sets for place in places if place.part == part))
+            heads = run.heads if all_heads and run.heads else (HEADLINE,)
+            records[run.folder] = evaluate(run, tests, kinds, heads)
+    resamples = _Resamples(kinds) if ci else None
 
     out: dict[tuple[str, str, str], Cell] = {}
-    for rule, choose in RULES.items():
-        for metric in METRICS:
-            with_ci = resamples if metric in MAIN else None
-            values, drawn = [], []
-            for name in targets:
-                chosen = [choose(r, name, metric) for r in records]
-                values.append([c.targets[name][metric] for c in chosen])
-                epochs = tuple(c.epoch for c in chosen)
-                interval = None
-                if with_ci:
-                    drawn.append(with_ci.mean(name, metric, epochs))
-                    interval = bootstrap.interval(drawn[-1])
-                out[rule, name, metric] = Cell(*mean_sd(values[-1]), tuple(values[-1]), epochs, interval)
-            whole = np.average(values, axis=0, weights=images)  # (runs,)
-            interval = bootstrap.interval(np.average(drawn, axis=0, weights=images)) if drawn else None
-            epochs_of_all = None if rule == "oracle" else epochs
-            out[rule, WEIGHTED, metric] = Cell(*mean_sd(whole.tolist()), tuple(whole.tolist()), epochs_of_all, interval)
+    for rule in rules:
+        for column in columns:
+            whole = {
+                seed: runs
+                for seed, runs in seeds.items()
+                if column.parts <= set(runs)
+                and all(p.head == HEADLINE or p.head in runs[p.part].heads for p in column.places)
+            }
+            if whole:
+                for metric in metrics_of(kinds):
+                    out[rule, column.name, metric] = _cell(whole, column, rule, metric, records, resamples)
     return out
+
+
+def _same_samples(seeds: Iterable[Runs]) -> None:
+    first: dict[str, RunScores] = {}
+    for runs in seeds:
+        for part, run in runs.items():
+            known = first.setdefault(part, run)
+            for name, scores in run.sets.items():
+                if not np.array_equal(scores.sample_id, known.sets[name].sample_id):
+                    raise BadInput(f"{run.folder}: scores other {name} samples than {known.folder}; delete the older")
+
+
+def _cell(
+    seeds: Mapping[int, Runs],
+    column: Column,
+    rule: str,
+    metric: str,
+    records: Mapping[Path, list[Record]],
+    resamples: "_Resamples | None",
+) -> Cell:
+    values, drawn, images = [], [], []
+    for place in column.places:
+        runs = [by_part[place.part] for by_part in seeds.values()]
+        chosen = [RULES[rule](records[run.folder], place.tested, metric, place.head) for run in runs]
+        values.append([c.targets[place.tested][metric] for c in chosen])
+        images.append(runs[0].samples(place.sets).bonafide.size if column.weighted else 1)
+        if resamples and metric in MAIN:
+            drawn.append(resamples.mean(runs, place.sets, metric, chosen))
+    mean = np.average(values, axis=0, weights=images).tolist()  # (seeds,)
+    interval = bootstrap.interval(np.average(drawn, axis=0, weights=images)) if drawn else None
+    if len(column.places) > 1 and (rule in ON_TEST_SET or len(column.parts) > 1):
+        return Cell(*mean_sd(mean), tuple(mean), None, interval, seeds=tuple(seeds))
+    heads = tuple(c.head for c in chosen) if runs[0].heads else None
+    return Cell(*mean_sd(mean), tuple(mean), tuple(c.epoch for c in chosen), interval, heads, tuple(seeds))
 
 
 class _Resamples:
     """Bootstrapped metrics of each run's epochs, computed when first asked for."""
 
-    def __init__(self, runs: Sequence[RunScores]) -> None:
-        self.runs = runs
-        self.draws = {}
-        for name in runs[0].targets:
-            target = runs[0].sets[name]
+    def __init__(self, kinds: Sequence[str]) -> None:
+        self.kinds = kinds
+        self.draws: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
+        self.known: dict[tuple[Path, str, int, str], dict[str, NDArray[np.float64]]] = {}
+
+    def _draws(self, run: RunScores, sets: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        # W and W-DI are the same samples: the same resamples, so that a mean over both varies as it should.
+        name = "+".join(s.partition("-")[0] for s in sets)
+        if name not in self.draws:
+            target = run.samples(sets)
             if (target.subject == "").any():
                 sample = target.sample_id[target.subject == ""][0]
                 raise BadInput(
-                    f"{runs[0].folder}: sample {sample} of {name} has no subject, so --ci cannot resample "
+                    f"{run.folder}: sample {sample} of {name} has no subject, so --ci cannot resample "
                     "subjects; fill subject_id in the index, or leave --ci out"
                 )
             self.draws[name] = bootstrap.draw(target.subject, target.bonafide, name)
-        self.known: dict[tuple[int, str, int], dict[str, NDArray[np.float64]]] = {}
+        return self.draws[name]
 
-    def _of(self, number: int, name: str, epoch: int) -> dict[str, NDArray[np.float64]]:
-        key = (number, name, epoch)
+    def _of(self, run: RunScores, sets: Sequence[str], chosen: Record) -> dict[str, NDArray[np.float64]]:
+        key = (run.folder, "+".join(sets), chosen.epoch, chosen.head)
         if key not in self.known:
-            run = self.runs[number]
-            at = int(np.flatnonzero(run.epochs == epoch)[0])
-            target = run.sets[name]
+            at = int(np.flatnonzero(run.epochs == chosen.epoch)[0])
+            val, target = run.sets["val"], run.samples(sets)
+            of_val, scores = (
+                run.samples(names).scores[at] if chosen.head == HEADLINE else run.outputs(names)[chosen.head][at]
+                for names in (("val",), sets)
+            )
+            found = thresholds(of_val, val.bonafide, self.kinds, run.fixed_threshold)
             self.known[key] = bootstrap.resampled(
-                target.scores[at], target.bonafide, *self.draws[name], thresholds(run, at)
+                scores.astype(np.float64), target.bonafide, *self._draws(run, sets), found
             )
         return self.known[key]
 
-    def mean(self, name: str, metric: str, epochs: Sequence[int]) -> NDArray[np.float64]:
-        """(resamples,) of the mean over runs, in %."""
-        return 100 * np.mean([self._of(i, name, epoch)[metric] for i, epoch in enumerate(epochs)], axis=0)
+    def mean(
+        self, runs: Sequence[RunScores], sets: Sequence[str], metric: str, chosen: Sequence[Record]
+    ) -> NDArray[np.float64]:
+        """(resamples,) of the mean over seeds, in %."""
+        return 100 * np.mean([self._of(run, sets, c)[metric] for run, c in zip(runs, chosen, strict=True)], axis=0)

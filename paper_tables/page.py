@@ -8,9 +8,10 @@ from html import escape
 from pathlib import Path
 
 from paper_tables import figures
-from paper_tables.cells import DETAILS, HTER_THRESHOLDS, POLICIES, WEIGHTED, Cell
+from paper_tables.cells import DETAILS, HTER_THRESHOLDS, POLICIES, Cell
+from paper_tables.findings import sections
+from paper_tables.plan import Column, Curves, NumberGrid, Table
 from paper_tables.results import Results, Row
-from paper_tables.selection import RULES
 from paper_tables.wording import (
     HEADS,
     HONEST,
@@ -19,15 +20,15 @@ from paper_tables.wording import (
     POLICY_SAID,
     RULE_NAMES,
     RULES_SAID,
+    cell_text,
+    column_names,
+    columns_said,
     data_said,
     n_text,
     number,
     parameters_text,
     profile_said,
-    published_said,
-    seeds_said,
-    set_names,
-    weighted_said,
+    runs_said,
 )
 
 HTER_NAMES = {"source_val": "source validation EER", "target": "test set’s own EER"}
@@ -38,12 +39,16 @@ POLICY_NAMES = {
 }
 DETAIL_HEADS = {"balanced_accuracy": "Bal. acc ↑", "apcer_max": "APCER max ↓", "bpcer": "BPCER ↓"}
 
-# The three choices; a value carries the classes of the choices it belongs to, and hides unless all are made.
-_CHOICES = (
-    ("rule", "Epoch chosen by", RULE_NAMES, HONEST.rule),
-    ("hter", "HTER threshold from", HTER_NAMES, HONEST.hter),
-    ("acc", "Accuracy threshold from", POLICY_NAMES, HONEST.policy),
-)
+
+def _choices_of(table: Table) -> list[tuple[str, str, dict[str, str], str]]:
+    """The table's choices: name, legend, values with their names, default. A value carries the classes of the
+    choices it belongs to, and hides unless all are made."""
+    choices = [("rule", "Epoch chosen by", {rule: RULE_NAMES[rule] for rule in table.rules}, HONEST.rule)]
+    if "hter" in table.shown:
+        choices.append(("hter", "HTER threshold from", HTER_NAMES, HONEST.hter))
+    if "accuracy" in table.kinds:
+        choices.append(("acc", "Accuracy threshold from", POLICY_NAMES, HONEST.policy))
+    return choices
 
 
 def _key(choice: str, value: str) -> str:
@@ -51,10 +56,10 @@ def _key(choice: str, value: str) -> str:
     return f"{choice}-{value.replace('@', '-').replace('%', '')}"
 
 
-def _style() -> str:
+def _style(table: Table) -> str:
     """For each choice, hide what belongs to its other values."""
     rules, fallback = [], []
-    for choice, _, values, default in _CHOICES:
+    for choice, _, values, default in _choices_of(table):
         for chosen in values:
             hidden = ",".join(f".{_key(choice, v)}" for v in values if v != chosen)
             rules.append(f"body:has(#{_key(choice, chosen)}:checked) :is({hidden}){{display:none}}")
@@ -65,7 +70,7 @@ def _style() -> str:
 
 def page(results: Results) -> str:
     """The whole document."""
-    names = set_names(results)
+    names = column_names(results)
     title = escape(results.table.title)
     parts = [
         "<!doctype html>",
@@ -73,13 +78,14 @@ def page(results: Results) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>{title}</title>",
-        f"<style>{_CSS}\n{_style()}</style></head>",
+        f"<style>{_CSS}\n{_style(results.table)}</style></head>",
         '<body class="ci"><main>' if results.ci else "<body><main>",
         f"<header><h1>{title}</h1>",
         f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_said(results))}</p></header>',
-        _choices(),
+        _choices(results.table),
         _main_table(results, names),
         _meaning(results),
+        _findings(results),
         _figure(results, names),
         _detail_table(results, names),
         _commands(results),
@@ -91,9 +97,9 @@ def page(results: Results) -> str:
     return "\n".join(part for part in parts if part) + "\n"
 
 
-def _choices() -> str:
+def _choices(table: Table) -> str:
     out = ['<form class="choices" aria-label="What the tables show">']
-    for choice, legend, values, default in _CHOICES:
+    for choice, legend, values, default in _choices_of(table):
         out.append(f"<fieldset><legend>{legend}</legend><div>")
         for value, name in values.items():
             checked = " checked" if value == default else ""
@@ -112,14 +118,16 @@ def _value(cell: Cell, classes: list[str]) -> str:
     return f'<span class="v {" ".join(classes)}">{text}</span>'
 
 
-def _ours(row: Row, target: str, metrics: dict[str, list[str]]) -> str:
+def _ours(row: Row, table: Table, column: str, metrics: dict[str, list[str]]) -> str:
     """Every view's value of one place; `metrics` maps a metric to the classes of the choices it belongs
     to."""
-    return "".join(
-        _value(row.cells[rule, target, metric], [_key("rule", rule), *classes])
-        for rule in RULES
+    values = "".join(
+        _value(cell, [_key("rule", rule), *classes])
+        for rule in table.rules
         for metric, classes in metrics.items()
+        if (cell := row.cells.get((rule, column, metric)))
     )
+    return values or '<span class="none">–</span>'
 
 
 def _method_cell(row: Row, heads: tuple[str, ...]) -> str:
@@ -128,6 +136,8 @@ def _method_cell(row: Row, heads: tuple[str, ...]) -> str:
     facts = []
     if parameters_text(row):
         facts.append(f"{parameters_text(row)} parameters")
+    if row.published and row.published.parameters is not None:
+        facts.append(f"published {row.published.parameters} M")
     if row.runs:
         facts.append(f"n = {n_text(row)}")
     if facts:
@@ -141,11 +151,16 @@ def _method_cell(row: Row, heads: tuple[str, ...]) -> str:
     return f'{text}<span class="heads" aria-hidden="true"><span></span><span class="trio">{trio}</span></span></th>'
 
 
-def _head(names: dict[str, str], heads: tuple[str, ...]) -> str:
+def _summary(column: Column) -> str:
+    """The class of a column that is a mean over others."""
+    return ' class="weighted"' if len(column.places) > 1 else ""
+
+
+def _head(results: Results, names: dict[str, str], heads: tuple[str, ...]) -> str:
     trio = "".join(f"<span>{head}</span>" for head in heads)
     cells = "".join(
-        f'<th scope="col" role="columnheader">{escape(name)}<span class="trio">{trio}</span></th>'
-        for name in names.values()
+        f'<th scope="col" role="columnheader"{_summary(c)}>{escape(names[c.name])}<span class="trio">{trio}</span></th>'
+        for c in results.table.columns
     )
     return (
         '<thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader" class="corner">Method</th>'
@@ -159,27 +174,25 @@ def _main_table(results: Results, names: dict[str, str]) -> str:
         "auc": {"auc": []},
         "accuracy": {f"accuracy:{p}": [_key("acc", p)] for p in POLICIES},
     }
-    heads = tuple(HEADS[kind] for kind in results.table.kinds)
+    heads = tuple(HEADS[kind] for kind in results.table.shown)
     out = [_caption_of_view(results), '<div class="scroll" tabindex="0" role="region" aria-label="Table">']
-    out += ['<table role="table">', _head(names, heads), '<tbody role="rowgroup">']
+    out += ['<table role="table">', _head(results, names, heads), '<tbody role="rowgroup">']
     for row in results.rows:
         kind = "" if row.cells else ' class="absent"'
         if not row.method.trains:
             kind = ' class="rule"'
         out.append(f'<tr role="row"{kind}>{_method_cell(row, heads)}')
-        for s, name in names.items():
+        for column in results.table.columns:
             trio = []
-            for kind in results.table.kinds:
-                ours = _ours(row, s, views[kind]) if row.cells else '<span class="none">–</span>'
+            for kind in results.table.shown:
+                ours = _ours(row, results.table, column.name, views[kind])
                 paper = ""
-                if row.published:
-                    paper = (
-                        f'<span class="pub"><span class="sr">published </span>{row.published.values[s][kind]}</span>'
-                    )
+                if row.published and (printed := row.published.values.get(column.name, {}).get(kind)) is not None:
+                    paper = f'<span class="pub"><span class="sr">published </span>{printed}</span>'
                 trio.append(f'<span class="m"><span class="sr">{HEADS[kind][:-2]} </span>{ours}{paper}</span>')
-            weighted = ' class="weighted"' if s == WEIGHTED else ""
+            name = escape(names[column.name])
             out.append(
-                f'<td role="cell" data-set="{escape(name)}"{weighted}><span class="trio">{"".join(trio)}</span></td>'
+                f'<td role="cell" data-set="{name}"{_summary(column)}><span class="trio">{"".join(trio)}</span></td>'
             )
         out.append("</tr>")
     out.append("</tbody></table></div>")
@@ -187,52 +200,86 @@ def _main_table(results: Results, names: dict[str, str]) -> str:
 
 
 def _caption_of_view(results: Results) -> str:
-    said = [f'<span class="{_key("rule", k)}">{escape(v)}</span>' for k, v in RULES_SAID.items()]
-    said += [f' <span class="{_key("hter", k)}">{escape(v)}</span>' for k, v in HTER_SAID.items()]
-    said += [f' <span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_SAID.items()]
-    other = "published, other data: not comparable" if results.stand_in else "published"
-    return (
-        f'<p class="view" aria-live="polite">{"".join(said)}</p>'
-        f'<p class="key">All numbers in %. <b>Measured here</b>, and below it <span class="pub">{other}</span>.</p>'
-    )
+    table = results.table
+    said = [f'<span class="{_key("rule", k)}">{escape(RULES_SAID[k])}</span>' for k in table.rules]
+    if "hter" in table.shown:
+        said += [f' <span class="{_key("hter", k)}">{escape(v)}</span>' for k, v in HTER_SAID.items()]
+    if "accuracy" in table.shown:
+        said += [f' <span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_SAID.items()]
+    key = "All numbers in %."
+    if results.published:
+        other = "published, other data: not comparable" if results.stand_in else "published"
+        key += f' <b>Measured here</b>, and below it <span class="pub">{other}</span>.'
+    return f'<p class="view" aria-live="polite">{"".join(said)}</p><p class="key">{key}</p>'
 
 
 def _meaning(results: Results) -> str:
-    sentences = (profile_said, seeds_said, weighted_said, published_said)
-    items = "".join(f"<li>{escape(said(results))}</li>" for said in sentences)
+    items = "".join(f"<li>{escape(said)}</li>" for said in (*runs_said(results), *columns_said(results)))
     return f'<ul class="meaning">{items}</ul>'
 
 
+def _findings(results: Results) -> str:
+    out = []
+    for section in sections(results):
+        said = "".join(f"<li>{escape(s)}</li>" for s in section.said)
+        out.append(f'<section><h2>{escape(section.title)}</h2><ul class="meaning">{said}</ul>')
+        out.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(section.title)}">')
+        out.append('<table class="plain"><thead><tr>')
+        out += [f'<th scope="col">{escape(head)}</th>' for head in section.head]
+        out.append("</tr></thead><tbody>")
+        for first, *words in section.rows:
+            cells = "".join(f"<td>{escape(word)}</td>" for word in words)
+            out.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+        out.append("</tbody></table></div></section>")
+    return "".join(out)
+
+
 def _figure(results: Results, names: dict[str, str]) -> str:
-    drawn = figures.lines(results)
-    if not drawn or results.table.figure is None:
+    figure = results.table.figure
+    if figure is None or not figures.legend(results):
         return ""
     legend = "".join(
         '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true">'
-        f'<line x1="1" y1="4" x2="43" y2="4" stroke="var(--m{figures.COLOURS.index(line.colour)})" '
-        f'stroke-width="{line.width}" '
-        f'stroke-dasharray="{" ".join(f"{d * line.width:g}" for d in line.dashes) or "none"}"/></svg>'
-        f"{escape(line.row.method.label)}</li>"
-        for line in drawn
-    )
-    legend += (
-        '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true"><line x1="1" y1="4" x2="43" y2="4" '
-        'stroke="currentColor" stroke-width="0.8" opacity="0.55"/></svg>chance</li>'
-    )
-    panels = "".join(
-        f'<div class="panel" role="img" aria-label="{escape(_panel_label(results, t, names))}">'
-        f"{figures.panel_svg(results, t)}</div>"
-        for t in results.images
+        f'<line x1="1" y1="4" x2="43" y2="4" stroke="{_ink(look)}" '
+        f'stroke-width="{look.width}" '
+        f'stroke-dasharray="{" ".join(f"{d * look.width:g}" for d in look.dashes) or "none"}"/>{_marker(look)}</svg>'
+        f"{escape(label)}</li>"
+        for label, look in figures.legend(results).items()
+        if not isinstance(figure, NumberGrid)
     )
     runs = "one run" if results.seeds == 1 else "mean over the runs of FNR at each FPR"
-    note = (
-        f"{data_said(results)} {profile_said(results)} Epochs by source validation; {runs}. "
-        "Nearer the origin is better. Axes are linear up to 1 % and logarithmic above."
+    if isinstance(figure, Curves):
+        legend += (
+            '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true"><line x1="1" y1="4" x2="43" y2="4" '
+            'stroke="currentColor" stroke-width="0.8" opacity="0.55"/></svg>chance</li>'
+        )
+        labels = {t: _panel_label(results, t, names) for t in results.images}
+        note = (
+            f"{data_said(results)} {profile_said(results)} Epochs by source validation; {runs}. "
+            "Nearer the origin is better. Axes are linear up to 1 % and logarithmic above."
+        )
+    else:
+        labels = {kind: _sweep_label(results, kind) for kind in figure.kinds}
+        note = f"{data_said(results)} {profile_said(results)} {figures.sweep_said(results)}"
+    panels = "".join(
+        f'<div class="panel" role="img" aria-label="{escape(label)}">{figures.panel_svg(results, panel)}</div>'
+        for panel, label in labels.items()
     )
+    wide = " wide" if isinstance(figure, NumberGrid) else ""
     return (
-        f'<section><h2>{escape(results.table.figure.title)}</h2><figure><ul class="legend">{legend}</ul>'
-        f'<div class="panels">{panels}</div><figcaption>{escape(note)}</figcaption></figure></section>'
+        f'<section><h2>{escape(figure.title)}</h2><figure><ul class="legend">{legend}</ul>'
+        f'<div class="panels{wide}">{panels}</div><figcaption>{escape(note)}</figcaption></figure></section>'
     )
+
+
+def _ink(look: figures.Look) -> str:
+    return f"var(--m{figures.COLOURS.index(look.colour)})"
+
+
+def _marker(look: figures.Look) -> str:
+    """The mark of a sweep's points in its legend; curves have none."""
+    mark = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "*": "★"}.get(look.marker, "")
+    return f'<text x="22" y="7.5" text-anchor="middle" font-size="9" fill="{_ink(look)}">{mark}</text>' if mark else ""
 
 
 def _panel_label(results: Results, target: str, names: dict[str, str]) -> str:
@@ -243,9 +290,17 @@ def _panel_label(results: Results, target: str, names: dict[str, str]) -> str:
     return f"FPR-FNR curves on {names[target]}. Equal error rates: {rates}"
 
 
+def _sweep_label(results: Results, kind: str) -> str:
+    lines = [
+        f"{label}: " + ", ".join(f"{x:g} {cell_text(cell)} %" for x, cell in points)
+        for label, points in figures.sweep_points(results, kind).items()
+    ]
+    return f"{HEADS[kind][:-2]} over {results.table.figure.x_label}. {'; '.join(lines)}"  # type: ignore[union-attr]
+
+
 def _detail_table(results: Results, names: dict[str, str]) -> str:
     rows = [row for row in results.rows if row.cells]
-    if not rows:
+    if not rows or "accuracy" not in results.table.kinds:
         return ""
     said = "".join(f'<span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_NAMES.items())
     out = [
@@ -254,20 +309,20 @@ def _detail_table(results: Results, names: dict[str, str]) -> str:
         f"Here are, at the same threshold ({said}), the accuracy balanced over both classes, the share of attacks "
         "accepted of the worst attack family (APCER max), and the share of bona fide rejected (BPCER).</p>",
         '<div class="scroll" tabindex="0" role="region" aria-label="Errors"><table role="table">',
-        _head(names, tuple(DETAIL_HEADS.values())),
+        _head(results, names, tuple(DETAIL_HEADS.values())),
         '<tbody role="rowgroup">',
     ]
     for row in rows:
         kind = "" if row.method.trains else ' class="rule"'
         out.append(f'<tr role="row"{kind}>{_method_cell(row, tuple(DETAIL_HEADS.values()))}')
-        for s, name in names.items():
+        for column in results.table.columns:
             trio = "".join(
                 f'<span class="m"><span class="sr">{DETAIL_HEADS[d][:-2]} </span>'
-                f"{_ours(row, s, {f'{d}:{p}': [_key('acc', p)] for p in POLICIES})}</span>"
+                f"{_ours(row, results.table, column.name, {f'{d}:{p}': [_key('acc', p)] for p in POLICIES})}</span>"
                 for d in DETAILS
             )
-            weighted = ' class="weighted"' if s == WEIGHTED else ""
-            out.append(f'<td role="cell" data-set="{escape(name)}"{weighted}><span class="trio">{trio}</span></td>')
+            name = escape(names[column.name])
+            out.append(f'<td role="cell" data-set="{name}"{_summary(column)}><span class="trio">{trio}</span></td>')
         out.append("</tr>")
     out.append("</tbody></table></div></section>")
     return "".join(out)
@@ -282,14 +337,14 @@ def _commands(results: Results) -> str:
         out.append(f'<h3 id="run-{row.method.name}">{escape(row.method.label)}</h3>')
         for m in row.missing:
             out.append(
-                f"<p>seed {m.seed}, {escape(m.reason)}:</p>"
+                f"<p>{escape(m.title.removeprefix(row.method.name).strip())}, {escape(m.reason)}:</p>"
                 f'<div class="command"><pre tabindex="0"><code>{escape(m.command)}</code></pre></div>'
             )
     return "".join(out) + "</section>"
 
 
 def _provenance(results: Results) -> str:
-    runs = [(row, run) for row in results.rows for run in row.runs]
+    runs = [run for row in results.rows for run in row.runs]
     if not runs:
         return ""
     out = [
@@ -298,13 +353,11 @@ def _provenance(results: Results) -> str:
         "".join(f'<th scope="col">{h}</th>' for h in ("run", "epoch chosen", "device", "threads", "torch", "commit")),
         "</tr></thead><tbody>",
     ]
-    for row, run in runs:
-        epochs = row.cells["source_val", WEIGHTED, "auc"].epochs or ()
-        chosen = epochs[row.runs.index(run)] + 1
+    for run in runs:
         env = run.environment
         device = env.get("device") if env.get("device") != "cpu" else env.get("cpu")
         cells = [
-            f"{chosen} of {int(run.epochs[-1]) + 1}",
+            f"{run.chosen_epoch + 1} of {int(run.epochs[-1]) + 1}",
             device,
             env.get("threads"),
             env.get("torch"),

@@ -14,10 +14,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -100,16 +101,23 @@ def locate(data: str, profile: Profile, build: Path) -> Data:
     return Data(roots.stem, rendered, index, () if index.exists() else (command,))
 
 
-def prepare(data: Data) -> None:
-    """Run what is missing of rendering and indexing. Raises BadInput when a step fails."""
-    for command in data.commands:
+def standin_clip(jobs: Iterable[Job]) -> tuple[tuple[str, ...], ...]:
+    """The command that trains the stand-in CLIP, where one of the runs takes it; made once, it ends at once."""
+    if any(("--clip", "phantom") in pairwise(job.command) for job in jobs):
+        return ((sys.executable, "-m", "reference.standin_clip"),)
+    return ()
+
+
+def prepare(commands: Iterable[Sequence[str]], made: Path | None = None) -> None:
+    """Run commands that come before all runs. Raises BadInput when one fails, or leaves `made` unwritten."""
+    for command in commands:
         print(f"$ {shown(command)}", flush=True)
         with _children() as children:
             child = _start(children, command)
             if child.wait():
                 raise BadInput(f"`{shown(command)}` failed with exit status {child.returncode}; see its message above")
-    if not data.index.exists():
-        raise BadInput(f"{data.index}: the commands above ended without writing it; run them again")
+    if made and not made.exists():
+        raise BadInput(f"{made}: the commands above ended without writing it; run them again")
 
 
 @dataclass
@@ -305,7 +313,7 @@ def _columns(r: _Running) -> list[str]:
     evaluated = [line["sets"]["val"]["eer"] for line in r.lines if "sets" in line]
     left = time_left([(1.0, r.job.epochs - len(r.lines), r.epochs_here, r.spent)], [], [], 1)
     return [
-        r.job.method.name,
+        r.job.row,
         str(r.job.seed),
         f"{len(r.lines)}/{r.job.epochs}",
         "…" if loss is None else f"{loss:.4f}",

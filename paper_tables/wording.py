@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from paper_tables import bootstrap
-from paper_tables.cells import POLICIES, WEIGHTED, Cell
+from paper_tables.cells import POLICIES, Cell
+from paper_tables.plan import Table
 from paper_tables.results import Results, Row
+from paper_tables.selection import ON_TEST_SET
 
 
 @dataclass(frozen=True)
@@ -19,9 +21,12 @@ class View:
         return {"hter": f"hter:{self.hter}", "auc": "auc", "accuracy": f"accuracy:{self.policy}"}[kind]
 
 
-HONEST = View("source_val", "source_val", POLICIES[0])
-LAST = View("last", "source_val", POLICIES[0])
-PAPERS = View("oracle", "target", POLICIES[0])
+def view_of(rule: str) -> View:
+    """A rule with the threshold that goes with it: who chooses on the test set also cuts there."""
+    return View(rule, "target" if rule in ON_TEST_SET else "source_val", POLICIES[0])
+
+
+HONEST = view_of("source_val")
 
 HEADS = {"hter": "HTER ↓", "auc": "AUC ↑", "accuracy": "Acc ↑"}
 
@@ -30,6 +35,10 @@ RULES_SAID = {
     "last": "Epoch: the last.",
     "oracle": "Epoch: oracle, the test set itself chooses the best epoch, anew for each metric and set; "
     "no single model attains these numbers.",
+    "oracle_pair": "Epoch and head: oracle, the one pair of least HTER on the test set at its own EER threshold; one "
+    "model attains these numbers, for whoever may look at the test set.",
+    "released": "Epoch and head: as in MMDA's released code, the best on the test set itself, anew for each metric and "
+    "set; no single model attains these numbers.",
 }
 HTER_SAID = {
     "source_val": "HTER at the EER threshold of the source's validation set.",
@@ -44,6 +53,14 @@ POLICY_SAID = {
     "source_dev@EER": "Accuracy at the EER threshold of the source's validation set (source_dev@EER).",
 }
 RULE_NAMES = {"source_val": "source validation", "last": "last epoch", "oracle": "oracle (test set)"}
+RULE_NAMES |= {"oracle_pair": "oracle (one epoch and head)", "released": "as released (test set)"}
+PROTOCOLS_SAID = {
+    "mmdg": "Protocol: MMDG's lists; the sources' train lists train, their validation lists choose and set thresholds, "
+    "the target's test list tests.",
+    "official": "Protocol: each set's own official split (no MMDG lists are at hand); the sources' train splits train, "
+    "their validation splits choose and set thresholds, the target's test split tests.",
+}
+STANDIN_SAID = "CLIP: a stand-in, a small one trained on procedural pictures; it never saw a photograph."
 NOT_IMPLEMENTED = "not implemented yet"
 
 
@@ -68,21 +85,30 @@ def parameters_text(row: Row) -> str:
 
 
 def n_text(row: Row) -> str:
+    """The number of seeds; of a row that lacks runs, how many of its runs there are."""
     if row.method.module is None:
         return ""
     done, wanted = len(row.runs), len(row.runs) + len(row.missing)
-    return str(done) if done == wanted else f"{done} of {wanted}"
+    if done < wanted:
+        return f"{done} of {wanted}"
+    return str(max(len(cell.seeds) for cell in row.cells.values()))
+
+
+def column_names(results: Results) -> dict[str, str]:
+    """Headings of the table's columns; a stand-in for a set is not called by the set's own name."""
+    return {c.name: c.label + ("-like" if c.dataset and results.stand_in else "") for c in results.table.columns}
 
 
 def set_names(results: Results) -> dict[str, str]:
-    """Headings of the table's columns; a stand-in for a set is not called by the set's own name."""
-    names = _test_set_names(results) | {WEIGHTED: "Weighted"}
-    return {letter: names[letter] for letter in results.published.sets}
-
-
-def _test_set_names(results: Results) -> dict[str, str]:
+    """Names of the tested data sets by letter."""
     like = "-like" if results.stand_in else ""
     return {letter: f"{name}{like}" for letter, name in results.table.sets.items()}
+
+
+def thresholds_said(table: Table) -> list[str]:
+    """Every choice of threshold that the table's shown kinds leave."""
+    said = list(HTER_SAID.values()) if "hter" in table.kinds else []
+    return said + (list(POLICY_SAID.values()) if "accuracy" in table.kinds else [])
 
 
 def data_said(results: Results) -> str:
@@ -95,15 +121,19 @@ def data_said(results: Results) -> str:
 
 
 def profile_said(results: Results) -> str:
-    t, p = results.profile.training, results.profile
+    t, p = results.settings, results.profile
     said = (
         f"Profile {p.name}: {t['image-size']} × {t['image-size']} pixels, batches of {t['batch-size']}, "
-        f"{t['epochs']} epochs, learning rate {t['learning-rate']:g}, evaluated every "
-        + ("epoch" if t["evaluate-every"] == 1 else f"{t['evaluate-every']} epochs")
-        + f", augmentation: {t['augmentation']}"
+        f"{t['epochs']} epochs, learning rate {t['learning-rate']:g}"
     )
-    for method, options in p.methods.items():
-        said += f"; {method}: " + ", ".join(f"{name.replace('-', ' ')} {value}" for name, value in options.items())
+    if "evaluate-every" in t:
+        every = "epoch" if t["evaluate-every"] == 1 else f"{t['evaluate-every']} epochs"
+        said += f", evaluated every {every}"
+    if "augmentation" in t:
+        said += f", augmentation: {t['augmentation']}"
+    for method in results.trained:
+        if options := p.methods.get(method.name):
+            said += f"; {method.name}: " + ", ".join(f"{k.replace('-', ' ')} {v}" for k, v in options.items())
     return said + "."
 
 
@@ -125,32 +155,50 @@ def weighted_said(results: Results) -> str:
     images = {letter: sum(n) for letter, n in results.images.items()}
     if not images:
         return "Weighted: mean over the sets by their numbers of tested images."
-    names, total = _test_set_names(results), sum(images.values())
+    names, total = set_names(results), sum(images.values())
     parts = ", ".join(f"{names[k]} {n} ({100 * n / total:.1f} %)" for k, n in images.items())
     return f"Weighted: mean over the sets by the images tested here: {parts}."
 
 
+def letters_said(results: Results) -> str:
+    return "Sets: " + ", ".join(f"{letter} {name}" for letter, name in set_names(results).items()) + "."
+
+
 def published_said(results: Results) -> str:
-    said = (
-        f"Published: {results.published.place} of the paper, on the original data; its Weighted column weighs by the "
-        "original image counts. It states neither seeds nor spread nor how the epoch was selected."
-    )
+    assert results.published is not None
+    said = f"Published: {results.published.place} of the paper, on the original data; {results.table.published_note}"
     return said + (" Other data: not comparable." if results.stand_in else "")
+
+
+def runs_said(results: Results) -> list[str]:
+    """How the runs behind the table were made."""
+    said = [profile_said(results)]
+    if results.clip:
+        said.append(STANDIN_SAID if results.clip == "phantom" else f"CLIP: {results.clip}.")
+    if results.protocol:
+        said.append(PROTOCOLS_SAID[results.protocol])
+    return [*said, seeds_said(results)]
+
+
+def columns_said(results: Results) -> list[str]:
+    """What the columns and the numbers beside them are."""
+    columns, said = results.table.columns, []
+    if not any(column.dataset for column in columns):
+        said.append(letters_said(results))
+    if any(column.weighted for column in columns):
+        said.append(weighted_said(results))
+    said += results.table.notes
+    return said + ([published_said(results)] if results.published else [])
 
 
 def caption(results: Results, view: View) -> list[str]:
     """The sentences that stand under a table; every view says all that is needed to read it alone."""
-    return [
-        f"{results.table.title}. All numbers in %.",
-        data_said(results),
-        profile_said(results),
-        seeds_said(results),
-        RULES_SAID[view.rule],
-        HTER_SAID[view.hter],
-        POLICY_SAID[view.policy],
-        weighted_said(results),
-        published_said(results),
-    ]
+    said = [f"{results.table.title}. All numbers in %.", data_said(results), *runs_said(results), RULES_SAID[view.rule]]
+    if "hter" in results.table.shown:
+        said.append(HTER_SAID[view.hter])
+    if "accuracy" in results.table.shown:
+        said.append(POLICY_SAID[view.policy])
+    return said + columns_said(results)
 
 
 def footnotes(results: Results) -> dict[str, tuple[int, list[str]]]:
@@ -158,6 +206,6 @@ def footnotes(results: Results) -> dict[str, tuple[int, list[str]]]:
     notes: dict[str, tuple[int, list[str]]] = {}
     for row in results.rows:
         if row.missing:
-            lines = [f"{row.method.name} seed {m.seed}, {m.reason}: `{m.command}`" for m in row.missing]
+            lines = [f"{m.title}, {m.reason}: `{m.command}`" for m in row.missing]
             notes[row.method.name] = (len(notes) + 1, lines)
     return notes

@@ -12,6 +12,7 @@ import hashlib
 import time
 import zipfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,6 +48,13 @@ def normalise(pixels: Tensor, input_range: InputRange = "released") -> Tensor:
     return (pixels.float() / 255.0 - mean) / std
 
 
+@cache
+def _tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer  # takes seconds to import, and MMDA's equations need none of it
+
+    return SimpleTokenizer()
+
+
 class Clip(nn.Module):
     """Both towers of a CLIP, in float32.
 
@@ -56,13 +64,10 @@ class Clip(nn.Module):
 
     def __init__(self, model: Any, name: str, sha256: str) -> None:
         super().__init__()
-        from open_clip.tokenizer import SimpleTokenizer  # open_clip takes seconds to import; equations need none of it
-
         self.model = model.float()
         self.name, self.sha256 = name, sha256
         self.image_size = int(model.visual.image_size[0])
         self.dim = int(model.visual.output_dim)
-        self._tokenizer = SimpleTokenizer(context_length=model.context_length)
         self._tokens: dict[tuple[str, ...], Tensor] = {}
 
     @property
@@ -101,10 +106,10 @@ class Clip(nn.Module):
             raise BadInput("no caption to encode; every class needs at least one")
         length = self.model.context_length
         for sentence in sentences:
-            used = len(self._tokenizer.encode(sentence)) + 2  # between the start and the end token
+            used = len(_tokenizer().encode(sentence)) + 2  # between the start and the end token
             if used > length:
                 raise BadInput(f"caption {sentence!r}: {used} tokens, but {self.name} reads {length}; shorten it")
-        return self._tokenizer(list(sentences))
+        return _tokenizer()(list(sentences), context_length=length)
 
     def freeze(self, which: Freeze) -> None:
         """What training leaves as it is. `none`: nothing; `all`: both towers and the logit scale; `text`: the text
@@ -318,12 +323,12 @@ def image_features(
         raise ValueError(f"rows outside 0 … {count - 1}: {rows}")
     if cache_dir is None:
         return torch.from_numpy(_Features(clip, faces, input_range, None).of(rows))
-    folder = Path(cache_dir)
+    folder = Path(cache_dir) / "clip"  # with a lock of its own: decoding need not wait for a tower
     folder.mkdir(parents=True, exist_ok=True)
     device = clip.model.logit_scale.device.type
     key = hashlib.sha256(f"{_tower_sha256(clip)} {faces.sha256} {input_range} {device}".encode()).hexdigest()
     with _locked(folder):
-        return torch.from_numpy(_Features(clip, faces, input_range, folder / f"clip-{key}.npz").of(rows))
+        return torch.from_numpy(_Features(clip, faces, input_range, folder / f"{key}.npz").of(rows))
 
 
 def _tower_sha256(clip: Clip) -> str:

@@ -131,15 +131,14 @@ def threshold_at_bpcer(scores: ArrayLike, bonafide: ArrayLike, bpcer: float) -> 
     live, _ = _classes(scores, bonafide)
     if not bpcer >= 0:
         raise ValueError(f"bpcer must be a rate >= 0, not {bpcer}")
-    every = _checked(scores)
     live.sort()
     # The largest count k with k / n <= bpcer, judged by the very division that far_frr reports.
     rates = np.arange(live.size + 1) / live.size
     allowed = int(np.searchsorted(rates, bpcer, side="right")) - 1
     if allowed == live.size:
         return math.inf
-    # At most `allowed` bona fide lie strictly below t exactly when t <= live[allowed].
-    return float(every[every <= live[allowed]].max())
+    # At most `allowed` bona fide lie strictly below t exactly when t <= live[allowed], which is a score itself.
+    return float(live[allowed])
 
 
 def apcer(scores: ArrayLike, families: ArrayLike, threshold: float) -> dict[str, float]:

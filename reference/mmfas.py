@@ -18,6 +18,9 @@ whole specification, and this file follows its order. Run it on any index (READM
 Labels are the paper's: 0 = bona fide, 1 = spoof. The model's output is a spoof logit; a *score*, as saved
 and as taken by reference/metrics.py, is its negative: higher = more bona fide.
 
+Eq. 3 and 4 speak of the whole batch: under torch.distributed (equal parts of it in every process, the mining's
+generators in the same state) Alignment compares all of its samples, and averaged gradients are those of one process.
+
 Readings. What the paper leaves open is one option each; the default stands first.
 
   A1  which model has Table 2's sizes   --preset table2 | text | depth8. `table2` adds a self-attention to each
@@ -70,6 +73,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
@@ -276,6 +280,25 @@ def hardest_pairs(s: Tensor, labels: Tensor, own_positive: bool = False) -> tupl
     return top(s, negative), top(-s, positive)
 
 
+def gathered(x: Tensor) -> Tensor:
+    """x (N, ...) of every process of a data-parallel training, in the order of ranks: (P N, ...); alone, x itself.
+
+    Eq. 3 and the mining compare every sample of the batch with every other, so that the losses of parts do not
+    average to the loss of the whole: each process computes that of the whole batch. Only its own rows pass a gradient
+    on, P-fold, since DistributedDataParallel divides the sum over processes by P; weights behind the gathering
+    receive the whole gradient in every process, which that average leaves as it is.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return x
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, x.detach().contiguous())
+    own = x.view_as(x)
+    if own.requires_grad:
+        own.register_hook(lambda gradient: gradient * len(parts))
+    parts[dist.get_rank()] = own
+    return torch.cat(parts)
+
+
 class Alignment(nn.Module):
     """The training-only part: temperature, matching predictors, and the two losses. "Disabled" at test."""
 
@@ -311,7 +334,12 @@ class Alignment(nn.Module):
         clips: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """(L_ICL, L_CM) of a batch: f_* (N, D) pooled features, labels (N,), clips (N,) numbers of recordings."""
+        """(L_ICL, L_CM) of a batch: f_* (N, D) pooled features, labels (N,), clips (N,) numbers of recordings.
+
+        With a process group each process hands in its equal part of the batch, and a generator in the same state as
+        everybody's: all draw the same pairs of the whole batch and get its losses.
+        """
+        f_rgb, f_depth, f_ir, labels, clips = map(gathered, (f_rgb, f_depth, f_ir, labels, clips))
         rgb, depth, ir = (p(f) for p, f in zip(self.project, (f_rgb, f_depth, f_ir), strict=True))
         zero = f_rgb.new_zeros(())
         icl = icl_loss(rgb, depth, ir, self.tau, self.r.normalise, self._targets(clips)) if self.icl else zero

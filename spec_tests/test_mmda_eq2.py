@@ -17,9 +17,11 @@ LAM, TEMPERATURE = st.sampled_from([-0.4, 0.0, 0.3, 0.78, 1.5]), st.sampled_from
 
 
 @spec("mmda-eq2", "lambda_full")
-@given(draw=draws(), width=st.integers(1, 8), init=st.sampled_from([0.2, 0.78361, -0.5]))
-def test_lambda_full_is_the_difference_of_the_exponentials_plus_its_start(draw, width, init):
-    vectors = [draw.normal(width, scale=0.5) for _ in range(4)]
+@given(
+    draw=draws(), width=st.integers(1, 8), init=st.sampled_from([0.2, 0.78361, -0.5]), scale=st.sampled_from([0.5, 2])
+)
+def test_lambda_full_is_the_difference_of_the_exponentials_plus_its_start(draw, width, init, scale):
+    vectors = [draw.normal(width, scale=scale) for _ in range(4)]
     expected = oracles.lambda_full(*map(f64, vectors), init)
     largest = max(math.exp(float(f64(vectors[i]) @ f64(vectors[i + 1]))) for i in (0, 2))
     close(call("lambda_full", *vectors, init), expected, magnitude=largest * width)

@@ -11,7 +11,7 @@ from spec_tests.adapter import call, gradients, spec
 from spec_tests.strategies import draws, exact_draws, fewer
 from spec_tests.tolerances import close, f64
 
-B, CLASSES, EPS = st.integers(1, 6), st.integers(2, 4), st.sampled_from([0.0, 0.1, 0.25, 0.5])
+B, CLASSES, EPS = st.integers(1, 6), st.integers(2, 5), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9])
 ROUNDED = 1e-6  # the dtype of targets made from integer labels is the implementation's choice
 
 
@@ -26,6 +26,7 @@ def test_smooth_targets_mixes_the_one_hot_target_with_a_constant(draw, b, classe
     labels = draw.integers(b, classes)
     got = call("smooth_targets", labels, eps=eps, normalised=normalised, classes=classes)
     near(got, oracles.smooth_targets(f64(labels), eps, normalised, classes))
+    near(call("smooth_targets", labels, eps, normalised, classes), got)
 
 
 @spec("mmda-eq4", "smooth_targets")

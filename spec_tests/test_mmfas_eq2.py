@@ -53,6 +53,15 @@ def test_match_probabilities_survives_huge_logits_and_shares_ties_evenly(draw, n
 
 
 @spec("mmfas-eq2", "match_probabilities")
+@given(draw=draws(), n=N)
+def test_match_probabilities_of_a_row_do_not_depend_on_how_large_other_rows_are(draw, n):
+    s = draw.normal(n, n)
+    s[0] += 2000
+    small = call("match_probabilities", s, 1.0)[1:]
+    close(small, oracles.match_probabilities(f64(s[1:]), 1.0), magnitude=4)
+
+
+@spec("mmfas-eq2", "match_probabilities")
 @fewer(5)
 @given(draw=exact_draws(), tau=st.sampled_from([0.5, 2.0]))
 def test_match_probabilities_has_the_gradient_of_scores_and_temperature(draw, tau):

@@ -39,6 +39,7 @@ def test_switch_starts_with_the_order_and_shifts_left_by_one_a_layer(draw, layer
     streams = tuple(draw.normal(2, 3, 4) for _ in range(3))
     expected = "".join(oracles.switch(list("RDI"), layer, order))
     assert names_of(call("switch", streams, layer, order=order), streams) == expected
+    assert names_of(call("switch", streams, layer, order), streams) == expected
 
 
 @spec("mmfas-eq6", "switch")
@@ -63,11 +64,11 @@ def test_switch_lets_every_gradient_through(draw, layer, order):
         close(stream.grad, torch.full((2, 3), weight[name]))
 
 
-def bare_layer(draw, streams, layer, **order):
+def bare_layer(draw, streams, layer, *order, **named):
     """One head without projections: what is left of a layer is Eq. 6."""
     width = streams[0].shape[-1]
     eye, zero = draw.place(torch.eye(width)), draw.place(torch.zeros(width))
-    return call("switch_attention", *streams, layer, eye, eye, eye, eye, zero, 1, **order)
+    return call("switch_attention", *streams, layer, eye, eye, eye, eye, zero, 1, *order, **named)
 
 
 @spec("mmfas-eq6", "switch_attention")
@@ -76,6 +77,7 @@ def test_switch_attention_reads_queries_keys_and_values_from_the_switched_stream
     streams = tuple(draw.normal(2, tokens, width) for _ in range(3))
     expected = oracles.attention(*(f64(s) for s in oracles.switch(streams, layer, order)))
     close(bare_layer(draw, streams, layer, order=order), expected, magnitude=width)
+    close(bare_layer(draw, streams, layer, order), expected, magnitude=width)
 
 
 @spec("mmfas-eq6", "switch_attention")

@@ -72,9 +72,9 @@ def test_mine_pairs_is_certain_of_the_hardest_when_scores_are_far_apart(draw, n,
 @fewer(4)
 @given(draw=draws(), offset=st.sampled_from([0.0, 300.0, -300.0]))
 def test_mine_pairs_draws_in_proportion_to_the_exponentials(draw, offset):
-    # Forty anchors of class 0 see the same four likely negatives and the same four likely positives; each other
+    # Forty anchors of class 0 see the same twelve likely negatives and the same twelve likely positives; each other
     # and thirty more negatives they see with exp(−60), never: a floor under the probabilities would show.
-    anchors, likely, unlikely, calls = 40, 4, 30, 40
+    anchors, likely, unlikely, calls = 40, 12, 30, 40
     n = anchors + 2 * likely + unlikely
     labels = torch.tensor([0] * (anchors + likely) + [1] * (likely + unlikely), device=draw.device)
     near_positive, near_negative = draw.normal(likely), draw.normal(likely)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -22,15 +21,16 @@ from rich.console import Console
 from data_manifests.errors import BadInput
 from data_manifests.index import Row, save_index
 from data_manifests.phantom.build import MARKER
-from paper_tables import bootstrap, cells, figures, mmfas_table1, plan, render, runner, selection
+from paper_tables import bootstrap, cells, figures, mmfas, plan, render, runner, selection
 from paper_tables.__main__ import choose, main, write
 from paper_tables.page import page
 from paper_tables.published import load
 from paper_tables.results import gather
-from paper_tables.wording import HONEST, LAST, PAPERS, caption
+from paper_tables.wording import HONEST, caption, view_of
 from reference import metrics
+from spec_tests.fake_runs import FAMILY, LIVE, SUBJECT, eight, write_run
 
-TABLE = mmfas_table1.TABLE
+TABLE = mmfas.TABLE_1
 TARGETS = list(TABLE.sets)
 
 # ----------------------------------------------------------------------------------------- published numbers
@@ -138,42 +138,6 @@ def test_oracle_takes_the_best_of_each_metric_and_the_earliest_among_equals():
 # ------------------------------------------------------------------------------- run folders made for the tests
 
 
-def write_run(folder, epochs, sets, arguments=None, index_sha256="f" * 64, shapes=None, done=True):
-    """A finished run folder; sets[name] = (scores (E, N), bonafide, family, subject)."""
-    (folder / "scores").mkdir(parents=True)
-    for name, (scores, bonafide, family, subject) in sets.items():
-        np.savez_compressed(
-            folder / "scores" / f"{name}.npz",
-            epochs=np.array(epochs),
-            scores=np.array(scores, np.float32),
-            bonafide=np.array(bonafide, bool),
-            family=np.array(family),
-            subject=np.array(subject),
-            sample_id=np.array([f"{name}/{i}" for i in range(len(bonafide))]),
-        )
-    args = {"arguments": arguments or {}, "index_sha256": index_sha256, "git_commit": "c" * 40}
-    (folder / "args.json").write_text(json.dumps(args))
-    (folder / "env.json").write_text(json.dumps({"device": "cpu", "cpu": "a CPU", "threads": 1, "torch": "2.11"}))
-    header = {
-        name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
-        for name, shape in (shapes or {"w": [2, 3]}).items()
-    }
-    data = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(data)) + data)
-    if done:
-        (folder / "done").write_text("now")
-
-
-# Four bona fide, then four attacks of two families, two of each.
-LIVE = [1, 1, 1, 1, 0, 0, 0, 0]
-FAMILY = ["", "", "", "", "print", "print", "replay", "replay"]
-SUBJECT = ["a", "a", "b", "b", "a", "a", "b", "b"]
-
-
-def eight(*scores):
-    return [list(s) for s in scores], LIVE, FAMILY, SUBJECT
-
-
 def hand_made(folder, **changes):
     """Two epochs (4 and 9), one test set S. Epoch 4: val separates perfectly, at threshold 5."""
     val = eight((5, 6, 7, 8, 1, 2, 3, 4), (5, 6, 7, 2, 1, 2, 3, 8))
@@ -182,10 +146,18 @@ def hand_made(folder, **changes):
     return cells.read_run(folder, ["S"])
 
 
+def cells_of(runs, ci=False):
+    """The cells of seeds of one run each: a column a test set, and their mean by images."""
+    columns = [plan.Column(s, s, (plan.Place("", (s,)),)) for s in runs[0].targets]
+    places = tuple(place for column in columns for place in column.places)
+    columns.append(plan.Column("weighted", "Weighted", places, weighted=True))
+    return cells.cells({seed: {"": run} for seed, run in enumerate(runs)}, columns, ci)
+
+
 def test_cells_of_a_hand_made_run(tmp_path):
     run = hand_made(tmp_path / "r", shapes={"w": [2, 3], "b.running_mean": [5], "n.num_batches_tracked": []})
     assert run.parameters == 6
-    out = cells.cells([run], ci=False)
+    out = cells_of([run], ci=False)
     # Epoch 4, threshold 5 from val: bona fide 4 and 2 are rejected (FRR 1/2), the print of 5 accepted (FAR 1/4).
     expected = {
         "hter:source_val": 37.5,
@@ -221,7 +193,7 @@ def test_a_predictor_with_its_own_threshold_is_judged_at_it_under_every_policy(t
     constant = [[-1.0] * 8], LIVE, FAMILY, SUBJECT
     skewed = [[-1.0] * 5], [1, 0, 0, 0, 0], ["", *["print"] * 4], ["a"] * 5
     write_run(tmp_path / "r", [0], {"val": constant, "S": skewed}, arguments={"fixed_threshold": 0.0})
-    out = cells.cells([cells.read_run(tmp_path / "r", ["S"])], ci=True)
+    out = cells_of([cells.read_run(tmp_path / "r", ["S"])], ci=True)
     for policy in cells.POLICIES:
         assert out["source_val", "S", f"accuracy:{policy}"].mean == pytest.approx(80)
         assert out["source_val", "S", f"apcer_max:{policy}"].mean == 0
@@ -236,7 +208,7 @@ def test_weighted_is_by_tested_images_and_oracle_weighs_the_oracles(tmp_path):
     big = eight((5, 6, 7, 8, 1, 2, 3, 4), (1, 1, 1, 1, 9, 9, 9, 9))
     small = [[1, 9], [9, 1]], [1, 0], ["", "print"], ["a", "b"]
     write_run(tmp_path / "r", [0, 1], {"val": val, "S": big, "W": small})
-    out = cells.cells([cells.read_run(tmp_path / "r", ["S", "W"])], ci=False)
+    out = cells_of([cells.read_run(tmp_path / "r", ["S", "W"])], ci=False)
     assert out["source_val", "weighted", "auc"].mean == pytest.approx(80)  # (8 * 100 + 2 * 0) / 10
     assert out["last", "weighted", "auc"].mean == pytest.approx(20)
     assert out["oracle", "weighted", "auc"].mean == pytest.approx(100)  # epoch 0 on S, epoch 1 on W
@@ -251,7 +223,7 @@ def test_mean_and_spread_over_seeds(tmp_path):
     for i, live in enumerate((9, 0)):  # AUC 100 and 0
         write_run(tmp_path / str(i), [0], {"val": val, "S": eight((live,) * 4 + (5,) * 4)})
         runs.append(cells.read_run(tmp_path / str(i), ["S"]))
-    cell = cells.cells(runs, ci=False)["last", "S", "auc"]
+    cell = cells_of(runs, ci=False)["last", "S", "auc"]
     assert (cell.mean, cell.values) == (50, (100, 0))
     assert cell.sd == pytest.approx(100 / np.sqrt(2))
 
@@ -270,7 +242,7 @@ def test_every_metric_agrees_with_the_definition_counted_by_hand(tmp_path_factor
     val, test = some(), some()
     folder = tmp_path_factory.mktemp("run")
     write_run(folder / "r", [0], {"val": val, "S": test})
-    found = cells.evaluate(cells.read_run(folder / "r", ["S"]))[0].targets["S"]
+    found = cells.evaluate(cells.read_run(folder / "r", ["S"]), [("S",)])[0].targets["S"]
 
     def rates(data, t):
         s, live = data[0][0], np.asarray(data[1])
@@ -340,7 +312,7 @@ def test_seeds_tested_on_different_samples_are_not_averaged(tmp_path):
     runs = [hand_made(tmp_path / str(i)) for i in range(2)]
     runs[1].sets["S"].sample_id[3] = "S/other"
     with pytest.raises(BadInput, match="other S samples"):
-        cells.cells(runs, ci=False)
+        cells_of(runs, ci=False)
 
 
 # ------------------------------------------------------------------------------------------------- intervals
@@ -440,12 +412,12 @@ def test_the_interval_of_a_cell_is_of_the_mean_over_seeds(tmp_path):
         data = scores[None], live, np.where(live, "", "print"), subject
         write_run(tmp_path / str(seed), [0], {"val": data, "S": data})
         runs.append(cells.read_run(tmp_path / str(seed), ["S"]))
-    cell = cells.cells(runs, ci=True)["last", "S", "auc"]
+    cell = cells_of(runs, ci=True)["last", "S", "auc"]
     counts, number = bootstrap.draw(subject, live, "S")
     both = [bootstrap.resampled(r.sets["S"].scores[0], live, counts, number, {})["auc"] for r in runs]
     assert cell.ci == pytest.approx(np.percentile(50 * (both[0] + both[1]), [2.5, 97.5]))
     assert cell.ci[0] <= cell.mean <= cell.ci[1]
-    assert cells.cells(runs, ci=False)["last", "S", "auc"].ci is None
+    assert cells_of(runs, ci=False)["last", "S", "auc"].ci is None
 
 
 def test_no_interval_without_subjects(tmp_path):
@@ -453,7 +425,7 @@ def test_no_interval_without_subjects(tmp_path):
     nameless = val[0], LIVE, FAMILY, ["a", "", *["b"] * 6]
     write_run(tmp_path / "r", [0], {"val": val, "S": nameless})
     with pytest.raises(BadInput, match=r"sample S/1 of S has no subject.*--ci"):
-        cells.cells([cells.read_run(tmp_path / "r", ["S"])], ci=True)
+        cells_of([cells.read_run(tmp_path / "r", ["S"])], ci=True)
 
 
 # -------------------------------------------------------------------------------------------------- planning
@@ -461,8 +433,8 @@ def test_no_interval_without_subjects(tmp_path):
 PROFILE = plan.load_profile("cpu")
 
 
-def _plan(seeds=1, index_sha256="0" * 64, profile=PROFILE, methods=TABLE.methods, runs=Path("build/runs")):
-    return plan.plan(methods, profile, seeds, Path("build/index/x/index.csv"), index_sha256, runs, "cpu")
+def _plan(seeds=1, index_sha256="0" * 64, profile=PROFILE, table=TABLE, runs=Path("build/runs")):
+    return plan.plan(table, profile, seeds, Path("build/index/x/index.csv"), index_sha256, runs, "cpu")
 
 
 def test_the_paper_profile_is_the_papers_settings():
@@ -545,11 +517,11 @@ def test_a_malformed_profile_is_refused(tmp_path, text, says):
 
 
 def test_only_methods_that_can_run_are_chosen():
-    assert [m.name for m in choose(TABLE, "mmfas,vit_s16")] == ["mmfas", "vit_s16"]
-    assert choose(TABLE, None) == list(TABLE.methods)
+    assert [m.name for m in choose([TABLE], "mmfas,vit_s16")] == ["vit_s16", "mmfas"]  # in the table's order
+    assert choose([TABLE], None) == [m for m in TABLE.methods if m.module]
     for wrong in ("pipenet", "nothing"):
         with pytest.raises(BadInput, match=f"--methods {wrong}.*mmfas"):
-            choose(TABLE, wrong)
+            choose([TABLE], wrong)
 
 
 # --------------------------------------------------------------------------------------------------- running
@@ -618,8 +590,8 @@ import sys
 sys.path.insert(0, {str(plan.ROOT)!r})
 from pathlib import Path
 from rich.console import Console
-from paper_tables import mmfas_table1, plan, runner
-job = plan.Job(mmfas_table1.TABLE.methods[0], 0, Path({str(tmp_path / "run")!r}),
+from paper_tables import mmfas, plan, runner
+job = plan.Job(mmfas.TABLE_1.methods[0], 0, Path({str(tmp_path / "run")!r}),
                (sys.executable, "-c", {child!r}, {str(tmp_path / "run")!r}), 1, 1.0)
 runner.run_all([job], 1, Path({str(tmp_path)!r}), Console())
 """
@@ -791,7 +763,7 @@ def test_the_parent_process_loads_no_torch():
 def small(tmp_path_factory):
     """Two seeds of mmFAS with round numbers, one of two of ViT failed, the rest not run."""
     build = tmp_path_factory.mktemp("table")
-    jobs = plan.plan(TABLE.methods, PROFILE, 2, Path("build/index/x/index.csv"), "f" * 64, build / "runs", "cpu")
+    jobs = plan.plan(TABLE, PROFILE, 2, Path("build/index/x/index.csv"), "f" * 64, build / "runs", "cpu")
     val = eight((5, 6, 7, 8, 1, 2, 3, 4))
     tests = {0: eight((5, 6, 7, 8, 1, 2, 3, 4)), 1: eight((4, 6, 7, 8, 1, 2, 3, 5))}
     for job in jobs:
@@ -872,7 +844,11 @@ def test_escaped_text_is_always_balanced(text):
 
 
 def test_every_caption_says_what_is_needed_to_read_it(small):
-    for view, words in ((HONEST, "least EER"), (LAST, "Epoch: the last"), (PAPERS, "test set itself chooses")):
+    for view, words in (
+        (HONEST, "least EER"),
+        (view_of("last"), "Epoch: the last"),
+        (view_of("oracle"), "test set itself chooses"),
+    ):
         text = " ".join(caption(small, view))
         for said in (words, "phantom 1-cpu, procedural stand-in", "no evidence about faces", "Profile cpu", "2 seeds"):
             assert said in text, said
@@ -967,8 +943,8 @@ def test_the_page_holds_every_view_and_shows_the_honest_one(small):
 def test_json_holds_every_number(small):
     found = json.loads(render.as_json(small))
     rows = {row["method"]: row for row in found["rows"]}
-    assert set(rows["mmfas"]["cells"]) == set(selection.RULES)
-    for rule in selection.RULES:
+    assert set(rows["mmfas"]["cells"]) == set(TABLE.rules)
+    for rule in TABLE.rules:
         for target in (*TARGETS, "weighted"):
             assert set(rows["mmfas"]["cells"][rule][target]) == set(cells.METRICS)
     cell = rows["mmfas"]["cells"]["source_val"]["S"]["hter:source_val"]
@@ -1018,5 +994,5 @@ def test_figure_files_are_images_and_repeat_byte_for_byte(small, tmp_path):
     write(small, tmp_path / "b")
     for path in written:
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
-    looks = [(line.dashes, line.width) for line in figures.lines(small)]
+    looks = [(look.dashes, look.width) for look in figures.legend(small).values()]
     assert len(set(looks)) == len(looks)  # told apart without colour

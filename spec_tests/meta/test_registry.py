@@ -1,25 +1,17 @@
 """The registry, the test files and the contract's functions agree with each other."""
 
-import importlib
 import inspect
 from pathlib import Path
 
 import pytest
 
 from spec_tests import adapter
-from spec_tests.meta import independent
+from spec_tests.meta import independent, registry
+from spec_tests.meta.registry import marked_tests
 
 HERE = Path(adapter.__file__).parent
 FUNCTIONS = {f for e in adapter.REGISTRY for f in e["functions"]}
 NOT_IN_THE_CONTRACT = {"gumbel_choice", "checked", "split"}  # independent.py's own helpers
-
-
-def marked_tests(file):
-    """(function, its equation marker) of every test of a file."""
-    module = importlib.import_module(f"spec_tests.{Path(file).stem}")
-    for name, test in inspect.getmembers(module, inspect.isfunction):
-        if name.startswith("test_") and test.__module__ == module.__name__:
-            yield test, next((m for m in getattr(test, "pytestmark", []) if m.name == "equation"), None)
 
 
 def test_equations_have_unique_names():
@@ -69,3 +61,8 @@ def test_no_test_draws_unseeded_tensors():
         text = (HERE / file).read_text(encoding="utf-8")
         for bare in ("torch.rand", "torch.randn", "np.random.rand", "np.random.normal"):
             assert bare not in text, f"{file} draws from {bare}; draw a seed and use strategies.Draw"
+
+
+def test_the_readme_shows_this_table():
+    _, shown, _ = registry.parts(registry.README.read_text(encoding="utf-8"))
+    assert shown == registry.table(), "write it anew with: python -m spec_tests.meta.registry"

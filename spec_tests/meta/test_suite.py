@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from spec_tests import adapter, tolerances
-from spec_tests.meta import mutants
 from spec_tests.meta.forked import ROOT, clean_processes, run_with
 
 FEW = "test_mmfas_eq1.py test_mmfas_shallow_fusion.py test_mmfas_eq9.py test_mmda_eq6.py"
@@ -198,27 +197,3 @@ def test_a_report_of_another_kind_is_a_usage_error(run, tmp_path):
 def test_tolerances_are_tight():
     assert max(tolerances.RTOL.values()) == tolerances.RTOL[torch.float32] <= 1e-4
     assert tolerances.RTOL[torch.float64] <= 1e-9
-
-
-def test_five_named_mutants_are_killed_by_their_own_equations(processes):
-    names = {
-        "mmfas-eq3:half_dropped",
-        "mmfas-mining:argmax",
-        "mmda-eq1:first_for_random",
-        "mmda-eq2:root_of_the_temperature",
-        "metrics-eer:ties_by_greatest_threshold (M10)",
-    }
-    chosen = [m for m in mutants.MUTANTS if f"{m.equation}:{m.name}" in names]
-    assert len(chosen) == 5
-    assert [outcome for outcome, _ in processes(mutants.verdict, chosen)] == ["killed"] * 5
-
-
-def test_a_variant_that_is_no_bug_survives(processes):
-    same = mutants.Mutant("mmfas-eq9", "reordered", "total_loss", "bce + alpha * icl", "alpha * icl + bce")
-    assert list(processes(mutants.killed_by_its_own, [same])) == [False]
-
-
-def test_mutants_have_unique_names_and_cover_every_equation():
-    named = [(m.equation, m.function, m.name) for m in mutants.MUTANTS]
-    assert len(set(named)) == len(named)
-    assert {m.equation for m in mutants.MUTANTS} == {e["id"] for e in adapter.REGISTRY}

@@ -1,0 +1,61 @@
+"""README's table from equation to function to tests, written from equations.toml, the tests and the lists of bugs.
+
+`python -m spec_tests.meta.registry` writes it anew; a test holds README to it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data_manifests.errors import replacing
+from spec_tests import adapter
+from spec_tests.meta import independent_bugs, our_bugs
+
+README = Path(adapter.__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- written by python -m spec_tests.meta.registry -->\n", "<!-- end -->\n"
+
+
+def marked_tests(file: str) -> Iterator[tuple[Callable, Any]]:
+    """(function, its equation marker or None) of every test of a file of spec_tests/."""
+    module = importlib.import_module(f"spec_tests.{Path(file).stem}")
+    for name, test in inspect.getmembers(module, inspect.isfunction):
+        if name.startswith("test_") and test.__module__ == module.__name__:
+            yield test, next((m for m in getattr(test, "pytestmark", []) if m.name == "equation"), None)
+
+
+def table() -> str:
+    """A row an equation: functions, number of tests, number of single bugs that those tests must notice."""
+    lines = ["| equation | what it is | functions | tests | bugs |", "|---|---|---|---|---|"]
+    for equation in adapter.REGISTRY:
+        file = equation["tests"]
+        tests = sum(marker is not None and marker.args[0] == equation["id"] for _, marker in marked_tests(file))
+        bugs = sum(equation["id"] in bug.tests for bug in (*independent_bugs.BUGS, *our_bugs.BUGS))
+        functions = ", ".join(f"`{name}`" for name in equation["functions"])
+        lines.append(
+            f"| {equation['label']} | {equation['title']} | [{functions}](reference/{equation['paper']}.py) "
+            f"| [{tests}](spec_tests/{file}) | {bugs} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def parts(readme: str) -> tuple[str, str, str]:
+    """README before the table, the table, README after it. Raises ValueError when the marks are not there."""
+    before, begun, rest = readme.partition(BEGIN)
+    shown, ended, after = rest.partition(END)
+    if not begun or not ended:
+        raise ValueError(f"{README.name} has no lines {BEGIN.strip()} and {END.strip()} for the table to stand between")
+    return before, shown, after
+
+
+def main() -> None:
+    before, _, after = parts(README.read_text(encoding="utf-8"))
+    with replacing(README) as f:
+        f.write((before + BEGIN + table() + END + after).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,238 @@
+"""The same numbers by other routes: fused attention, torch.compile, and two processes instead of one."""
+
+import os
+import sysconfig
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parallel import DistributedDataParallel
+
+from reference import mmda, mmfas
+from reference.mmda import Adaptor
+from reference.mmfas import Alignment, Readings, build
+
+SIZE, DIM = 32, 32
+# Two routes round differently, in float32 by some units of the last of seven digits for each of some ten layers.
+NEAR = {"rtol": 1e-4, "atol": 1e-5}
+seeds = st.integers(0, 2**31)
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(seed: int, batch: int = 3, dtype: torch.dtype = torch.float32) -> list[Tensor]:
+    g = generator(seed)
+    return [2 * torch.rand(batch, 3, SIZE, SIZE, generator=g, dtype=dtype) - 1 for _ in range(3)]
+
+
+def adaptor_inputs(seed: int, batch: int = 6) -> tuple[Tensor, list[Tensor], Tensor]:
+    g = generator(seed)
+    tokens, spoof, real = (torch.randn(*shape, DIM, generator=g) for shape in ((batch, 3), (4,), (3,)))
+    return tokens, [spoof, real], torch.arange(batch) % 2
+
+
+# Fused attention
+
+
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+@pytest.mark.parametrize("fusion", ["switch", "cross", "merge"])
+def test_mmfas_by_fused_attention_is_mmfas_by_equation_5(
+    fusion: str, backend: SDPBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model, batch = build(fusion=fusion, image_size=SIZE), images(5)
+
+    def result() -> tuple[Tensor, tuple[Tensor, ...]]:
+        logits = model(*batch)
+        return logits.detach(), torch.autograd.grad(logits.sum(), tuple(model.encoders.parameters()))
+
+    by_equation = result()
+    monkeypatch.setattr(mmfas, "attention", F.scaled_dot_product_attention)
+    with sdpa_kernel(backend):
+        fused = result()
+    torch.testing.assert_close(fused, by_equation, **NEAR)
+
+
+@pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION])
+@given(seed=seeds, temperature=st.sampled_from([0.5, 5.7]), lam=st.sampled_from([-0.4, 0.78]))
+@settings(max_examples=10)
+def test_differential_attention_is_the_difference_of_two_fused_ones(
+    backend: SDPBackend, seed: int, temperature: float, lam: float
+) -> None:
+    q, k, v, q_dom, k_dom = torch.randn(5, 2, 4, 3, 8, generator=generator(seed))
+    with sdpa_kernel(backend):
+        own, domain = (
+            F.scaled_dot_product_attention(a, b, v, scale=1 / temperature) for a, b in ((q, k), (q_dom, k_dom))
+        )
+    by_equation = mmda.differential_attention(q, k, v, q_dom, k_dom, lam, temperature)
+    torch.testing.assert_close(own - lam * domain, by_equation, **NEAR)
+
+
+# torch.compile
+
+
+@pytest.fixture
+def compiled() -> Callable[[Callable], Callable]:
+    """torch.compile in its default mode, or a skip that says what it lacks here."""
+    from torch._inductor import config, exc
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except exc.InvalidCxxCompiler:
+        pytest.skip("torch.compile needs a C++ compiler, and there is none")
+    if not Path(sysconfig.get_paths()["include"], "Python.h").exists():
+        pytest.skip("torch.compile needs Python's header files, and there are none")
+    config.compile_threads = 1  # starting a pool of compilers takes longer than these few kernels
+    return torch.compile
+
+
+def test_compiled_mmfas_is_mmfas(compiled: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A layer of each rotation and one in the encoders: compilation takes time for every layer.
+    monkeypatch.setitem(mmfas.PRESETS, "table2", mmfas.Preset(3, True))
+    monkeypatch.setattr(mmfas, "ENCODER_DEPTH", 1)
+    torch.manual_seed(0)
+    model, batch = build(image_size=SIZE).eval(), images(1)
+    with torch.inference_mode():
+        torch.testing.assert_close(compiled(model)(*batch), model(*batch), **NEAR)
+
+
+def test_compiled_mmda_is_mmda(compiled: Callable) -> None:
+    torch.manual_seed(0)
+    model = Adaptor("paper", layers=1, dim=DIM).eval()
+    tokens, captions, domains = adaptor_inputs(1)
+    with torch.inference_mode():
+        expected = model(tokens, captions, domains, 10.0)
+        torch.testing.assert_close(compiled(model)(tokens, captions, domains, 10.0), expected, **NEAR)
+
+
+def losses(rgb: Tensor, depth: Tensor, ir: Tensor, tau: Tensor, logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Every loss of both papers, of one batch."""
+    same = mmfas.same_class(labels, labels.roll(1))
+    icl, cm = mmfas.icl_loss(rgb, depth, ir, tau), mmfas.cm_loss(logits, same, -logits, same)
+    align = [mmda.soft_cross_entropy(logits, mmda.smooth_targets(labels, normalised=n)) for n in (True, False)]
+    text = mmda.soft_cross_entropy(-logits, mmda.text_targets(labels))
+    return mmfas.total_loss(logits.mean(), icl, cm, 0.5, 2.0), mmda.rs2_loss(align, logits.std(), text)
+
+
+def test_compiled_losses_and_their_gradients_are_the_losses(compiled: Callable) -> None:
+    g = generator(0)
+    inputs = [torch.randn(6, 8, generator=g) for _ in range(3)] + [torch.tensor(0.2), torch.randn(6, 2, generator=g)]
+    labels = torch.tensor([0, 1, 0, 1, 1, 0])
+
+    def result(function: Callable) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        leaves = [x.clone().requires_grad_() for x in inputs]
+        values = function(*leaves, labels)
+        return tuple(v.detach() for v in values), torch.autograd.grad(sum(values), leaves)
+
+    torch.testing.assert_close(result(compiled(losses)), result(losses), **NEAR)
+
+
+# Two processes
+
+PARTS = 2
+SECONDS = 120  # for all of it, imports included
+
+
+class MmFASStep(nn.Module):
+    """Eq. 9's loss of a batch, whole or this process's part of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        readings = Readings(tau_scope="pair", projection=16, icl_target="clip", mining_pairs="both_ways")
+        self.model = build("text", image_size=SIZE, readings=readings)
+        self.alignment = Alignment(readings)
+        self.double()
+
+    def forward(self, batch: list[Tensor], labels: Tensor, clips: Tensor) -> Tensor:
+        streams = self.model.encode(*batch)
+        icl, cm = self.alignment(*map(self.model.pool, streams), labels, clips, generator(3))
+        bce = F.binary_cross_entropy_with_logits(self.model.classify(streams), labels)
+        return mmfas.total_loss(bce, icl, cm)
+
+
+class MmdaStep(nn.Module):
+    """Eq. 6's loss of a part of a batch: Eq. 1's partners are of the same part, as released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.adaptor = Adaptor("released", layers=1, dim=DIM).double().train()
+
+    def forward(self, part: int, tokens: Tensor, captions: list[Tensor], domains: Tensor, labels: Tensor) -> Tensor:
+        output = self.adaptor.run(tokens, captions, domains, 10.0, generator(part))
+        return self.adaptor.losses(output, labels)["loss"]
+
+
+def as_one(step: nn.Module, total: Callable[[nn.Module], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss, and every parameter's gradient."""
+    step.zero_grad()
+    loss = total(step)
+    loss.backward()
+    return loss.detach(), {name: p.grad.clone() for name, p in step.named_parameters() if p.grad is not None}
+
+
+def in_part(rank: int, folder: str) -> None:
+    """What each process does: a step by parts, then the whole of it alone, and both must agree."""
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    torch.set_num_threads(1)
+    mmfas.ENCODER_DEPTH, mmfas.PRESETS["text"] = 1, mmfas.Preset(3, False)  # fewer layers take less time
+    labels, clips = torch.tensor([0.0, 1, 1, 0, 1, 0, 0, 1]).double(), torch.tensor([0, 1, 2, 0, 1, 3, 4, 4])
+    batch = images(1, len(labels), torch.float64)
+    tokens, captions, domains = adaptor_inputs(2, len(labels))
+    tokens, captions = tokens.double(), [c.double() for c in captions]
+    part = slice(rank * len(labels) // PARTS, (rank + 1) * len(labels) // PARTS)
+
+    def mmda_of(step: nn.Module, number: int, rows: slice) -> Tensor:
+        return step(number, tokens[rows], captions, domains[rows], labels[rows].long())
+
+    dist.init_process_group("gloo", f"file://{folder}/store", timedelta(seconds=SECONDS), rank=rank, world_size=PARTS)
+    by_parts = []
+    for make, run in (
+        (MmFASStep, lambda step: step([x[part] for x in batch], labels[part], clips[part])),
+        (MmdaStep, lambda step: mmda_of(step, rank, part)),
+    ):
+        step = DistributedDataParallel(make(), find_unused_parameters=make is MmdaStep)
+        loss, gradients = as_one(step, run)
+        dist.all_reduce(loss)
+        by_parts.append((loss / PARTS, {name.removeprefix("module."): g for name, g in gradients.items()}))
+    dist.destroy_process_group()
+
+    half = len(labels) // PARTS
+    alone = [
+        as_one(MmFASStep(), lambda step: step(batch, labels, clips)),
+        # two micro-batches of one step, each with its part's draws
+        as_one(
+            MmdaStep(),
+            lambda step: sum(mmda_of(step, n, slice(n * half, (n + 1) * half)) for n in range(PARTS)) / PARTS,
+        ),
+    ]
+    for (loss, gradients), (expected, wanted) in zip(by_parts, alone, strict=True):
+        torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close({name: gradients[name] for name in wanted}, wanted, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch was built without gloo")
+def test_two_processes_compute_the_step_of_one(tmp_path: Path) -> None:
+    """mmFAS: both losses of the whole batch. MMDA: a process's part is a micro-batch, partners do not cross it."""
+    processes = mp.start_processes(in_part, (str(tmp_path),), PARTS, join=False, start_method="spawn")
+    end = time.monotonic() + SECONDS
+    try:
+        while not processes.join(1):  # raises what a process raised
+            assert time.monotonic() < end, f"two processes did not end within {SECONDS} s"
+    finally:
+        for process in processes.processes:
+            process.kill()
