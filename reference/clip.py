@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput, replacing
 from data_manifests.parallel import progress
-from reference.data import Faces, _locked
+from reference.data import Faces, locked
 from reference.runs import sha256
 
 InputRange = Literal["released", "clip"]
@@ -327,7 +327,7 @@ def image_features(
     folder.mkdir(parents=True, exist_ok=True)
     device = clip.model.logit_scale.device.type
     key = hashlib.sha256(f"{_tower_sha256(clip)} {faces.sha256} {input_range} {device}".encode()).hexdigest()
-    with _locked(folder):
+    with locked(folder):
         return torch.from_numpy(_Features(clip, faces, input_range, folder / f"{key}.npz").of(rows))
 
 

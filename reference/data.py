@@ -122,7 +122,7 @@ def _decode_into(job: tuple[Path, _Source, int]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold the cache folder's lock; the system frees it when the process ends, however it ends."""
     with (folder / ".lock").open("w") as f:
         try:
@@ -173,7 +173,7 @@ def open_faces(index: Index, image_size: int, cache_dir: str | Path, workers: in
         layout.update(("\n".join(columns) + "\n").encode())
     place = layout.copy()
     place.update("".join(f"{letter}\n{root}\n" for letter, root in sorted(index.roots.items())).encode())
-    with _locked(folder):
+    with locked(folder):
         digests, stats = _digests(folder / f"{place.hexdigest()[:32]}.json", sources, workers)
         for digest in digests.values():
             layout.update(digest.encode())

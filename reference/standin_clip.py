@@ -42,7 +42,7 @@ from data_manifests.parallel import parallel
 from data_manifests.phantom import attacks, camera, clips, heads, materials, sets, surface
 from reference import metrics, runs
 from reference.clip import CAPTION_SETS, CAPTIONS, CLASSES, Clip, load_captions, normalise
-from reference.data import _locked
+from reference.data import locked
 from reference.training import learning_rate
 
 NAME = "stand-in CLIP"
@@ -474,7 +474,7 @@ def make(out: Path = OUT, settings: Settings = Settings()) -> Path:
 
     path = place(out, settings)
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    with locked(out):
         if path.exists():
             return path
         learned, held_out = people(settings)
