@@ -322,7 +322,6 @@ def test_trees(folder, originals, letter, data):
     assert rows or report.problems
 
 
-@pytest.mark.xfail(strict=True, reason="padisi.add_protocols and read_truth read ._*.csv files as lists")
 def test_apple_double_of_a_list(originals, tmp_path):
     root = tmp_path / "P"
     shutil.copytree(originals["P"], root)

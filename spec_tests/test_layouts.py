@@ -19,6 +19,7 @@ from PIL import Image
 
 from data_manifests import decode
 from data_manifests.adapters import LAYOUTS, Options, detect, index_tree
+from data_manifests.adapters.common import printable
 from data_manifests.adapters.illustrations import check_illustration
 from data_manifests.adapters.subjects import salt_file, subject_code
 from data_manifests.errors import BadInput
@@ -671,3 +672,7 @@ class TestOddTrees:
         frames = [r for r in index_tree("W", root, OPTIONS).rows if r.clip_id == "017_01_000_0_00"]
         assert [r.frame for r in frames] == [3, 40]
         assert pixels(root, frames[0], "depth").mean() == trees.DEPTH
+
+
+def test_a_name_with_a_line_break_is_shown_on_one_line():
+    assert printable("a\nb\r\udcff") == "a\\nb\\r\\udcff"

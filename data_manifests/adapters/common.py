@@ -46,8 +46,8 @@ class Options:
 
 
 def printable(text: str) -> str:
-    """`text` with the bytes of a file name that are no UTF-8 spelled out, so that it can be printed and saved."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """`text` on one line, with the bytes of a file name that are no UTF-8 spelled out: to be printed and saved."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\n", "\\n").replace("\r", "\\r")
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,11 @@ class Layout:
 
 def _junk(name: str) -> bool:
     return name.startswith("._") or name in JUNK
+
+
+def list_files(folder: Path, pattern: str) -> list[Path]:
+    """The owners' list files in `folder`, by name, without what an operating system left beside them."""
+    return sorted(path for path in folder.glob(pattern) if not _junk(path.name))
 
 
 def _listing(folder: Path, shown: str, found: Findings) -> list[os.DirEntry[str]]:

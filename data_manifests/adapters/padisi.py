@@ -19,6 +19,7 @@ from data_manifests.adapters.common import (
     clip_protocol,
     files_below,
     holds,
+    list_files,
     modality_columns,
     read_list,
     samples_by_clip,
@@ -83,7 +84,7 @@ def family_of(code: str) -> str | None:
 def read_truth(root: Path, options: Options, result: AdapterResult) -> Truth:
     """Read the one `*_ground_truth.csv`. Raises `BadInput` when there is not exactly one: without it no capture
     has a class."""
-    tables = [path for folder in LISTS for path in sorted((root / folder).glob("*ground_truth.csv"))]
+    tables = [path for folder in LISTS for path in list_files(root / folder, "*ground_truth.csv")]
     if len(tables) != 1:
         raise BadInput(f"{root / LISTS[0]}: {len(tables)} files *ground_truth.csv; put exactly one there")
     shown = tables[0].relative_to(root).as_posix()
@@ -125,7 +126,7 @@ def capture_row(
 def add_protocols(root: Path, result: AdapterResult) -> None:
     """`P-<name>` of every official `*_partition_<name>.csv`."""
     samples = samples_by_clip(result.rows)
-    for path in (path for folder in LISTS for path in sorted((root / folder).glob("*partition_*.csv"))):
+    for path in (path for folder in LISTS for path in list_files(root / folder, "*partition_*.csv")):
         name = f"P-{path.stem.split('partition_', 1)[1]}"
         with result.collecting(path.relative_to(root).as_posix()):
             listed = read_list(path, ("trial_id", "partition_name"))
