@@ -382,22 +382,28 @@ class Pass:
     router_losses: list[Tensor] = field(default_factory=list)
 
 
-class Expert(nn.Sequential):
-    """One feed-forward network: RMSNorm, a gated GELU whose product has a learned factor, and back. (..., D)."""
+class Experts(nn.Module):
+    """E feed-forward networks side by side: RMSNorm, a gated GELU whose product has a learned factor, and back.
 
-    def __init__(self, dim: int) -> None:
-        hidden = int(dim * 4 * 2 / 3)
-        super().__init__(nn.RMSNorm(dim, eps=1e-6), nn.Linear(dim, 2 * hidden), GEGLU(hidden), nn.Linear(hidden, dim))
+    (E, N, D) -> (E, N, D), network e for slice e: a few large products instead of many small ones.
+    """
 
-
-class GEGLU(nn.Module):
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, dim: int, count: int) -> None:
         super().__init__()
-        self.factor = nn.Parameter(torch.ones(hidden))
+        hidden = int(dim * 4 * 2 / 3)
+
+        def uniform(fan_in: int, *shape: int) -> nn.Parameter:  # as nn.Linear begins
+            return nn.Parameter((2 * torch.rand(count, *shape) - 1) / math.sqrt(fan_in))
+
+        self.gain = nn.Parameter(torch.ones(count, dim))
+        self.w_in, self.b_in = uniform(dim, 2 * hidden, dim), uniform(dim, 2 * hidden)
+        self.factor = nn.Parameter(torch.ones(count, hidden))
+        self.w_out, self.b_out = uniform(hidden, dim, hidden), uniform(hidden, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        value, gate = x.chunk(2, dim=-1)
-        return F.gelu(gate) * value * self.factor
+        x = F.rms_norm(x, x.shape[-1:], eps=1e-6) * self.gain[:, None]
+        value, gate = torch.baddbmm(self.b_in[:, None], x, self.w_in.mT).chunk(2, dim=-1)
+        return torch.baddbmm(self.b_out[:, None], F.gelu(gate) * value * self.factor[:, None], self.w_out.mT)
 
 
 class MixtureOfExperts(nn.Module):
@@ -412,8 +418,8 @@ class MixtureOfExperts(nn.Module):
         super().__init__()
         self.at_test = router_at_test
         self.gate = nn.Linear(dim, EXPERTS + CONSTANTS, bias=False)
-        self.experts = nn.ModuleList(Expert(dim) for _ in range(EXPERTS))
-        self.constants = nn.ParameterList(nn.Parameter(0.02 * torch.randn(dim)) for _ in range(CONSTANTS))
+        self.experts = Experts(dim, EXPERTS)
+        self.constants = nn.Parameter(0.02 * torch.randn(CONSTANTS, dim))
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         logits = self.gate(x)  # (B, T, 7)
@@ -425,12 +431,10 @@ class MixtureOfExperts(nn.Module):
             first = F.one_hot(chosen[..., 0], EXPERTS + CONSTANTS).to(gates)  # (B, T, 7)
             balance = (gates.mean(1) * first.mean(1)).mean() * (EXPERTS + CONSTANTS) ** 2
             run.router_losses.append(BALANCE * balance + ROUTER * logits.logsumexp(-1).square().mean())
-        out = weight[..., EXPERTS:] @ torch.stack([*self.constants])  # (B, T, D)
-        for expert, w in zip(self.experts, weight.unbind(-1), strict=False):
-            # A factor of one whose gradient lets the expert's input teach the gate ("straight through").
-            through = 1 + (w - w.detach())[..., None]
-            out = out + w[..., None] * expert(x * through)
-        return out
+        w = weight[..., :EXPERTS].flatten(0, 1).T[..., None]  # (4, BT, 1)
+        # A factor of one whose gradient lets the experts' input teach the gate ("straight through").
+        seen = x.flatten(0, 1) * (1 + w - w.detach())  # (4, BT, D)
+        return (w * self.experts(seen)).sum(0).view_as(x) + weight[..., EXPERTS:] @ self.constants
 
     def _kept(self, two: Tensor, run: Pass) -> Tensor:
         """(B, T, 2): how much of the two experts counts; of the first, all."""
@@ -451,10 +455,10 @@ class Dense(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.net = Expert(dim)
+        self.net = Experts(dim, 1)
 
     def forward(self, x: Tensor, run: Pass) -> Tensor:
-        return self.net(x)
+        return self.net(x.flatten(0, -2)[None]).view_as(x)
 
 
 def _adapter(dim: int, r: Readings) -> nn.Module:
@@ -603,7 +607,7 @@ class Output:
 
 
 class Adaptor(nn.Module):
-    """All of MMDA behind CLIP. Parameters stand in the released module's order, so that its weights fit by place."""
+    """All of MMDA behind CLIP."""
 
     def __init__(
         self, preset: str = "paper", layers: int = 7, dim: int = 512, readings: Readings | None = None
@@ -683,6 +687,20 @@ class Adaptor(nn.Module):
             text = text + soft_cross_entropy(logits, text_targets(classes, SMOOTHING).to(logits))
         parts = {"align": sum(align, visual.new_zeros(())), "visual": visual, "text": text, "routers": output.routers}
         return {"loss": rs2_loss(align, visual, text) + output.routers, **parts}
+
+
+def released_order(module: nn.Module) -> list[Tensor]:
+    """Views of an adaptor's parameters one by one in the released module's order and shapes, where nothing is stacked.
+
+    Weights are copied either way under `torch.no_grad()` by
+
+        for ours, theirs in zip(released_order(adaptor), released.parameters(), strict=True): ours.copy_(theirs)
+    """
+    if isinstance(module, MixtureOfExperts):
+        networks = zip(*(p.unbind() for p in module.experts.parameters()), strict=True)
+        return [module.gate.weight, *(p for network in networks for p in network), *module.constants.unbind()]
+    inner = (p for child in module.children() for p in released_order(child))
+    return [*module.parameters(recurse=False), *inner]
 
 
 class MMDA(nn.Module):

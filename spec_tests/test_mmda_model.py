@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from reference import mmda
-from reference.mmda import PRESETS, Adaptor, MixtureOfExperts, Pass, Readings
+from reference.mmda import PRESETS, Adaptor, MixtureOfExperts, Pass, Readings, released_order
 from spec_tests.released_mmda import Released
 
 DIM, LAYERS = 32, 3
@@ -51,6 +51,16 @@ def test_the_released_adaptor_has_the_released_size() -> None:
     assert sizes == [151_435_202, 10_514_428, 132_507_592, 8_413_182]
 
 
+def test_weights_in_the_released_order_are_views_of_all_parameters() -> None:
+    model = adaptor()
+    views = released_order(model)
+    assert sum(v.numel() for v in views) == parameters(model)
+    with torch.no_grad():
+        for number, view in enumerate(views):
+            view.fill_(number)
+    assert torch.cat([p.flatten() for p in model.parameters()]).unique().tolist() == [*range(len(views))]
+
+
 def test_heads_are_named_in_the_order_of_the_states() -> None:
     model = adaptor(layers=7)
     assert model.heads == ["cls", *(f"align{i}" for i in range(15))]
@@ -64,7 +74,7 @@ def test_heads_are_named_in_the_order_of_the_states() -> None:
 def test_released_computes_what_the_released_code_does(seed: int, layers: int) -> None:
     model = adaptor(seed=seed, layers=layers, router_at_test="always")
     tokens, captions, domains = inputs(seed + 1)
-    twin = Released([p.detach().numpy() for p in model.parameters()], layers)
+    twin = Released([p.detach().numpy() for p in released_order(model)], layers)
     expected = twin(tokens.numpy(), [c.numpy() for c in captions], domains.tolist(), 10.0)
     got = model(tokens, captions, domains, 10.0)
     assert got.keys() == expected.keys()
@@ -82,7 +92,7 @@ def test_released_is_trained_on_what_the_released_code_sums_up(seed: int) -> Non
         labels = torch.randint(2, (6,), generator=generator(seed))
         output = model.run(tokens, captions, domains, 10.0, generator(seed))
         losses = model.losses(output, labels)
-    twin = Released([p.detach().numpy() for p in model.parameters()], 2)
+    twin = Released([p.detach().numpy() for p in released_order(model)], 2)
     expected = twin.loss(tokens.numpy(), [c.numpy() for c in captions], domains.tolist(), 10.0, labels.tolist())
     # The targets are made in float32: 0.1 there is off by 1e-9.
     assert losses["loss"].item() == pytest.approx(expected, rel=1e-6)
@@ -293,11 +303,42 @@ def test_the_gate_learns_from_what_its_experts_see(seed: int) -> None:
     gates = torch.softmax(module.gate(x), -1)
     two, chosen = gates.topk(2, -1)
     weight = torch.zeros_like(gates).scatter(-1, chosen, two / two.sum(-1, keepdim=True))
-    out = weight[..., 4:] @ torch.stack([*module.constants])
-    for e, w in zip(module.experts, weight.unbind(-1), strict=False):
-        out = out + w[..., None] * e(x * (1 + w - w.detach())[..., None])
+    out = weight[..., 4:] @ module.constants
+    for e in range(4):
+        w = weight[..., e : e + 1]
+        seen = (x * (1 + w - w.detach())).flatten(0, 1).expand(4, -1, -1)
+        out = out + w * module.experts(seen)[e].view_as(x)
     out.square().sum().backward()
     torch.testing.assert_close(through, module.gate.weight.grad, rtol=1e-9, atol=1e-12)
+
+
+@given(seed=SEEDS)
+def test_a_second_expert_is_kept_with_five_times_its_weight_and_in_training_always_by_a_draw(seed: int) -> None:
+    """Four thousand draws; six standard errors of 1/2 fail by chance in less than one in 10^8."""
+    second = torch.tensor([0.0, 0.1, 0.2, 0.5]).expand(4000, 4)
+    two = torch.stack([1 - second, second], dim=-1)
+    expected = torch.tensor([0.0, 0.5, 1.0, 1.0])
+    for rule in ("expected", "always"):
+        module = mixture(rule)
+        assert torch.equal(module._kept(two, Pass(None))[0, :, 1], expected if rule == "expected" else torch.ones(4))
+        kept = module.train()._kept(two, Pass(generator(seed)))[..., 1]
+        assert set(kept.unique().tolist()) <= {0.0, 1.0}
+        assert (kept.mean(0) - expected).abs().max() <= 6 * 0.5 / 4000**0.5
+
+
+@given(seed=SEEDS)
+@settings(max_examples=5)
+def test_dropout_of_the_maps_is_nothing_on_average(seed: int) -> None:
+    """Two thousand draws; six standard errors fail by chance in less than one in 10^8."""
+    n = 2000
+    attend = adaptor("batch_free", seed).fusion.attend
+    attend.norm = torch.nn.Identity()
+    x = torch.randn(1, 3, DIM, generator=generator(seed), dtype=torch.float64)
+    with torch.no_grad():
+        expected = attend(x, x, None, Pass(None))[0]
+        drawn = attend.train()(*(x.expand(n, 3, DIM) for _ in range(2)), None, Pass(generator(seed)))
+    assert drawn.std(0).min() > 0
+    assert ((drawn.mean(0) - expected).abs() <= 6 * drawn.std(0) / n**0.5 + 1e-9).all()
 
 
 def test_routers_pay_in_training_only() -> None:

@@ -124,15 +124,10 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
         np.testing.assert_array_equal(files[0]["head_scores"], files[1]["head_scores"])
 
 
-def test_it_learns_and_shuffled_labels_do_not(index: Path, tmp_path: Path) -> None:
-    auc = {}
-    for labels in ("true", "shuffled"):
-        more = {"labels": labels, "epochs": 8, "augmentation": "none", "evaluate_every": 8}
-        mmda.train(options(index, tmp_path / labels, **more))
-        last = json.loads((tmp_path / labels / "metrics.jsonl").read_text().splitlines()[-1])
-        auc[labels] = last["sets"]["W"]["auc"]
-    assert auc["true"] > 0.9
-    assert auc["shuffled"] < 0.8
+def test_it_learns(index: Path, tmp_path: Path) -> None:
+    mmda.train(options(index, tmp_path / "run", epochs=8, augmentation="none", evaluate_every=8))
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["sets"]["W"]["auc"] > 0.9
 
 
 def test_a_restored_model_gives_the_saved_scores_again(index: Path, tmp_path: Path) -> None:
