@@ -301,12 +301,13 @@ def differential_attention(
 def alignment_logits(v: Tensor, captions: Sequence[Tensor], scale: float | Tensor, pooling: str = "max") -> Tensor:
     """Eq. 3: for each class the `max` or `mean` over its captions of cos(v, t), times `scale`.
 
-    v (B, D), captions one (n_c, D) for each of the C classes; result (B, C). Raises ValueError for another pooling.
+    v (B, D), captions one (n_c, D) for each of the C classes; result (B, C). All may have leading axes, alike.
+    Raises ValueError for another pooling.
     """
     if pooling not in ("max", "mean"):
         raise ValueError(f"pooling must be max or mean, not {pooling!r}")
     v = F.normalize(v, dim=-1)
-    cosines = [v @ F.normalize(t, dim=-1).T for t in captions]  # (B, n_c) each
+    cosines = [v @ F.normalize(t, dim=-1).mT for t in captions]  # (B, n_c) each
     return scale * torch.stack([c.amax(-1) if pooling == "max" else c.mean(-1) for c in cosines], dim=-1)
 
 
@@ -376,9 +377,11 @@ BALANCE, ROUTER = 1e-2, 1e-3  # weights of the router's two losses
 
 @dataclass
 class Pass:
-    """What one forward pass hands down: where randomness comes from, and where the routers leave their losses."""
+    """What a computation hands down: where randomness comes from, how many forward passes of equal size are computed
+    side by side (their rows stand one after another), and where the routers leave their losses."""
 
     generator: torch.Generator | None
+    passes: int = 1
     router_losses: list[Tensor] = field(default_factory=list)
 
 
@@ -563,8 +566,9 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, run: Pass) -> Tensor:
         q, k, v = self.qkv(self.norm_1(x)).chunk(3, dim=-1)  # (B, D) each
         if self.across:
-            q, k, v = (y.unflatten(-1, (HEADS, -1)).transpose(0, 1) for y in (q, k, v))  # (16, B, D/16)
-            v = F.scaled_dot_product_attention(q, k, v).transpose(0, 1).flatten(1)  # (B, D)
+            apart = (run.passes, len(x) // run.passes, HEADS, -1)
+            q, k, v = (y.reshape(apart).transpose(1, 2) for y in (q, k, v))  # (passes, 16, rows, D/16)
+            v = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)  # (B, D)
         x_1 = x + self.out(v)
         return x + x_1 + self.adapt(self.norm_2(x_1)[:, None], run)[:, 0]
 
@@ -597,7 +601,7 @@ class UDSA(nn.Module):
 
 @dataclass
 class Output:
-    """A forward pass: (B, 2) logits of each head; Eq. 7's 2L + 1 states (B, D); of the captions, one (n_c, 2) for
+    """Of B rows: (B, 2) logits of each head; Eq. 7's 2L + 1 states (B, D); of the captions, one (passes n_c, 2) for
     each class, in training where they are classified; and the sum of the routers' losses."""
 
     logits: dict[str, Tensor]
@@ -630,8 +634,9 @@ class Adaptor(nn.Module):
         return ["cls", *(f"align{i}" for i in range(2 * len(self.u_dsa.adapt) + 1))]
 
     def text_states(self, captions: Sequence[Tensor], run: Pass) -> list[list[Tensor]]:
-        """For each of the 2L + 1 states, the captions of each class (n_c, D) in that state's space."""
-        return [[*state] for state in zip(*(self.u_dsa.text(t, run) for t in captions), strict=True)]
+        """For each of the 2L + 1 states, the captions of each class in that state's space: (passes, n_c, D)."""
+        states = zip(*(self.u_dsa.text(t.repeat(run.passes, 1), run) for t in captions), strict=True)
+        return [[t.unflatten(0, (run.passes, -1)) for t in state] for state in states]
 
     def run(
         self,
@@ -642,19 +647,31 @@ class Adaptor(nn.Module):
         generator: torch.Generator | None = None,
         present: Tensor | None = None,
         texts: list[list[Tensor]] | None = None,
+        together: int | None = None,
     ) -> Output:
-        """As forward, with what the losses need. `texts` are the captions' states where they are known already."""
-        run, r = Pass(generator), self.r
+        """As forward, with what the losses need. `texts` are the captions' states where they are known already.
+
+        `together` rows make one forward pass (M11), all of them if None; the passes are computed side by side and
+        share nothing but the order of the draws. Raises ValueError unless it divides their number.
+        """
+        size = together or max(len(tokens), 1)
+        if len(tokens) % size:
+            raise ValueError(f"{len(tokens)} rows are no multiple of the {size} that make one forward pass")
+        run, r = Pass(generator, max(len(tokens) // size, 1)), self.r
         rule = r.partner if self.training else r.partner_at_test
-        partner = domain_partner(domains, generator, "self" if r.denoise == "da" else rule)
+        met = domains * run.passes + torch.arange(len(tokens), device=domains.device) // size  # domain and pass
+        partner = domain_partner(met, generator, "self" if r.denoise == "da" else rule)
         v0 = self.fusion(tokens, tokens[partner], present, run)
         states = self.u_dsa(v0, run)
         texts = self.text_states(captions, run) if texts is None else texts
         pooling = r.pooling if r.alignment == "rs2" else "mean"
         logits = {"cls": self.classifier(states[-1], run)}
         for i, (state, text) in enumerate(zip(states, texts, strict=True)):
-            logits[f"align{i}"] = alignment_logits(state, text, scale, pooling)
-        judged = [self.classifier(t, run) for t in captions] if self.training and r.alignment == "rs2" else []
+            apart = state.unflatten(0, (run.passes, -1))
+            logits[f"align{i}"] = alignment_logits(apart, text, scale, pooling).flatten(0, 1)
+        judged: list[Tensor] = []
+        if self.training and r.alignment == "rs2":
+            judged = [self.classifier(t.repeat(run.passes, 1), run) for t in captions]
         return Output(logits, states, judged, sum(run.router_losses, tokens.new_zeros(())))
 
     def forward(
@@ -819,6 +836,14 @@ def augmented(images: tuple[Tensor, ...], how: str, generator: torch.Generator |
     return photometric(pixels, generator) if generator is not None and how == "released" else pixels
 
 
+def passes(rows: Tensor, together: int, at_once: int) -> list[Tensor]:
+    """`rows` (N,) in order, cut so that each piece is whole forward passes of `together` rows, about `at_once` in
+    all, or, at the end, one smaller pass."""
+    whole = len(rows) - len(rows) % together
+    pieces = rows[:whole].split(max(at_once // together, 1) * together)
+    return [piece for piece in (*pieces, rows[whole:]) if len(piece)]
+
+
 @torch.inference_mode()
 def score(
     model: MMDA,
@@ -837,11 +862,10 @@ def score(
     settled = adaptor.r.adapter == "dense" or adaptor.r.router_at_test != "draw"  # the captions' states never change
     texts = adaptor.text_states(captions, Pass(generator)) if settled else None
     parts: dict[str, list[Tensor]] = {name: [] for name in adaptor.heads}
-    for at in range(0, len(tokens), together):
-        here = slice(at, at + together)
-        shown = None if present is None else present[here]
-        out = adaptor.run(tokens[here], captions, domains[here], scale, generator, shown, texts).logits
-        for name, logits in out.items():
+    for here in passes(torch.arange(len(tokens), device=tokens.device), together, at_once=256):
+        shown, size = None if present is None else present[here], min(together, len(here))
+        out = adaptor.run(tokens[here], captions, domains[here], scale, generator, shown, texts, size)
+        for name, logits in out.logits.items():
             parts[name].append(logits[:, 1] - logits[:, 0])
     return {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
 
@@ -880,22 +904,24 @@ class Seen:
 
 def backward(
     model: MMDA,
-    micro_batches: Iterable[tuple[Tensor, Tensor, Tensor]],
+    pieces: Iterable[tuple[Tensor, Tensor, Tensor]],
     size: int,
+    together: int,
     fixed: list[Tensor] | None,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Add the gradients of one step of `size` rows; returns its losses, the mean over the rows.
 
-    micro_batches: (tokens (b, 3, D), domains (b,), labels (b,)) each. fixed: the captions' embeddings where the
-    text tower is frozen. Where it is not, it runs once a step: the micro-batches' gradients are collected at its
-    outputs and sent through it at the end.
+    pieces: (tokens (b, 3, D), domains (b,), labels (b,)) each, as `passes` cuts them. fixed: the captions'
+    embeddings where the text tower is frozen. Where it is not, it runs once a step: the gradients are collected at
+    its outputs and sent through it at the end.
     """
     outputs = fixed or model.encode_captions()
     texts = fixed or [t.detach().requires_grad_() for t in outputs]
     means: dict[str, Tensor] = {}
-    for tokens, domains, labels in micro_batches:
-        output = model.adaptor.run(tokens, texts, domains, model.clip.scale, generator)
+    for tokens, domains, labels in pieces:
+        meeting = min(together, len(labels))
+        output = model.adaptor.run(tokens, texts, domains, model.clip.scale, generator, together=meeting)
         losses = model.adaptor.losses(output, labels)
         share = len(labels) / size
         (losses["loss"] * share).backward()
@@ -968,18 +994,17 @@ def train(args: Args) -> None:
             }
         )
 
-    def steps_of(epoch: int, start: int) -> list[list[NDArray[np.int64]]]:
-        """Positions in train_rows of an epoch's steps from `start`, each step in its micro-batches."""
-        order = np.random.default_rng([args.seed, epoch]).permutation(train_rows.size)
-        whole = [order[i : i + args.batch_size] for i in range(start * args.batch_size, order.size, args.batch_size)]
-        return [[rows[i : i + together] for i in range(0, rows.size, together)] for rows in whole]
+    def steps_of(epoch: int, start: int) -> list[list[Tensor]]:
+        """Positions in train_rows of an epoch's steps from `start`, each step in its pieces."""
+        order = torch.from_numpy(np.random.default_rng([args.seed, epoch]).permutation(train_rows.size))
+        return [passes(rows, together, at_once=256) for rows in order.split(args.batch_size)[start:]]
 
-    def shown(plan: list[list[NDArray[np.int64]]]) -> Iterator[Tensor]:
-        """Tokens (b, 3, D) of each micro-batch in turn."""
+    def shown(plan: list[list[Tensor]]) -> Iterator[Tensor]:
+        """Tokens (b, 3, D) of each piece in turn."""
         if known is not None:
             for step in plan:
                 for rows in step:
-                    yield known[torch.from_numpy(rows).to(device)]
+                    yield known[rows.to(device)]
             return
         for rgb, depth, ir, _ in batches(faces, [train_rows[rows] for step in plan for rows in step], device):
             images = augmented((rgb, depth, ir), r.augmentation, changes)
@@ -996,8 +1021,8 @@ def train(args: Args) -> None:
         for number, step in enumerate(plan, start=first_step):
             optimiser.zero_grad()
             places = [torch.from_numpy(train_rows[rows]).to(device) for rows in step]
-            micro_batches = ((next(stream), domains[here], bonafide[here]) for here in places)
-            done = backward(model, micro_batches, sum(rows.size for rows in step), fixed, draws)
+            pieces = ((next(stream), domains[here], bonafide[here]) for here in places)
+            done = backward(model, pieces, sum(map(len, step)), together, fixed, draws)
             optimiser.step()
             for name, value in zip(done, torch.stack([*done.values()]).tolist(), strict=True):
                 if not math.isfinite(value):
@@ -1013,7 +1038,7 @@ def train(args: Args) -> None:
             "learning_rate": args.learning_rate,
             "scale": float(clip.scale.detach()),
             "seconds": seconds,
-            "samples_per_second": sum(rows.size for step in plan for rows in step) / seconds,
+            "samples_per_second": sum(len(rows) for step in plan for rows in step) / seconds,
         }
         said = f"loss {line['loss']:.3f}"
         if (epoch + 1) % args.evaluate_every == 0 or epoch + 1 == args.epochs:

@@ -100,6 +100,47 @@ def test_released_is_trained_on_what_the_released_code_sums_up(seed: int) -> Non
     assert losses["loss"].item() == pytest.approx(parts.item(), rel=1e-12)
 
 
+@given(seed=SEEDS, preset=st.sampled_from(["released", "batch_free"]))
+def test_passes_computed_side_by_side_are_those_computed_one_by_one(seed: int, preset: str) -> None:
+    """Scores, losses and gradients; with what the draws decide held fixed, since they come in another order."""
+    tokens, captions, domains = inputs(seed + 1)
+    labels = torch.randint(2, (6,), generator=generator(seed))
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmda, "DROPOUT", 0.0)
+        patch.setattr(mmda, "KEEP", 1e-12)
+        for pieces in ([slice(0, 6)], [slice(0, 3), slice(3, 6)]):
+            model = adaptor(preset, seed, router_at_test="always").train()
+            losses, logits = 0.0, []
+            for at in pieces:
+                output = model.run(tokens[at], captions, domains[at], 10.0, generator(seed), together=3)
+                loss = model.losses(output, labels[at])["loss"] / len(pieces)
+                loss.backward()
+                losses += loss.item()
+                logits.append(torch.stack([*output.logits.values()]).detach())
+            found.append((losses, torch.cat(logits, 1), [p.grad for p in model.parameters()]))
+    (loss, logits, gradients), (loss_2, logits_2, gradients_2) = found
+    assert loss == pytest.approx(loss_2, rel=1e-9)
+    torch.testing.assert_close(logits, logits_2, rtol=1e-9, atol=1e-9)
+    for a, b in zip(gradients, gradients_2, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+
+
+def test_rows_that_make_no_whole_passes_are_refused() -> None:
+    tokens, captions, domains = inputs(0)
+    with pytest.raises(ValueError, match="6 rows are no multiple of the 4"):
+        adaptor().run(tokens, captions, domains, 10.0, generator(0), together=4)
+
+
+@given(n=st.integers(0, 50), together=st.integers(1, 9), at_once=st.integers(1, 30))
+def test_passes_cut_rows_into_whole_passes_and_one_rest(n: int, together: int, at_once: int) -> None:
+    pieces = mmda.passes(torch.arange(n), together, at_once)
+    assert [i for piece in pieces for i in piece.tolist()] == [*range(n)]
+    assert all(len(piece) % together == 0 for piece in pieces[:-1])
+    assert all(0 < len(piece) <= max(at_once, together) for piece in pieces)
+    assert not pieces or len(pieces[-1]) % together == 0 or len(pieces[-1]) < together
+
+
 # --- what a score depends on ---------------------------------------------------------------------------------
 
 

@@ -187,7 +187,7 @@ def test_the_text_tower_once_a_step_has_the_gradient_of_once_a_micro_batch() -> 
         (model.adaptor.losses(output, y)["loss"] * len(y) / 8).backward()
     each = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    mmda.backward(model, iter(parts), 8, None, torch.Generator().manual_seed(0))
+    mmda.backward(model, iter(parts), 8, 8, None, torch.Generator().manual_seed(0))
     once = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert each.keys() == once.keys()
     assert "clip.model.token_embedding.weight" in once

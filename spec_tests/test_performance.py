@@ -181,9 +181,8 @@ def mmda_training(model: mmda.MMDA) -> Callable[[], Any]:
     known = model.encode(mmda.augmented(images, "none")).detach() if r.freeze == "all" else None
     domains, labels = torch.zeros(24, dtype=torch.long, device=DEVICE), torch.arange(24, device=DEVICE) % 2
 
-    def shown() -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        for at in range(0, 24, together):
-            here = slice(at, at + together)
+    def pieces() -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        for here in mmda.passes(torch.arange(24, device=DEVICE), together, at_once=256):
             tokens = known[here] if known is not None else None
             if tokens is None:
                 pixels = mmda.augmented(tuple(x[here] for x in images), r.augmentation, changes)
@@ -193,7 +192,7 @@ def mmda_training(model: mmda.MMDA) -> Callable[[], Any]:
 
     def step() -> None:
         optimiser.zero_grad()
-        mmda.backward(model, shown(), 24, fixed, draws)
+        mmda.backward(model, pieces(), 24, together, fixed, draws)
         optimiser.step()
 
     return step
