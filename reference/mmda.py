@@ -1006,7 +1006,7 @@ def train(args: Args) -> None:
                 for rows in step:
                     yield known[rows.to(device)]
             return
-        for rgb, depth, ir, _ in batches(faces, [train_rows[rows] for step in plan for rows in step], device):
+        for rgb, depth, ir, _ in batches(faces, [train_rows[rows.numpy()] for step in plan for rows in step], device):
             images = augmented((rgb, depth, ir), r.augmentation, changes)
             with sdpa_kernel(ATTENTION), torch.autocast(device.type, torch.bfloat16, enabled=prepared.bf16):
                 encoded = model.encode(images)
@@ -1020,7 +1020,7 @@ def train(args: Args) -> None:
         stream = shown(plan)
         for number, step in enumerate(plan, start=first_step):
             optimiser.zero_grad()
-            places = [torch.from_numpy(train_rows[rows]).to(device) for rows in step]
+            places = [torch.from_numpy(train_rows[rows.numpy()]).to(device) for rows in step]
             pieces = ((next(stream), domains[here], bonafide[here]) for here in places)
             done = backward(model, pieces, sum(map(len, step)), together, fixed, draws)
             optimiser.step()
