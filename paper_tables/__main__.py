@@ -2,6 +2,7 @@
 
     python -m paper_tables mmfas-table1
     python -m paper_tables mmfas-table1 mmda-table1 --data roots.toml --profile paper --seeds 3 --ci
+    python -m paper_tables mmfas-figure7
 
 What is there already is kept: a second call takes seconds, and an interrupted one goes on where it was.
 """
@@ -19,6 +20,7 @@ from data_manifests.index import Index, load_index
 from paper_tables import mmda, mmfas, render
 from paper_tables.counts import counted
 from paper_tables.plan import ROOT, Job, Method, Table, load_profile, plan, shown
+from paper_tables.probes import PROBES, Probe
 from paper_tables.results import Results, gather
 from paper_tables.runner import Data, cores, has_cuda, locate, prepare, run_all, standin_clip
 
@@ -29,7 +31,8 @@ STANDIN_SIDE = 48  # pixels of the images that the stand-in CLIP takes, whatever
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m paper_tables", description="Make the papers' tables.")
-    p.add_argument("tables", nargs="+", choices=list(TABLES), metavar="TABLE", help=", ".join(TABLES))
+    names = [*TABLES, *PROBES]
+    p.add_argument("tables", nargs="+", choices=names, metavar="TABLE", help=", ".join(names))
     p.add_argument("--profile", default="auto", help="cpu, paper, or auto: paper on CUDA, cpu without (default auto)")
     p.add_argument("--data", default="phantom", help="phantom (default), or a roots.toml naming data sets' folders")
     p.add_argument("--seeds", type=_positive, help="runs a method (default: the profile's)")
@@ -82,7 +85,11 @@ def write(results: Results, folder: Path) -> list[Path]:
 def main(argv: Sequence[str]) -> int:
     """Run one command line; the exit status is 1 if a run failed. Raises BadInput."""
     args = arguments(argv)
-    tables, build = [TABLES[name] for name in dict.fromkeys(args.tables)], args.build.absolute()
+    build, names = args.build.absolute(), dict.fromkeys(args.tables)
+    tables = [TABLES[name] for name in names if name in TABLES]
+    probes = [PROBES[name] for name in names if name in PROBES]
+    if probes and args.methods:
+        raise BadInput(f"--methods {args.methods}: {probes[0].name} needs runs of its own; leave --methods out")
     console = Console()
     chosen = choose(tables, args.methods)
     name = args.profile
@@ -106,14 +113,22 @@ def main(argv: Sequence[str]) -> int:
         sha256 = index.sha256 if index else None
         return plan(table, profile, seeds, data.index, sha256, build / "runs", device, common)
 
+    def looked_at(probe: Probe, index: Index | None) -> list[Job]:
+        return probe.select(jobs(probe.table, index))
+
+    def command(probe: Probe, index: Index | None) -> tuple[str, ...]:
+        return probe.command(looked_at(probe, index), data.index, build / "tables" / probe.name, device)
+
     def wanted(index: Index | None) -> list[Job]:
-        """The runs asked for, each once: tables share them."""
+        """The runs asked for, each once: tables and probes share them."""
         every = {job.folder: job for table in tables for job in jobs(table, index) if job.method in chosen}
+        every |= {job.folder: job for probe in probes for job in looked_at(probe, index)}
         return [job for job in every.values() if not job.done]
 
     if args.dry_run:
         index = load_index(data.index) if data.index.exists() else None
-        dry_run(data, tables, wanted(index), index)
+        used = [*tables, *(probe.table for probe in probes)]
+        dry_run(data, used, wanted(index), index, [command(probe, index) for probe in probes])
         return 0
     prepare(data.commands, data.index)
     if args.prepare_only:
@@ -136,6 +151,10 @@ def main(argv: Sequence[str]) -> int:
         print("\nWritten:")
         for path in written:
             print(f"  {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
+    for probe in probes:
+        if all(job.done for job in looked_at(probe, index)):
+            print(f"\n{probe.title}")
+            prepare([command(probe, index)])
     for failure in failures:
         print(f"error: {failure.job.title} {failure.reason}", file=sys.stderr)
     return 1 if failures else 0
@@ -155,15 +174,17 @@ def protocol_of(table: Table, index: Index | None) -> str:
     )
 
 
-def dry_run(data: Data, tables: Sequence[Table], jobs: Sequence[Job], index: Index | None) -> None:
-    """Print what would be run, as one would type it."""
+def dry_run(
+    data: Data, tables: Sequence[Table], jobs: Sequence[Job], index: Index | None, after: Sequence[tuple[str, ...]] = ()
+) -> None:
+    """Print what would be run, as one would type it; `after` are the commands that follow the runs."""
     for command in data.commands:
         print(shown(command))
     if index is None:
         print("# nothing is indexed yet; XXXXXXXX stands for a hash that the index decides")
         if any(len(table.protocols) > 1 for table in tables):
             print("# and the index decides the protocol: mmdg where it names MMDG's lists, official otherwise")
-    for command in (*standin_clip(jobs), *(job.command for job in jobs)):
+    for command in (*standin_clip(jobs), *(job.command for job in jobs), *after):
         print(shown(command))
 
 

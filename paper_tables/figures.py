@@ -287,8 +287,8 @@ def panel_svg(results: Results, panel: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'<svg[^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1)
-    # Several panels share the page: ids must not meet.
-    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{panel}-", svg)
+    # Several panels, and several tables, share a page: ids must not meet.
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{results.table.name}-{panel}-", svg)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
     svg = svg.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
     for i, colour in enumerate(COLOURS):

@@ -1,16 +1,20 @@
 """A table's results as one HTML file: no network, no script needed, light and dark, wide and narrow.
 
 Every value of every view is in the file; radio buttons and `:has()` show one view at a time. A browser
-without `:has()` shows the honest view. The only script adds copy buttons to the commands.
+without `:has()` shows the honest view. The only script adds copy buttons to the commands. Every id begins with the
+table's name, so that one page can hold several tables (`fragment`).
 """
 
+import re
 from html import escape
 from pathlib import Path
 
+from data_manifests.errors import BadInput
 from paper_tables import figures
 from paper_tables.cells import DETAILS, HTER_THRESHOLDS, POLICIES, Cell
 from paper_tables.findings import sections
 from paper_tables.plan import Column, Curves, NumberGrid, Table
+from paper_tables.published import Published, load
 from paper_tables.results import Results, Row
 from paper_tables.wording import (
     HEADS,
@@ -37,6 +41,7 @@ POLICY_NAMES = {
     "target@BPCER1%": "test set, BPCER 1 %",
     "source_dev@EER": "source, EER",
 }
+_MANY = 8  # more columns than this do not fit on paper side by side
 DETAIL_HEADS = {"balanced_accuracy": "Bal. acc ↑", "apcer_max": "APCER max ↓", "bpcer": "BPCER ↓"}
 
 
@@ -56,14 +61,15 @@ def _key(choice: str, value: str) -> str:
     return f"{choice}-{value.replace('@', '-').replace('%', '')}"
 
 
-def _style(table: Table) -> str:
-    """For each choice, hide what belongs to its other values."""
+def style(table: Table) -> str:
+    """For each choice, hide what belongs to its other values, within the element that has the table's name."""
     rules, fallback = [], []
     for choice, _, values, default in _choices_of(table):
         for chosen in values:
             hidden = ",".join(f".{_key(choice, v)}" for v in values if v != chosen)
-            rules.append(f"body:has(#{_key(choice, chosen)}:checked) :is({hidden}){{display:none}}")
-        fallback.append(",".join(f".{_key(choice, v)}" for v in values if v != default))
+            made = f"#{table.name}:has(#{table.name}-{_key(choice, chosen)}:checked)"
+            rules.append(f"{made} :is({hidden}){{display:none}}")
+        fallback += [f"#{table.name} .{_key(choice, v)}" for v in values if v != default]
     without = f"@supports not selector(:has(a)){{{','.join(fallback)},.choices{{display:none}}}}"
     return "\n".join([*rules, without])
 
@@ -78,10 +84,10 @@ def page(results: Results) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',
         f"<title>{title}</title>",
-        f"<style>{_CSS}\n{_style(results.table)}</style></head>",
-        '<body class="ci"><main>' if results.ci else "<body><main>",
-        f"<header><h1>{title}</h1>",
-        f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_said(results))}</p></header>',
+        f"<style>{CSS}\n{style(results.table)}</style></head>",
+        f'<body><main id="{results.table.name}"{" class=ci" if results.ci else ""}><h1>{title}</h1>',
+        _BEGIN,
+        f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_said(results))}</p>',
         _choices(results.table),
         _main_table(results, names),
         _meaning(results),
@@ -89,12 +95,51 @@ def page(results: Results) -> str:
         _figure(results, names),
         _detail_table(results, names),
         _commands(results),
+        _again(results),
         _provenance(results),
+        _END,
         "</main>",
-        f"<script>{_JS}</script>",
+        f"<script>{COPY}</script>",
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
+
+
+_BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
+
+
+def fragment(path: Path, table: Table) -> str:
+    """What the page of `table` at `path` shows under its title, as an element named after the table, for a page that
+    has `CSS` and `style(table)` and gives the table a heading of level 3. Raises BadInput when this version of the
+    project did not write it."""
+    text = path.read_text(encoding="utf-8")
+    main, _, rest = text.partition(_BEGIN)
+    inside, end, _ = rest.partition(_END)
+    if not end or f'<main id="{table.name}"' not in main:
+        raise BadInput(f"{path}: not a page of {table.name} as written now; make the table again, or delete the file")
+    inside = re.sub(r"<(/?)h([23])\b", lambda m: f"<{m[1]}h{int(m[2]) + 2}", inside)
+    return f'<div id="{table.name}"{" class=ci" if "class=ci>" in main else ""}>{inside.strip()}</div>'
+
+
+def published_alone(table: Table) -> str:
+    """The published numbers of a table of which nothing was run, as an HTML table; empty where none are printed."""
+    if table.published is None:
+        return ""
+    published = load(table.published, table.printed)
+    places = [(c, kind) for c in table.columns for kind in table.shown if _printed(published, c.name, kind)]
+    heads = "".join(f'<th scope="col">{escape(c.label)} {HEADS[kind]}</th>' for c, kind in places)
+    out = [f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}, published">']
+    out.append(f'<table class="plain numbers"><thead><tr><th scope="col">Method</th>{heads}</tr></thead><tbody>')
+    for method in table.methods:
+        if method.published:
+            row = published.rows[method.published]
+            cells = "".join(f"<td>{row.values.get(c.name, {}).get(kind, '')}</td>" for c, kind in places)
+            out.append(f'<tr><th scope="row">{escape(method.label)}</th>{cells}</tr>')
+    return "".join(out) + "</tbody></table></div>"
+
+
+def _printed(published: Published, column: str, kind: str) -> bool:
+    return any(kind in row.values.get(column, {}) for row in published.rows.values())
 
 
 def _choices(table: Table) -> str:
@@ -103,7 +148,7 @@ def _choices(table: Table) -> str:
         out.append(f"<fieldset><legend>{legend}</legend><div>")
         for value, name in values.items():
             checked = " checked" if value == default else ""
-            key = _key(choice, value)
+            key = f"{table.name}-{_key(choice, value)}"
             out.append(f'<label><input type="radio" name="{choice}" id="{key}"{checked}><span>{name}</span></label>')
         out.append("</div></fieldset>")
     return "".join(out) + "</form>"
@@ -130,7 +175,7 @@ def _ours(row: Row, table: Table, column: str, metrics: dict[str, list[str]]) ->
     return values or '<span class="none">–</span>'
 
 
-def _method_cell(row: Row, heads: tuple[str, ...]) -> str:
+def _method_cell(row: Row, table: Table, heads: tuple[str, ...]) -> str:
     """The row's name and facts; `heads` stand over its numbers where the screen is too narrow for columns."""
     text = f'<th scope="row" role="rowheader"><span class="name">{escape(row.method.label)}</span>'
     facts = []
@@ -146,7 +191,9 @@ def _method_cell(row: Row, heads: tuple[str, ...]) -> str:
         text += f'<span class="facts">{NOT_IMPLEMENTED}</span>'
     if row.missing:
         some = "some runs missing" if row.runs else "no run yet"
-        text += f'<span class="facts"><a href="#run-{row.method.name}">{some}: command</a></span>'
+        text += f'<span class="facts"><a href="#{table.name}-run-{row.method.name}">{some}: command</a></span>'
+    if row.made:
+        text += f'<span class="facts"><a href="#{table.name}-again-{row.method.name}">run again</a></span>'
     trio = "".join(f"<span>{head}</span>" for head in heads)
     return f'{text}<span class="heads" aria-hidden="true"><span></span><span class="trio">{trio}</span></span></th>'
 
@@ -176,12 +223,13 @@ def _main_table(results: Results, names: dict[str, str]) -> str:
     }
     heads = tuple(HEADS[kind] for kind in results.table.shown)
     out = [_caption_of_view(results), '<div class="scroll" tabindex="0" role="region" aria-label="Table">']
-    out += ['<table role="table">', _head(results, names, heads), '<tbody role="rowgroup">']
+    many = ' class="many"' if len(results.table.columns) > _MANY else ""
+    out += [f'<table role="table"{many}>', _head(results, names, heads), '<tbody role="rowgroup">']
     for row in results.rows:
         kind = "" if row.cells else ' class="absent"'
         if not row.method.trains:
             kind = ' class="rule"'
-        out.append(f'<tr role="row"{kind}>{_method_cell(row, heads)}')
+        out.append(f'<tr role="row"{kind}>{_method_cell(row, results.table, heads)}')
         for column in results.table.columns:
             trio = []
             for kind in results.table.shown:
@@ -265,7 +313,7 @@ def _figure(results: Results, names: dict[str, str]) -> str:
         f'<div class="panel" role="img" aria-label="{escape(label)}">{figures.panel_svg(results, panel)}</div>'
         for panel, label in labels.items()
     )
-    wide = " wide" if isinstance(figure, NumberGrid) else ""
+    wide = ' wide scroll" tabindex="0" role="region" aria-label="Figure' if isinstance(figure, NumberGrid) else ""
     return (
         f'<section><h2>{escape(figure.title)}</h2><figure><ul class="legend">{legend}</ul>'
         f'<div class="panels{wide}">{panels}</div><figcaption>{escape(note)}</figcaption></figure></section>'
@@ -314,7 +362,7 @@ def _detail_table(results: Results, names: dict[str, str]) -> str:
     ]
     for row in rows:
         kind = "" if row.method.trains else ' class="rule"'
-        out.append(f'<tr role="row"{kind}>{_method_cell(row, tuple(DETAIL_HEADS.values()))}')
+        out.append(f'<tr role="row"{kind}>{_method_cell(row, results.table, tuple(DETAIL_HEADS.values()))}')
         for column in results.table.columns:
             trio = "".join(
                 f'<span class="m"><span class="sr">{DETAIL_HEADS[d][:-2]} </span>'
@@ -334,26 +382,57 @@ def _commands(results: Results) -> str:
         return ""
     out = ["<section><h2>Commands that fill what is missing</h2>"]
     for row in rows:
-        out.append(f'<h3 id="run-{row.method.name}">{escape(row.method.label)}</h3>')
+        out.append(f'<h3 id="{results.table.name}-run-{row.method.name}">{escape(row.method.label)}</h3>')
         for m in row.missing:
-            out.append(
-                f"<p>{escape(m.title.removeprefix(row.method.name).strip())}, {escape(m.reason)}:</p>"
-                f'<div class="command"><pre tabindex="0"><code>{escape(m.command)}</code></pre></div>'
-            )
+            which = m.title.removeprefix(row.method.name).strip()
+            out.append(f"<p>{escape(which)}, {escape(m.reason)}:</p>{command(m.command)}")
     return "".join(out) + "</section>"
 
 
+def command(text: str) -> str:
+    """A command to copy."""
+    return f'<div class="command"><pre tabindex="0"><code>{escape(text)}</code></pre></div>'
+
+
+def _again(results: Results) -> str:
+    """How each number was made: the commands of the finished runs, each with the columns that it makes."""
+    rows = [row for row in results.rows if row.made]
+    if not rows:
+        return ""
+    names = column_names(results)
+    out = [
+        "<section><details><summary>Run a cell again</summary>",
+        "<p>Each command writes beside the run that these numbers come from, into build/again/. A column is made by "
+        "the runs that name it; a mean over several by all of them.</p>",
+    ]
+    for row in rows:
+        out.append(f'<h3 id="{results.table.name}-again-{row.method.name}">{escape(row.method.label)}</h3>')
+        for m in row.made:
+            columns = ", ".join(names[c.name] for c in results.table.columns if m.part in c.parts)
+            out.append(f"<p>seed {m.seed}: {escape(columns)}</p>{command(m.command)}")
+    return "".join(out) + "</details></section>"
+
+
+def commit(text: str) -> str:
+    """A run's commit, shortened; the mark of uncommitted changes stays."""
+    name, plus, changes = text.partition("+")
+    return name[:12] + plus + changes
+
+
+_RUN_HEADS = ("run", "epoch chosen", "device", "threads", "torch", "commit", "finished")
+
+
 def _provenance(results: Results) -> str:
-    runs = [run for row in results.rows for run in row.runs]
+    runs = [pair for row in results.rows for pair in zip(row.runs, row.made, strict=True)]
     if not runs:
         return ""
     out = [
         "<section><details><summary>The runs behind these numbers</summary>",
         '<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table class="plain"><thead><tr>',
-        "".join(f'<th scope="col">{h}</th>' for h in ("run", "epoch chosen", "device", "threads", "torch", "commit")),
+        "".join(f'<th scope="col">{h}</th>' for h in _RUN_HEADS),
         "</tr></thead><tbody>",
     ]
-    for run in runs:
+    for run, made in runs:
         env = run.environment
         device = env.get("device") if env.get("device") != "cpu" else env.get("cpu")
         cells = [
@@ -361,7 +440,8 @@ def _provenance(results: Results) -> str:
             device,
             env.get("threads"),
             env.get("torch"),
-            run.git_commit[:12],
+            commit(run.git_commit),
+            made.finished,
         ]
         out.append(f'<tr><th scope="row">{escape(run.folder.name)}</th>')
         out += [f"<td>{escape(str(c))}</td>" for c in cells]
@@ -369,23 +449,6 @@ def _provenance(results: Results) -> str:
     return "".join(out) + "</tbody></table></div></details></section>"
 
 
-_CSS = (Path(__file__).resolve().parent / "page.css").read_text(encoding="utf-8")
-
-_JS = """
-for (const box of document.querySelectorAll(".command")) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = "Copy";
-  button.onclick = async () => {
-    try {
-      await navigator.clipboard.writeText(box.textContent.slice(0, -button.textContent.length));
-      button.textContent = "Copied";
-    } catch {
-      getSelection().selectAllChildren(box.querySelector("code"));
-      button.textContent = "Selected";
-    }
-    setTimeout(() => { button.textContent = "Copy"; }, 1500);
-  };
-  box.append(button);
-}
-"""
+_HERE = Path(__file__).resolve().parent
+CSS = (_HERE / "page.css").read_text(encoding="utf-8")
+COPY = (_HERE / "copy.js").read_text(encoding="utf-8")  # adds the copy buttons: without a script there are none

@@ -230,12 +230,16 @@ def as_json(results: Results) -> str:
         runs = [
             {
                 "folder": run.folder.name,
+                "seed": made.seed,
+                "part": made.part,
+                "finished": made.finished,
+                "again": made.command,
                 "arguments": run.arguments,
                 "environment": run.environment,
                 "git_commit": run.git_commit,
                 "index_sha256": run.index_sha256,
             }
-            for run in row.runs
+            for run, made in zip(row.runs, row.made, strict=True)
         ]
         rows.append(
             {

@@ -24,11 +24,24 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A run that is there: which, when it ended, and the command that makes it once more beside the first."""
+
+    title: str
+    seed: int
+    part: str
+    finished: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Row:
-    """`cells` lacks what no finished run says; `published` is None for a row that the paper has not."""
+    """`cells` lacks what no finished run says; `published` is None for a row that the paper has not. `made` says of
+    each of `runs` how."""
 
     method: Method
     runs: tuple[RunScores, ...]
+    made: tuple[Made, ...]
     cells: dict[Key, Cell]
     missing: tuple[Missing, ...]
     published: PublishedRow | None
@@ -96,12 +109,14 @@ def gather(
     for method in table.methods:
         mine = [job for job in jobs if job.method == method]
         by_seed: dict[int, dict[str, RunScores]] = {}
+        made = []
         for job in mine:
             if job.done:
                 run = read_run(job.folder, tested[job.part])
                 if run.index_sha256 != index_sha256:
                     raise BadInput(f"{run.folder}: was run on another index; delete the folder and run it again")
                 by_seed.setdefault(job.seed, {})[job.part] = run
+                made.append(_made(job))
                 for name in run.targets:
                     live = int(run.sets[name].bonafide.sum())
                     images.setdefault(name, (live, run.sets[name].bonafide.size - live))
@@ -113,5 +128,13 @@ def gather(
         runs = tuple(run for parts in by_seed.values() for run in parts.values())
         found = cells(by_seed, table.columns, ci, table.rules, table.kinds)
         row = published.rows[method.published] if published and method.published else None
-        rows.append(Row(method, runs, found, missing, row, (counts or {}).get(method.name)))
+        rows.append(Row(method, runs, tuple(made), found, missing, row, (counts or {}).get(method.name)))
     return Results(table, profile, seeds, data, stand_in, ci, published, tuple(rows), images, protocol, clip)
+
+
+def _made(job: Job) -> Made:
+    # Given again as it was, the command would find its folder finished and do nothing.
+    again = str(job.folder.parent.parent / "again" / job.folder.name)
+    command = [again if word == str(job.folder) else word for word in job.command]
+    finished = (job.folder / "done").read_text(encoding="utf-8").strip()
+    return Made(job.title, job.seed, job.part, finished, shown(command))

@@ -26,7 +26,7 @@ from reference.rivals.clip_zero_shot import ClipOptions
 from reference.standin_clip import IMAGE_SIZE
 from reference.training import Training
 from spec_tests.fake_runs import fill
-from spec_tests.test_paper_tables import _balanced, _Checker
+from spec_tests.test_paper_tables import Checker, _balanced
 
 CPU, PAPER = plan.load_profile("cpu"), plan.load_profile("paper")
 INDEX = Path("build/index/x/index.csv")
@@ -359,7 +359,7 @@ def test_a_table_renders_whole_in_every_form(results, tmp_path):
     assert len(labels) == len(set(labels)) >= len(table.rules)
     assert not re.search(r"[→αβΔ±…]", tex)
     html = page(results)
-    checker = _Checker()
+    checker = Checker()
     checker.feed(html)
     checker.close()
     assert checker.open == []
