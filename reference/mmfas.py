@@ -64,6 +64,7 @@ Readings. What the paper leaves open is one option each; the default stands firs
       applies each selection rule and threshold policy to them.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable
@@ -76,6 +77,7 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 import tyro
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
 
@@ -720,6 +722,24 @@ def build(
     if sorted(order) != sorted("RDI"):
         raise ValueError(f"order must name R, D and I once each, not {order!r}")
     return MmFAS(preset, fusion, modalities, order, image_size, readings or Readings())
+
+
+def restore(run_dir: Path, device: torch.device) -> tuple[MmFAS, Args]:
+    """The trained model of a finished run, in evaluation mode, and its options (whose paths are not the run's).
+
+    Raises BadInput when the folder is not a finished run of this file.
+    """
+    if not (run_dir / "done").exists():
+        raise BadInput(f"{run_dir}: holds no file `done`, so it is no finished run; finish it, or name another folder")
+    found = json.loads((run_dir / "args.json").read_text())["arguments"]
+    if found["method"] != "mmfas":
+        raise BadInput(f"{run_dir}: args.json is of method {found['method']}, not mmfas; name a run of reference.mmfas")
+    known = {f.name for f in fields(Args)}
+    chosen = {key: value for key, value in found.items() if key in known and key not in ("device", "missing")}
+    args = Args(index=Path(), run_dir=run_dir, **chosen)
+    model = args.model()
+    model.load_state_dict(load_file(run_dir / "model.safetensors"))
+    return model.to(device).eval(), args
 
 
 def count_parameters(model: nn.Module, leaf_modules_only: bool = True) -> int:
