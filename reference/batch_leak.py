@@ -252,7 +252,8 @@ def run(options: Options) -> None:
     inputs = described_inputs(probes[0].index, probes[0].model)
     title = f"Scores of {options.head} and the batch they are computed in ({inputs})"
     contents = {"table.md": markdown(results, title).encode()}
-    drawn = picture(next(iter(results.values())), probes[0].labels("test"), next(iter(results)))
+    first = next(iter(results))
+    drawn = picture(results[first], probes[0].labels("test"), f"{first} ({inputs})")
     contents |= {f"scores.{kind}": data for kind, data in drawn.items()}
     plain = {
         run: {way: {k: v for k, v in found.items() if k != "scores"} for way, found in ways.items()}

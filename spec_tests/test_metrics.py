@@ -71,6 +71,15 @@ def test_far_frr_counts_accepted_attacks_and_rejected_bona_fide(data, sample):
 
 
 @spec("metrics-far_frr", "far_frr")
+@given(sample=scored())
+def test_far_frr_tells_a_threshold_from_the_next_number(sample):
+    for score in np.unique(sample[0]):
+        above = float(np.nextafter(score, score.dtype.type(math.inf)))
+        for got, expected in zip(call("far_frr", *sample, above), oracles.rates(*sample, above), strict=True):
+            close_rate(got, expected)
+
+
+@spec("metrics-far_frr", "far_frr")
 def test_far_frr_accepts_a_score_equal_to_the_threshold():
     far, frr = call("far_frr", *SPLIT, 0.4)
     close_rate(far, 2 / 3)
@@ -102,6 +111,7 @@ def test_far_frr_trade_off_as_the_threshold_rises(sample):
 @example(sample=(array([0.0, 0.0]), flags([True, False])))
 @example(sample=(array([0, 1, 1, 1, 0, 2, 3, 3]), flags([True] * 4 + [False] * 4)))
 @example(sample=(array([1, 2, 1, 2, 0, 0, 0, 3]), flags([True, True, True, True, False, False, False, False])))
+@example(sample=(array([0, 0, 1, 2, 1, 1, 1, 2]), flags([True] * 4 + [False] * 4)))
 def test_eer_is_that_of_the_brute_force_with_both_tie_rules(sample):
     rate, threshold = call("eer", *sample)
     expected_rate, expected_threshold = oracles.eer(*sample)

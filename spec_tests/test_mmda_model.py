@@ -362,7 +362,9 @@ def test_a_second_expert_is_kept_with_five_times_its_weight_and_in_training_alwa
     for rule in ("expected", "always"):
         module = mixture(rule)
         assert torch.equal(module._kept(two, Pass(None))[0, :, 1], expected if rule == "expected" else torch.ones(4))
-        kept = module.train()._kept(two, Pass(generator(seed)))[..., 1]
+        drawn = module.train()._kept(two, Pass(generator(seed)))
+        assert (drawn[..., 0] == 1).all()
+        kept = drawn[..., 1]
         assert set(kept.unique().tolist()) <= {0.0, 1.0}
         assert (kept.mean(0) - expected).abs().max() <= 6 * 0.5 / 4000**0.5
 

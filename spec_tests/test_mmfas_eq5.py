@@ -74,8 +74,17 @@ def test_attention_of_a_sample_ignores_the_rest_of_its_batch(draw, tokens, width
 def test_attention_survives_huge_logits_and_shares_ties_evenly(draw, tokens):
     v = draw.normal(tokens, 3)
     q = draw.place(torch.full((tokens, 1), 1e2))
-    k = draw.place(torch.tensor([[1e2], [1e2], *[[-1e2]] * (tokens - 2)]))  # logits ±1e4
+    k = draw.place(torch.tensor([[1e2], [1e2], [99.0], [-1e2], [0.0]])[:tokens])  # logits ±1e4, and 9900
     close(call("attention", q, k, v), ((v[0] + v[1]) / 2).expand(tokens, 3), magnitude=1e4)
+
+
+@spec("mmfas-eq5", "attention")
+@given(draw=draws(), tokens=TOKENS)
+def test_attention_of_a_query_does_not_depend_on_how_large_the_logits_of_others_are(draw, tokens):
+    q, k, v = draw.normal(tokens, 1), draw.normal(tokens, 1), draw.normal(tokens, 2)
+    k[0], q[0] = 30.0, 30.0
+    q[1:] = -q[1:].abs() - 1
+    close(call("attention", q, k, v), oracles.attention(f64(q), f64(k), f64(v)), magnitude=1e3)
 
 
 @spec("mmfas-eq5", "attention")

@@ -77,6 +77,8 @@ def test_switch_attention_is_linear_in_the_value_projection(draw, tokens, heads,
 def test_switch_attention_survives_huge_logits(draw, heads, size):
     streams, (wq, wk, wv) = make(draw, 2, 3, heads * size)
     out = heads_only(draw, streams, 0, (100 * wq, 100 * wk, wv), heads)
+    expected = oracles.heads_concatenated(*map(f64, streams), f64(100 * wq), f64(100 * wk), f64(wv), heads)
+    close(out, expected, magnitude=1e4 * (heads * size) ** 2 * 4)
     assert torch.isfinite(out).all()
     values = f64(streams[2]) @ f64(wv).T
     assert (f64(out) <= values.max(axis=1, keepdims=True) + 1e-4).all()

@@ -145,8 +145,8 @@ def test_a_row_is_one_run_for_each_choice_of_sources():
     assert " ".join(job.command[1:]) == (
         f"-m reference.mmda --index {INDEX} --run-dir {job.folder} --preset paper --sources CPS --targets W "
         f"--missing D I DI --protocol official --clip phantom --image-size {t['image-size']} "
-        f"--batch-size {t['batch-size']} --epochs {t['epochs']} --learning-rate {t['learning-rate']} "
-        f"--threads {CPU.threads} --device cpu --seed 1"
+        f"--batch-size {t['batch-size']} --epochs {CPU.methods['mmda']['epochs']} "
+        f"--learning-rate {t['learning-rate']} --threads {CPU.threads} --device cpu --seed 1"
     )
     zero = " ".join(jobs["clip_zero_shot PSW-C seed 0"].command)
     assert f"--image-size {t['image-size']} --threads" in zero

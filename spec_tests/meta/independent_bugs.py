@@ -609,7 +609,7 @@ BUGS = [
         ("balanced", ".mean()", "[same == 1].mean() if same.any() else loss"),
         ("squared_hinge", "-torch.nn.functional.logsigmoid(margin)", "(1 - margin).relu() ** 2"),
         ("kinds_multiplied", "loss = loss +", "loss = loss + 0.5 * loss +"),
-        ("logits_detached", "margin = (", "margin = 1.0 * (logits - logits + logits.detach())[:, 0] * 0 + ("),
+        ("depth_detached", "(logits_rd, same_rd)", "(logits_rd.detach(), same_rd)"),
         ("infrared_detached", "(logits_ri, same_ri)", "(logits_ri.detach(), same_ri)"),
         ("in_place", "    loss = logits_rd", "    logits_ri -= logits_ri.mean()\n    loss = logits_rd"),
         (
@@ -850,7 +850,7 @@ BUGS = [
         (
             "one_row_counts_twice",
             "lots.masked_fill(~same, -1.0)",
-            "(lots + 0.02 * (torch.arange(b, device=lots.device) == 0)).masked_fill(~same, -1.0)",
+            "torch.where(torch.arange(b, device=lots.device) == 0, lots**0.5, lots).masked_fill(~same, -1.0)",
         ),
         ("keyword_only", "generator, rule=", "generator, *, rule="),
     ),
@@ -1131,11 +1131,6 @@ BUGS = [
     *of(
         "metrics-threshold_at_bpcer",
         "threshold_at_bpcer",
-        (
-            "bona_fide_scores_only",
-            "np.append(np.unique(np.concatenate((genuine, attacks))), np.inf)",
-            "np.append(np.unique(genuine), np.inf)",
-        ),
         (
             "attack_scores_only",
             "np.append(np.unique(np.concatenate((genuine, attacks))), np.inf)",

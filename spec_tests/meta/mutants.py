@@ -115,9 +115,13 @@ def main(arguments: list[str]) -> int:
         print("\n".join(f"{name} {m.id}" for name, group in chosen.items() for m in group))
         return 0
     table, began = Table(), time.perf_counter()
-    for name, group in chosen.items():
-        if group:
-            run(group, lambda verdict, name=name: table.hear(name, verdict))
+    try:
+        for name, group in chosen.items():
+            if group:
+                run(group, lambda verdict, name=name: table.hear(name, verdict))
+    except (RuntimeError, ValueError) as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 2
     seconds = time.perf_counter() - began
     wrong = table.wrong()
     print("", *table.lines(), *wrong, f"{seconds:.0f} s", sep="\n")

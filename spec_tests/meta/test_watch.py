@@ -38,6 +38,18 @@ def test_a_function_that_is_not_pure_is_caught(under_test, function, said):
         adapter.call("similarity", torch.ones(2, dtype=torch.float64))
 
 
+def test_a_failing_equation_test_fails_and_says_what_it_called(under_test):
+    under_test(lambda x: x)
+
+    @adapter.spec("mmfas-eq1", "similarity")
+    def wrong():
+        assert adapter.call("similarity", torch.ones(2)).sum() == 3
+
+    with pytest.raises(AssertionError) as raised:
+        wrong()
+    assert "out_1 = similarity(torch.tensor([1.0, 1.0]" in raised.value.__notes__[0]
+
+
 def test_an_array_changed_in_place_is_caught(under_test):
     under_test(lambda x: x.sort())
     with pytest.raises(AssertionError, match="changed its input"):
