@@ -263,6 +263,9 @@ def run(chosen: list[Mutant], report: Callable[[Verdict], None]) -> None:
         "--hypothesis-profile=quick",
         "--implementation=reference",
     ]
-    status = pytest.main([*options, *paths], plugins=[Campaign(chosen, report)])
+    campaign = Campaign(chosen, report)
+    status = pytest.main([*options, *paths], plugins=[campaign])
+    if campaign.broken:
+        raise campaign.broken
     if status not in (0, 5):
         raise RuntimeError(f"pytest ended with {status!r}")

@@ -1,4 +1,4 @@
-"""README's table from equation to function to tests, written from equations.toml, the tests and the lists of bugs.
+"""README's section from equation to function to tests, written from equations.toml, the tests and the lists of bugs.
 
 `python -m spec_tests.meta.registry` writes it anew; a test holds README to it.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from data_manifests.errors import replacing
 from spec_tests import adapter
-from spec_tests.meta import independent_bugs, our_bugs
+from spec_tests.meta import independent_bugs, operators, our_bugs
 
 README = Path(adapter.__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- written by python -m spec_tests.meta.registry -->\n", "<!-- end -->\n"
@@ -42,19 +42,37 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def section() -> str:
+    """The table, and what stands behind its last column."""
+    return f"""{table()}
+The last column counts the single bugs that these tests must notice. **Do they?** `make mutants` breaks code in one
+place at a time, runs the tests that answer for it, prints a line for each bug and writes `build/mutants.json`:
+
+- {len(independent_bugs.BUGS)} bugs of a second, independent implementation: each must fail in the tests of the very
+  equation that it breaks;
+- {len(our_bugs.BUGS)} bugs of our own files: equations, networks, losses and the training loop, and the twelve found
+  in published code (M1 to M12 in [`our_bugs.py`](spec_tests/meta/our_bugs.py));
+- {len(operators.every())} mechanical changes of every comparison, operator, constant, condition, index and return in
+  the equation functions and metrics; {len(operators.equivalent())} of them change nothing that a number could show,
+  and [`equivalent.toml`](spec_tests/meta/equivalent.toml) says why of each.
+
+A bug that survives, and a change called equivalent that a test does notice, is an error.
+"""
+
+
 def parts(readme: str) -> tuple[str, str, str]:
-    """README before the table, the table, README after it. Raises ValueError when the marks are not there."""
+    """README before the section, the section, README after it. Raises ValueError when the marks are not there."""
     before, begun, rest = readme.partition(BEGIN)
     shown, ended, after = rest.partition(END)
     if not begun or not ended:
-        raise ValueError(f"{README.name} has no lines {BEGIN.strip()} and {END.strip()} for the table to stand between")
+        raise ValueError(f"{README.name} has no lines {BEGIN.strip()} and {END.strip()} for the section to stand between")
     return before, shown, after
 
 
 def main() -> None:
     before, _, after = parts(README.read_text(encoding="utf-8"))
     with replacing(README) as f:
-        f.write((before + BEGIN + table() + END + after).encode())
+        f.write((before + BEGIN + section() + END + after).encode())
 
 
 if __name__ == "__main__":

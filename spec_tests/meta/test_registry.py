@@ -63,6 +63,6 @@ def test_no_test_draws_unseeded_tensors():
             assert bare not in text, f"{file} draws from {bare}; draw a seed and use strategies.Draw"
 
 
-def test_the_readme_shows_this_table():
+def test_the_readme_shows_this_section():
     _, shown, _ = registry.parts(registry.README.read_text(encoding="utf-8"))
-    assert shown == registry.table(), "write it anew with: python -m spec_tests.meta.registry"
+    assert shown == registry.section(), "write it anew with: python -m spec_tests.meta.registry"
