@@ -65,7 +65,9 @@ def parts(readme: str) -> tuple[str, str, str]:
     before, begun, rest = readme.partition(BEGIN)
     shown, ended, after = rest.partition(END)
     if not begun or not ended:
-        raise ValueError(f"{README.name} has no lines {BEGIN.strip()} and {END.strip()} for the section to stand between")
+        raise ValueError(
+            f"{README.name} has no lines {BEGIN.strip()} and {END.strip()} for the section to stand between"
+        )
     return before, shown, after
 
 
