@@ -34,7 +34,7 @@ BUGS = [
     "mmfas:Alignment._targets:not_a_distribution",
     "adapter:_with_snippet:failures_swallowed (M12)",
 ]
-SAME = Mutant(INDEPENDENT, ("mmfas-eq9",), "total_loss", "reordered", "bce + alpha * icl", "alpha * icl + bce")
+SAME = Mutant("reference.mmfas", ("mmfas-eq9",), "total_loss", "reordered", "bce + alpha * icl", "alpha * icl + bce")
 ELSEWHERE = Mutant(INDEPENDENT, ("mmfas-eq9",), "similarity", "doubled", "return dots\n", "return 2 * dots\n")
 BROKEN = Mutant(INDEPENDENT, ("mmfas-eq9",), "", "broken", "import math\n", "import no_such_thing\n")
 
