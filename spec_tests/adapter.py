@@ -12,6 +12,7 @@ import base64
 import functools
 import importlib
 import importlib.util
+import inspect
 import random
 import tomllib
 import zlib
@@ -29,7 +30,8 @@ import torch
 from spec_tests.tolerances import GRADIENT_ATOL, GRADIENT_RTOL, STEP
 
 OURS = "reference"
-REGISTRY = tomllib.loads(Path(__file__).with_name("equations.toml").read_text(encoding="utf-8"))["equation"]
+CONTRACT = tomllib.loads(Path(__file__).with_name("equations.toml").read_text(encoding="utf-8"))
+REGISTRY, SIGNATURES = CONTRACT["equation"], CONTRACT["signatures"]
 EQUATION_FILES = {equation["tests"] for equation in REGISTRY}
 
 
@@ -66,6 +68,19 @@ def load(name: str) -> Implementation:
             if name == OURS and home is not None:
                 found.owed.add(function)
     return found
+
+
+def misfit(function: str) -> str:
+    """What keeps the active implementation's function from being called as the contract says; empty when nothing."""
+    parameters = [p.partition("=")[::2] for p in SIGNATURES[function].strip("()").split(", ")]
+    named = {name: default for name, default in parameters if default}
+    try:
+        inspect.signature(active.functions[function]).bind(*[n for n, default in parameters if not default], **named)
+    except TypeError as e:
+        return str(e)
+    except ValueError:  # a function written in C may have no signature to ask
+        pass
+    return ""
 
 
 def _import(name: str) -> ModuleType:

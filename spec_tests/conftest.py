@@ -133,6 +133,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     terminal.write_line(f"functions found ({len(provided)}): {', '.join(provided) or 'none'}")
     if missing:
         terminal.write_line(f"not provided ({len(missing)}): {', '.join(missing)}")
+    for function in provided:
+        if said := adapter.misfit(function):
+            wanted = f"{function}{adapter.SIGNATURES[function]}"
+            terminal.write_line(f"{function} cannot be called as {wanted}: {said}", red=True)
     if foreign():
         terminal.write_line("only the equation and metric tests run; this project's own tests are left out")
 

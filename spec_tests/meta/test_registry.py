@@ -56,6 +56,16 @@ def test_the_registry_holds_the_functions_of_the_contract():
     assert offered == FUNCTIONS
 
 
+@pytest.mark.parametrize("implementation", ["reference", "spec_tests.meta.independent"])
+def test_the_signatures_are_those_of_both_implementations(implementation):
+    assert adapter.SIGNATURES.keys() == FUNCTIONS
+    for name, function in adapter.load(implementation).functions.items():
+        parameters = [str(p.replace(annotation=p.empty)) for p in inspect.signature(function).parameters.values()]
+        wanted = adapter.SIGNATURES[name].strip("()").split(", ")
+        assert parameters[: len(wanted)] == wanted
+        assert all("=" in more for more in parameters[len(wanted) :]), f"{name} asks for more than the contract has"
+
+
 def test_no_test_draws_unseeded_tensors():
     for file in adapter.EQUATION_FILES:
         text = (HERE / file).read_text(encoding="utf-8")

@@ -80,6 +80,15 @@ def test_a_partial_implementation_is_told_what_it_breaks_and_what_it_lacks(run, 
     assert page.count("<tr>") == len(adapter.REGISTRY) + 1
 
 
+def test_a_function_that_takes_other_arguments_is_named_at_the_top(run, tmp_path):
+    module = write_module(tmp_path, SHALLOW + "def total_loss(bce, icl, cm, alpha=1.0, gamma=1.0):\n    return bce\n")
+    status, output = run(module=module, folder=tmp_path, files="test_mmfas_eq9.py")
+    assert status == 1
+    said = "total_loss cannot be called as total_loss(bce, icl, cm, alpha=1.0, beta=1.0): got an unexpected keyword"
+    assert said in output
+    assert "shallow_fusion cannot" not in output
+
+
 def test_a_failure_carries_a_snippet_that_repeats_it(run, tmp_path):
     module = write_module(tmp_path, WRONG)
     status, output = run(module=module, folder=tmp_path, files="test_mmfas_eq9.py")
