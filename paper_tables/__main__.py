@@ -111,7 +111,7 @@ def main(argv: Sequence[str]) -> int:
         common = [*(("--protocol", protocol_of(table, index)) if table.protocols else ())]
         common += ["--clip", clip] if table.clip else []
         sha256 = index.sha256 if index else None
-        return plan(table, profile, seeds, data.index, sha256, build / "runs", device, common)
+        return plan(table, profile.of(table), seeds, data.index, sha256, build / "runs", device, common)
 
     def looked_at(probe: Probe, index: Index | None) -> list[Job]:
         return probe.select(jobs(probe.table, index))
@@ -142,10 +142,8 @@ def main(argv: Sequence[str]) -> int:
         protocol = protocol_of(table, index) if table.protocols else None
         counts = counted(table, build / "tables") if table.counted else None
         every = jobs(table, index)
-        where = (data.name, data.stand_in, index.sha256)
-        results = gather(
-            table, profile, seeds, *where, every, failures, args.ci, protocol, clip if table.clip else None, counts
-        )
+        where = (profile.of(table), seeds, data.name, data.stand_in, index.sha256)
+        results = gather(table, *where, every, failures, args.ci, protocol, clip if table.clip else None, counts)
         written = write(results, build / "tables" / table.name)
         render.terminal(results, console)
         print("\nWritten:")

@@ -12,10 +12,10 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from data_manifests.errors import BadInput
 
@@ -161,6 +161,11 @@ class Profile:
     mmda: dict[str, int | float | str]
     cost: dict[str, float]
     methods: dict[str, dict[str, int | float | str]]
+    tables: dict[str, dict[str, int | float | str]]
+
+    def of(self, table: Table) -> Self:
+        """This profile as it is for one table."""
+        return replace(self, training=self.training | self.tables.get(table.name, {}))
 
     def settings(self, name: str) -> dict[str, int | float | str]:
         return {"training": self.training, "mmda": self.mmda}[name]
@@ -183,13 +188,14 @@ def load_profile(name: str, path: Path = PROFILES) -> Profile:
     for key, kind in kinds.items():
         if not isinstance(table.get(key), kind):
             raise BadInput(f"{path}: [{name}] needs {key}, of kind {kind.__name__}")
-    if odd := sorted(set(table) - set(kinds) - {"methods"}):
+    replacing = {key: table.get(key, {}) for key in ("methods", "tables")}
+    if odd := sorted(set(table) - set(kinds) - set(replacing)):
         raise BadInput(f"{path}: [{name}] has no use for {odd[0]}; remove it")
-    methods = table.get("methods", {})
-    for method, options in methods.items():
-        if odd := sorted(set(options) - set(table["training"])):
-            raise BadInput(f"{path}: [{name}.methods.{method}] replaces {odd[0]}, which [{name}.training] lacks")
-    return Profile(name, **{key: table[key] for key in kinds}, methods=methods)
+    for key, replaced in replacing.items():
+        for what, options in replaced.items():
+            if odd := sorted(set(options) - set(table["training"])):
+                raise BadInput(f"{path}: [{name}.{key}.{what}] replaces {odd[0]}, which [{name}.training] lacks")
+    return Profile(name, **{key: table[key] for key in kinds}, **replacing)
 
 
 @dataclass(frozen=True)

@@ -481,6 +481,9 @@ def test_a_folder_is_named_after_everything_that_decides_the_run(monkeypatch):
     one = replace(PROFILE, methods=PROFILE.methods | {"mmfas": {"epochs": 99}})
     changed = {job.method.name for job in _plan(profile=one) if job.folder.name not in names}
     assert changed == {"mmfas"}
+    whole = replace(PROFILE, tables={TABLE.name: {"epochs": 99}})
+    assert [job.folder for job in _plan(profile=whole.of(TABLE))] == [job.folder for job in _plan(profile=longer)]
+    assert whole.of(replace(TABLE, name="another")) == whole
     before = plan.sources("reference.mmfas")
     monkeypatch.setattr(plan, "sources", lambda module: before | {"reference/mmfas.py": "edited"})
     assert not set(names) & {job.folder.name for job in _plan()}
@@ -504,6 +507,7 @@ def test_sources_are_what_a_command_imports_and_nothing_else():
         ("[cpu\n", "not valid TOML"),
         ("extra = 1\n", "has no use for extra"),
         ("[cpu.methods.mmfas]\nepoch = 3\n", "replaces epoch"),
+        ("[cpu.tables.mmfas-table1]\nepoch = 3\n", "replaces epoch"),
     ],
 )
 def test_a_malformed_profile_is_refused(tmp_path, text, says):
