@@ -27,8 +27,8 @@ from spec_tests import adapter
 HERE = Path(__file__).parent
 INDEPENDENT = "spec_tests.meta.independent"
 MODULE = "conformance_mutant"
-# Seconds of processor time for one mutant, since a mutated loop may never end: far more than the tests of an equation
-# take, or than whole files of tests and every equation's.
+# Seconds of processor time for one mutant, since a mutated loop may never end: far more than a file of equation tests
+# takes, and more than other files and all equations together take.
 EQUATION_LIMIT, LIMIT = 60, 240
 
 
@@ -190,8 +190,8 @@ class Campaign:
             killer, _ = self._first_failure(mine)
             return killer, "" if killer else self._first_failure(theirs)[1]
 
-        equations = {equation["id"] for equation in adapter.REGISTRY}
-        limit = EQUATION_LIMIT if equations.issuperset(mutant.tests) and not theirs else LIMIT
+        light = {equation["id"] for equation in adapter.REGISTRY} | adapter.EQUATION_FILES
+        limit = EQUATION_LIMIT if light.issuperset(mutant.tests) and not theirs else LIMIT
         began = time.perf_counter()
         status, said = _forked(judge, limit)
         seconds = time.perf_counter() - began
