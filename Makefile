@@ -122,7 +122,7 @@ lint: $(ENV) ## ruff and mypy
 	@$(PYTHON) -m mypy --no-error-summary
 
 spec: $(ENV) ## every test (pytest spec_tests/)
-	@$(PYTHON) -m pytest spec_tests
+	@$(PYTHON) -m pytest spec_tests --conformance-report=build/conformance/reference.json
 
 mutants: $(ENV) ## break each equation in many ways and show which test notices
 	@$(PYTHON) -m spec_tests.meta.mutants
