@@ -294,9 +294,9 @@ def terminal(results: Results, console: Console) -> None:
     for kind in results.table.shown:
         metric = HONEST.metric(kind)
         grid = Grid(title=f"{HEADS[kind]}  %", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
-        grid.add_column("method", header_style="dim", no_wrap=True)
+        grid.add_column("method", header_style="dim")  # names may be broken, numbers not
         for name in names.values():
-            grid.add_column(name, header_style="dim", justify="right")
+            grid.add_column(name, header_style="dim", justify="right", no_wrap=True)
         for row in results.rows:
             if row.method.module is None and not wide:
                 continue

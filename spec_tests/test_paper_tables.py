@@ -971,6 +971,16 @@ def test_the_terminal_shows_each_metric_and_stays_within_its_width(small, width)
     assert _command(small, "vit_s16", 1) in text
 
 
+def test_a_long_name_does_not_cut_the_numbers(small):
+    label = "A21: a reading whose name is longer than others are"
+    rows = [replace(row, method=replace(row.method, label=label)) for row in small.rows]
+    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
+    render.terminal(replace(small, rows=rows), console)
+    text = console.export_text()
+    assert "12.50±17.68" in text
+    assert "…" not in text.partition("Data:")[0]
+
+
 def test_the_curves_are_the_error_rates_at_every_threshold(small):
     row = next(r for r in small.rows if r.method.name == "mmfas")
     fpr, fnr = figures.curve(row.runs[1], "S", 19)
