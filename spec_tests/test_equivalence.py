@@ -117,7 +117,7 @@ def test_compiled_mmda_is_mmda(compiled: Callable) -> None:
     model = Adaptor("paper", layers=1, dim=DIM).eval()
     tokens, captions, domains = adaptor_inputs(1)
     with torch.inference_mode():
-        # Captions pass through the same layers as images, and are as many at every call: known once, as in training.
+        # The captions pass through layers like the images', uncompiled: their sizes would be compiled for anew.
         texts = model.text_states(captions, mmda.Pass(None))
 
         def scores(images: Tensor) -> dict[str, Tensor]:
