@@ -85,12 +85,17 @@ def bilinear(grid: np.ndarray) -> np.ndarray:
     return grid
 
 
+A_MODEL_AND_ITS_IMAGES = {
+    "seed": st.integers(0, 2**31),
+    "name": st.sampled_from([*MODELS]),
+    "rows": st.integers(1, 2),
+    "columns": st.integers(1, 3),
+}
+
+
 @settings(max_examples=8)
 @given(
-    seed=st.integers(0, 2**31),
-    name=st.sampled_from([*MODELS]),
-    rows=st.integers(1, 2),
-    columns=st.integers(1, 3),
+    **A_MODEL_AND_ITS_IMAGES,
     score=st.sampled_from(["spoof", "bonafide"]),
     layer=st.sampled_from(["block", "norm"]),
     letter=st.sampled_from("RDI"),
@@ -134,12 +139,7 @@ class Gridded(nn.Module):
 
 
 @settings(max_examples=8)
-@given(
-    seed=st.integers(0, 2**31),
-    name=st.sampled_from([*MODELS]),
-    rows=st.integers(1, 2),
-    columns=st.integers(1, 3),
-)
+@given(**A_MODEL_AND_ITS_IMAGES)
 @example(seed=0, name="switch", rows=2, columns=3)
 def test_maps_are_captums(seed: int, name: str, rows: int, columns: int) -> None:
     attr = pytest.importorskip("captum.attr", reason="captum, the oracle of this test, is not installed")
