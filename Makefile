@@ -125,11 +125,11 @@ spec: $(ENV) ## every test (pytest spec_tests/)
 	@$(PYTHON) -m pytest spec_tests --conformance-report=build/conformance/reference.json
 
 mutants: $(ENV) ## break each equation in many ways and show which test notices
-	@$(PYTHON) -m spec_tests.meta.mutants
+	@$(PYTHON) -m spec_tests.bugs.mutants
 
 bench: $(ENV) ## speed of training and inference, as JSON in build/bench/
 	@mkdir -p build/bench
-	@$(PYTHON) -m pytest -o addopts= spec_tests/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
+	@$(PYTHON) -m pytest -o addopts= spec_tests/methods/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
 
 .PHONY: requirements clean
 requirements: ## pin the newest versions again (needs uv)

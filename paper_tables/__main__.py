@@ -17,12 +17,13 @@ from rich.console import Console
 
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.index import Index, load_index
-from paper_tables import mmda, mmfas, render
-from paper_tables.counts import counted
-from paper_tables.plan import ROOT, Job, Method, Table, load_profile, plan, shown
-from paper_tables.probes import PROBES, Probe
-from paper_tables.results import Results, gather
-from paper_tables.runner import Data, cores, has_cuda, locate, prepare, run_all, standin_clip
+from paper_tables.declarations import mmda, mmfas
+from paper_tables.declarations.probes import PROBES, Probe
+from paper_tables.numbers.results import Results, gather
+from paper_tables.planning.counts import counted
+from paper_tables.planning.plan import ROOT, Job, Method, Table, load_profile, plan, shown
+from paper_tables.planning.runner import Data, cores, has_cuda, locate, prepare, run_all, standin_clip
+from paper_tables.rendering import render
 
 TABLES = {table.name: table for table in (*mmfas.TABLES, *mmda.TABLES)}
 STANDIN_CLIP, REAL_CLIP = "phantom", "openai"
@@ -66,8 +67,8 @@ def choose(tables: Sequence[Table], names: str | None) -> list[Method]:
 
 def write(results: Results, folder: Path) -> list[Path]:
     """Write every form of the table; each file is replaced whole."""
-    from paper_tables import figures  # matplotlib takes a second to load, and not every command draws
-    from paper_tables.page import page
+    from paper_tables.rendering import figures  # matplotlib takes a second to load, and not every command draws
+    from paper_tables.rendering.page import page
 
     files = {"table.md": render.markdown(results), "table.tex": render.latex(results)}
     files |= {"table.html": page(results), "table.json": render.as_json(results)}

@@ -16,8 +16,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
-from spec_tests import adapter, report
-from spec_tests.strategies import DEVICES, DTYPES
+from spec_tests.equations import adapter, report
+from spec_tests.equations.strategies import DEVICES, DTYPES
 
 HERE = Path(__file__).parent
 
@@ -144,7 +144,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if not foreign() or not collection_path.name.startswith("test_") or HERE not in collection_path.parents:
         return None
-    return True if collection_path.name not in adapter.EQUATION_FILES or collection_path.parent != HERE else None
+    return (
+        True
+        if collection_path.name not in adapter.EQUATION_FILES or collection_path.parent != HERE / "equations"
+        else None
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -166,7 +170,7 @@ def apply_xfails(xfails: dict[str, str], items: list[pytest.Item], name: str | N
         path, _, function = test.partition("::")
         file = Path(path).name
         matching = [i for i in items if i.path.name == file and function in (i.name, i.name.partition("[")[0])]
-        if not matching and (file in collected or not (HERE / file).exists()):
+        if not matching and (file in collected or not any(HERE.rglob(file))):
             raise pytest.UsageError(f"{name}: {test} matches no test; give test_file.py::test_name or remove the line")
         for item in matching:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))

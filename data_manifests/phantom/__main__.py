@@ -20,7 +20,7 @@ def controls(
         cache: folder of decoded pixels.
     """
     # Imported here because it loads torch, which rendering does not need.
-    from data_manifests.phantom.controls import controls as check
+    from reference.phantom_controls import controls as check
 
     check(index, cache)
 

@@ -8,7 +8,7 @@ from itertools import combinations
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import Claim, Finding, Kind, holds, needs_data
 from paper_tables.audit.numbers import Numbers
-from paper_tables.published import Published
+from paper_tables.declarations.published import Published
 
 OURS = "mmda"
 METRIC_NAMES = {"hter": "HTER", "auc": "AUC"}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data_manifests.errors import BadInput
-from paper_tables import published
-from paper_tables.published import Published
+from paper_tables.declarations import published
+from paper_tables.declarations.published import Published
 
 HERE = Path(__file__).resolve().parent
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 from scipy.optimize import linprog
 
-from paper_tables.published import Published
+from paper_tables.declarations.published import Published
 
 SETS = ("C", "S", "W", "H")
 

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_manifests.errors import BadInput, cli_errors, replacing
-from paper_tables import mmda, mmfas
 from paper_tables.audit.ledger import decide, expected
 from paper_tables.audit.numbers import read
-from paper_tables.plan import ROOT, shown
+from paper_tables.declarations import mmda, mmfas
+from paper_tables.planning.plan import ROOT, shown
 from paper_tables.report import found
 from paper_tables.report.page import Contents, page
 

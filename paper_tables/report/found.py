@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from data_manifests.errors import BadInput
-from paper_tables.page import commit, fragment
-from paper_tables.plan import Table
+from paper_tables.planning.plan import Table
+from paper_tables.rendering.page import commit, fragment
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that a probe (`paper_tables.probes`) draws from finished runs: `build/tables/<folder>/<files>.svg`, and
-    what it shows."""
+    """A figure that a probe draws from finished runs: `build/tables/<folder>/<files>.svg`, and what it shows."""
 
     name: str
     title: str
@@ -137,7 +136,7 @@ def _drawn(path: Path, wanted: Picture) -> Drawn:
 
 
 def leak(build: Path) -> list[list[str]]:
-    """Head and rows of the batch-leak probe's table.md, as reference.batch_leak wrote it; none if it did not."""
+    """Head and rows of the batch-leak probe's table.md, as reference.probes.batch_leak wrote it; none if it did not."""
     path = build / "tables" / "mmda-batch-leak" / "table.md"
     if not path.exists():
         return []

@@ -11,11 +11,11 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from paper_tables import page as table_page
 from paper_tables.audit.claim import KINDS, VERDICTS
 from paper_tables.audit.ledger import Entry
-from paper_tables.page import command
-from paper_tables.plan import Table
+from paper_tables.planning.plan import Table
+from paper_tables.rendering import page as table_page
+from paper_tables.rendering.page import command
 from paper_tables.report.found import Drawn, Made, Picture, target
 
 _HERE = Path(__file__).resolve().parent

@@ -1,0 +1,1 @@
+"""From run folders to the numbers of a table's cells."""

@@ -1,0 +1,1 @@
+"""Which runs a table needs, and running them."""

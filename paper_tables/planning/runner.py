@@ -1,0 +1,369 @@
+"""Brings data and runs into being: renders and indexes what is missing, then runs what is missing or
+unfinished.
+
+Every step is a command of its own, started as a child process, so that a table can be made again by hand.
+This process imports no torch: looking over a finished table takes seconds.
+"""
+
+import ctypes
+import hashlib
+import heapq
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as Grid
+
+from data_manifests.errors import BadInput
+from data_manifests.index import read_roots
+from data_manifests.phantom.sets import VERSION
+from paper_tables.planning.plan import ROOT, Job, Profile, shown
+
+_PHANTOM_MARKER = "phantom.json"  # lies beside the trees that `data_manifests.phantom render` wrote
+_PLAIN_EVERY = 10.0  # seconds between lines when nobody watches a terminal
+_GRACE = 20.0  # seconds a child has to end after SIGTERM
+
+
+@cache
+def has_cuda() -> bool:
+    """Whether torch can train on CUDA here. Without an NVIDIA driver that is known without loading torch."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return False
+    ask = "import torch, sys; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", ask], capture_output=True).returncode == 0
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the runs are trained and tested on. `commands` build it where it is missing."""
+
+    name: str
+    stand_in: bool
+    index: Path
+    commands: tuple[tuple[str, ...], ...]
+
+
+def locate(data: str, profile: Profile, build: Path) -> Data:
+    """`phantom`, or the path of a roots.toml. Raises BadInput if there is no such file."""
+    python = (sys.executable, "-m")
+    if data == "phantom":
+        name = f"{VERSION}-{profile.phantom}"
+        images, folder = build / "phantom" / name, build / "index" / f"phantom-{name}"
+        index = folder / "index.csv"
+        render = (
+            *python,
+            "data_manifests.phantom",
+            "render",
+            "--profile",
+            profile.phantom,
+            "--out",
+            str(images),
+        )
+        roots = images / "roots.toml"
+        commands = [] if roots.exists() else [render]
+        commands += (
+            []
+            if index.exists()
+            else [(*python, "data_manifests", "index", "--roots", str(roots), "--out", str(folder))]
+        )
+        return Data(f"phantom {name}", True, index, tuple(commands))
+    roots = Path(data)
+    if not roots.is_file():
+        raise BadInput(
+            f'--data {data}: neither `phantom` nor a file; write a roots.toml with lines such as C = "/data/cefa"'
+        )
+    # Named after its content too: other roots are another index.
+    folder = build / "index" / f"{roots.stem}-{hashlib.sha256(roots.read_bytes()).hexdigest()[:8]}"
+    index = folder / "index.csv"
+    command = (*python, "data_manifests", "index", "--roots", str(roots), "--out", str(folder))
+    rendered = any((root.parent / _PHANTOM_MARKER).exists() for root in read_roots(roots).values())
+    return Data(roots.stem, rendered, index, () if index.exists() else (command,))
+
+
+def standin_clip(jobs: Iterable[Job]) -> tuple[tuple[str, ...], ...]:
+    """The command that trains the stand-in CLIP, where one of the runs takes it; made once, it ends at once."""
+    if any(("--clip", "phantom") in pairwise(job.command) for job in jobs):
+        return ((sys.executable, "-m", "reference.standin_clip"),)
+    return ()
+
+
+def prepare(commands: Iterable[Sequence[str]], made: Path | None = None) -> None:
+    """Run commands that come before all runs. Raises BadInput when one fails, or leaves `made` unwritten."""
+    for command in commands:
+        print(f"$ {shown(command)}", flush=True)
+        with _children() as children:
+            child = _start(children, command)
+            if child.wait():
+                raise BadInput(f"`{shown(command)}` failed with exit status {child.returncode}; see its message above")
+    if made and not made.exists():
+        raise BadInput(f"{made}: the commands above ended without writing it; run them again")
+
+
+@dataclass
+class _Running:
+    job: Job
+    process: subprocess.Popen[bytes]
+    errors: Path
+    started: float = field(default_factory=time.monotonic)
+    epochs_before: int = 0
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self.started
+
+    @property
+    def epochs_here(self) -> int:
+        return len(self.lines) - self.epochs_before
+
+    @property
+    def spent(self) -> float:
+        """Seconds on the epochs done here as the run counts them, so that starting up is no part of its pace;
+        before the first epoch's end, or from a run that does not count, the time since its start."""
+        here = self.lines[self.epochs_before :]
+        counted = sum(line.get("seconds", 0.0) + line.get("evaluation_seconds", 0.0) for line in here)
+        return counted or self.elapsed
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that did not finish, and its own last words."""
+
+    job: Job
+    reason: str
+
+
+def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> list[Failure]:
+    """Run every unfinished job, the most expensive first, `at_once` side by side; return those that failed.
+
+    A failure stops nothing else. Output goes to `logs`. Ctrl-C and SIGTERM end the children and are raised on
+    as KeyboardInterrupt; a run so ended continues when its command is given again.
+    """
+    waiting = sorted((j for j in jobs if not j.done), key=_work_left, reverse=True)
+    if not waiting:
+        return []
+    logs.mkdir(parents=True, exist_ok=True)
+    running: list[_Running] = []
+    finished: list[_Running] = []
+    failures: list[Failure] = []
+    began = time.monotonic()
+
+    with _children() as children, _display(console) as show:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(_launch(children, waiting.pop(0), logs))
+            time.sleep(0.2)
+            for r in list(running):
+                r.lines = read_metrics(r.job.folder)
+                if r.process.poll() is None:
+                    continue
+                running.remove(r)
+                children.remove(r.process)
+                if r.process.returncode == 0 and r.job.done:
+                    finished.append(r)
+                else:
+                    failures.append(Failure(r.job, _reason(r)))
+                    console.print(f"[red]failed[/red] {r.job.title}: ", end="")
+                    console.print(failures[-1].reason, markup=False, highlight=False)
+            left = time_left(
+                [(r.job.epoch_cost, r.job.epochs - len(r.lines), r.epochs_here, r.spent) for r in running],
+                [(j.epoch_cost, j.epochs - len(read_metrics(j.folder))) for j in waiting],
+                [(r.job.epoch_cost * r.epochs_here, r.spent) for r in finished],
+                at_once,
+            )
+            show(running, len(waiting), len(finished), len(failures), time.monotonic() - began, left)
+    return failures
+
+
+def _work_left(job: Job) -> float:
+    return job.epoch_cost * (job.epochs - len(read_metrics(job.folder)))
+
+
+def _launch(children: list[subprocess.Popen[bytes]], job: Job, logs: Path) -> _Running:
+    errors = logs / f"{job.folder.name}.stderr"
+    with (logs / f"{job.folder.name}.stdout").open("ab") as out, errors.open("wb") as err:
+        process = _start(children, job.command, out, err)
+    lines = read_metrics(job.folder)
+    return _Running(job, process, errors, epochs_before=len(lines), lines=lines)
+
+
+def _reason(r: _Running) -> str:
+    """One sentence: the last line that the run wrote to stderr, and how it ended."""
+    said = [line.strip() for line in r.errors.read_text(errors="replace").splitlines() if line.strip()]
+    code = r.process.returncode
+    if code == 0:
+        how = "ended without finishing"
+    elif code < 0:
+        how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
+    else:
+        how = f"ended with exit status {code}"
+    last = said[-1].removeprefix("error: ") if said else "it wrote no error message"
+    return f"{how}: {last} (all of it: {shown([str(r.errors)])})"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The whole lines of a run's metrics.jsonl so far; none before its first epoch."""
+    try:
+        text = (folder / "metrics.jsonl").read_text()
+    except OSError:
+        return []
+    lines = []
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        with suppress(ValueError):  # the run itself judges its file when it continues; this only counts
+            lines.append(json.loads(line))
+    return lines
+
+
+def time_left(
+    running: Sequence[tuple[float, int, int, float]],
+    waiting: Sequence[tuple[float, int]],
+    finished: Sequence[tuple[float, float]],
+    at_once: int,
+) -> float | None:
+    """Seconds until the last job ends, or None before the first epoch of any is done.
+
+    running: (cost of an epoch, epochs left, epochs done since its start, seconds spent on them or, before the
+    first, since its start); waiting: (cost, epochs); finished: (cost of what was done, seconds it took). A
+    running job with an epoch behind it keeps its own pace, the others take the common pace, in seconds a unit
+    of cost. Waiting jobs start in order on whichever place is free.
+    """
+    paid = [(cost * done, seconds) for cost, _, done, seconds in running if done] + list(finished)
+    cost_done = sum(cost for cost, _ in paid)
+    if not cost_done:
+        return None
+    pace = sum(seconds for _, seconds in paid) / cost_done
+    places = [0.0] * (at_once - len(running))
+    for cost, left, done, seconds in running:
+        places.append(seconds / done * left if done else max(0.0, pace * cost * left - seconds))
+    heapq.heapify(places)
+    for cost, epochs in waiting:
+        heapq.heappush(places, heapq.heappop(places) + pace * cost * epochs)
+    return max(places)
+
+
+@contextmanager
+def _children() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Child processes that do not outlive the block: SIGTERM is taken as Ctrl-C, and both end them."""
+
+    def interrupted(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    children: list[subprocess.Popen[bytes]] = []
+    before = signal.signal(signal.SIGTERM, interrupted)
+    try:
+        yield children
+    finally:
+        alive = [child for child in children if child.poll() is None]
+        for child in alive:
+            os.killpg(child.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        for child in alive:
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start(
+    children: list[subprocess.Popen[bytes]], command: Sequence[str], out: Any = None, err: Any = None
+) -> subprocess.Popen[bytes]:
+    # Its own process group: Ctrl-C reaches only this process, which then ends the children in order.
+    child = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+    )
+    children.append(child)
+    return child
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "…"
+    minutes, s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {s:02} s" if minutes else f"{s} s"
+
+
+def _columns(r: _Running) -> list[str]:
+    """method, seed, epoch, loss, val EER, elapsed, left."""
+    last = r.lines[-1] if r.lines else {}
+    loss = last.get("loss", last.get("bce"))
+    evaluated = [line["sets"]["val"]["eer"] for line in r.lines if "sets" in line]
+    left = time_left([(1.0, r.job.epochs - len(r.lines), r.epochs_here, r.spent)], [], [], 1)
+    return [
+        r.job.row,
+        str(r.job.seed),
+        f"{len(r.lines)}/{r.job.epochs}",
+        "…" if loss is None else f"{loss:.4f}",
+        f"{100 * evaluated[-1]:.1f} %" if evaluated else "…",
+        duration(r.elapsed),
+        duration(left),
+    ]
+
+
+@contextmanager
+def _display(console: Console) -> Iterator[Any]:
+    """A table that is redrawn in place on a terminal; lines every ten seconds elsewhere."""
+    if not console.is_terminal:
+        last = time.monotonic() - _PLAIN_EVERY
+
+        def plain(running: list[_Running], *counts: Any) -> None:
+            nonlocal last
+            if time.monotonic() - last < _PLAIN_EVERY:
+                return
+            last = time.monotonic()
+            for r in running:
+                method, seed, epoch, loss, eer, elapsed, left = _columns(r)
+                print(
+                    f"{method} seed {seed} · epoch {epoch} · loss {loss} · val EER {eer} · {elapsed}, about {left} left"
+                )
+            print(_summary(len(running), *counts), flush=True)
+
+        yield plain
+        return
+
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+
+        def drawn(running: list[_Running], *counts: Any) -> None:
+            grid = Grid(
+                caption=_summary(len(running), *counts),
+                caption_justify="left",
+                box=None,
+                padding=(0, 2, 0, 0),
+            )
+            for name in ("method", "seed", "epoch", "loss", "val EER", "elapsed", "left"):
+                grid.add_column(name, justify="left" if name == "method" else "right", header_style="bold")
+            for r in running:
+                grid.add_row(*_columns(r))
+            live.update(grid)
+
+        yield drawn
+
+
+def _summary(running: int, waiting: int, finished: int, failed: int, elapsed: float, left: float | None) -> str:
+    text = f"{running} running, {waiting} waiting, {finished} finished"
+    if failed:
+        text += f", {failed} failed"
+    return f"{text} · {duration(elapsed)} so far · about {duration(left)} left in all"

@@ -1,0 +1,1 @@
+"""A table's numbers as text, Markdown, LaTeX, JSON, pictures and one page."""

@@ -1,0 +1,454 @@
+"""A table's results as one HTML file: no network, no script needed, light and dark, wide and narrow.
+
+Every value of every view is in the file; radio buttons and `:has()` show one view at a time. A browser
+without `:has()` shows the honest view. The only script adds copy buttons to the commands. Every id begins with the
+table's name, so that one page can hold several tables (`fragment`).
+"""
+
+import re
+from html import escape
+from pathlib import Path
+
+from data_manifests.errors import BadInput
+from paper_tables.declarations.published import Published, load
+from paper_tables.numbers.cells import DETAILS, HTER_THRESHOLDS, POLICIES, Cell
+from paper_tables.numbers.results import Results, Row
+from paper_tables.planning.plan import Column, Curves, NumberGrid, Table
+from paper_tables.rendering import figures
+from paper_tables.rendering.findings import sections
+from paper_tables.rendering.wording import (
+    HEADS,
+    HONEST,
+    HTER_SAID,
+    NOT_IMPLEMENTED,
+    POLICY_SAID,
+    RULE_NAMES,
+    RULES_SAID,
+    cell_text,
+    column_names,
+    columns_said,
+    data_said,
+    n_text,
+    number,
+    parameters_text,
+    profile_said,
+    runs_said,
+)
+
+HTER_NAMES = {"source_val": "source validation EER", "target": "test set’s own EER"}
+POLICY_NAMES = {
+    "source_dev@BPCER1%": "source, BPCER 1 %",
+    "target@BPCER1%": "test set, BPCER 1 %",
+    "source_dev@EER": "source, EER",
+}
+_MANY = 8  # more columns than this do not fit on paper side by side
+DETAIL_HEADS = {"balanced_accuracy": "Bal. acc ↑", "apcer_max": "APCER max ↓", "bpcer": "BPCER ↓"}
+
+
+def _choices_of(table: Table) -> list[tuple[str, str, dict[str, str], str]]:
+    """The table's choices: name, legend, values with their names, default. A value carries the classes of the
+    choices it belongs to, and hides unless all are made."""
+    choices = [("rule", "Epoch chosen by", {rule: RULE_NAMES[rule] for rule in table.rules}, HONEST.rule)]
+    if "hter" in table.shown:
+        choices.append(("hter", "HTER threshold from", HTER_NAMES, HONEST.hter))
+    if "accuracy" in table.kinds:
+        choices.append(("acc", "Accuracy threshold from", POLICY_NAMES, HONEST.policy))
+    return choices
+
+
+def _key(choice: str, value: str) -> str:
+    """`rule-source_val` and the like, fit for an id and a class."""
+    return f"{choice}-{value.replace('@', '-').replace('%', '')}"
+
+
+def style(table: Table) -> str:
+    """For each choice, hide what belongs to its other values, within the element that has the table's name."""
+    rules, fallback = [], []
+    for choice, _, values, default in _choices_of(table):
+        for chosen in values:
+            hidden = ",".join(f".{_key(choice, v)}" for v in values if v != chosen)
+            made = f"#{table.name}:has(#{table.name}-{_key(choice, chosen)}:checked)"
+            rules.append(f"{made} :is({hidden}){{display:none}}")
+        fallback += [f"#{table.name} .{_key(choice, v)}" for v in values if v != default]
+    without = f"@supports not selector(:has(a)){{{','.join(fallback)},.choices{{display:none}}}}"
+    return "\n".join([*rules, without])
+
+
+def page(results: Results) -> str:
+    """The whole document."""
+    names = column_names(results)
+    title = escape(results.table.title)
+    parts = [
+        "<!doctype html>",
+        '<html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        '<meta name="color-scheme" content="light dark">',
+        f"<title>{title}</title>",
+        f"<style>{CSS}\n{style(results.table)}</style></head>",
+        f'<body><main id="{results.table.name}"{" class=ci" if results.ci else ""}><h1>{title}</h1>',
+        _BEGIN,
+        f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_said(results))}</p>',
+        _choices(results.table),
+        _main_table(results, names),
+        _meaning(results),
+        _findings(results),
+        _figure(results, names),
+        _detail_table(results, names),
+        _commands(results),
+        _again(results),
+        _provenance(results),
+        _END,
+        "</main>",
+        f"<script>{COPY}</script>",
+        "</body></html>",
+    ]
+    return "\n".join(part for part in parts if part) + "\n"
+
+
+_BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
+
+
+def fragment(path: Path, table: Table) -> str:
+    """What the page of `table` at `path` shows under its title, as an element named after the table, for a page that
+    has `CSS` and `style(table)` and gives the table a heading of level 3. Raises BadInput when this version of the
+    project did not write it."""
+    text = path.read_text(encoding="utf-8")
+    main, _, rest = text.partition(_BEGIN)
+    inside, end, _ = rest.partition(_END)
+    if not end or f'<main id="{table.name}"' not in main:
+        raise BadInput(f"{path}: not a page of {table.name} as written now; make the table again, or delete the file")
+    inside = re.sub(r"<(/?)h([23])\b", lambda m: f"<{m[1]}h{int(m[2]) + 2}", inside)
+    return f'<div id="{table.name}"{" class=ci" if "class=ci>" in main else ""}>{inside.strip()}</div>'
+
+
+def published_alone(table: Table) -> str:
+    """The published numbers of a table of which nothing was run, as an HTML table; empty where none are printed."""
+    if table.published is None:
+        return ""
+    published = load(table.published, table.printed)
+    places = [(c, kind) for c in table.columns for kind in table.shown if _printed(published, c.name, kind)]
+    heads = "".join(f'<th scope="col">{escape(c.label)} {HEADS[kind]}</th>' for c, kind in places)
+    out = [f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}, published">']
+    out.append(f'<table class="plain numbers"><thead><tr><th scope="col">Method</th>{heads}</tr></thead><tbody>')
+    for method in table.methods:
+        if method.published:
+            row = published.rows[method.published]
+            cells = "".join(f"<td>{row.values.get(c.name, {}).get(kind, '')}</td>" for c, kind in places)
+            out.append(f'<tr><th scope="row">{escape(method.label)}</th>{cells}</tr>')
+    return "".join(out) + "</tbody></table></div>"
+
+
+def _printed(published: Published, column: str, kind: str) -> bool:
+    return any(kind in row.values.get(column, {}) for row in published.rows.values())
+
+
+def _choices(table: Table) -> str:
+    out = ['<form class="choices" aria-label="What the tables show">']
+    for choice, legend, values, default in _choices_of(table):
+        out.append(f"<fieldset><legend>{legend}</legend><div>")
+        for value, name in values.items():
+            checked = " checked" if value == default else ""
+            key = f"{table.name}-{_key(choice, value)}"
+            out.append(f'<label><input type="radio" name="{choice}" id="{key}"{checked}><span>{name}</span></label>')
+        out.append("</div></fieldset>")
+    return "".join(out) + "</form>"
+
+
+def _value(cell: Cell, classes: list[str]) -> str:
+    text = f"<b>{number(cell.mean)}</b>"
+    if cell.sd is not None:
+        text += f"<i>± {number(cell.sd)}</i>"
+    if cell.ci:
+        text += f"<i>[{number(cell.ci[0])}, {number(cell.ci[1])}]</i>"
+    return f'<span class="v {" ".join(classes)}">{text}</span>'
+
+
+def _ours(row: Row, table: Table, column: str, metrics: dict[str, list[str]]) -> str:
+    """Every view's value of one place; `metrics` maps a metric to the classes of the choices it belongs
+    to."""
+    values = "".join(
+        _value(cell, [_key("rule", rule), *classes])
+        for rule in table.rules
+        for metric, classes in metrics.items()
+        if (cell := row.cells.get((rule, column, metric)))
+    )
+    return values or '<span class="none">–</span>'
+
+
+def _method_cell(row: Row, table: Table, heads: tuple[str, ...]) -> str:
+    """The row's name and facts; `heads` stand over its numbers where the screen is too narrow for columns."""
+    text = f'<th scope="row" role="rowheader"><span class="name">{escape(row.method.label)}</span>'
+    facts = []
+    if parameters_text(row):
+        facts.append(f"{parameters_text(row)} parameters")
+    if row.published and row.published.parameters is not None:
+        facts.append(f"published {row.published.parameters} M")
+    if row.runs:
+        facts.append(f"n = {n_text(row)}")
+    if facts:
+        text += f'<span class="facts">{escape(" · ".join(facts))}</span>'
+    if row.method.module is None:
+        text += f'<span class="facts">{NOT_IMPLEMENTED}</span>'
+    if row.missing:
+        some = "some runs missing" if row.runs else "no run yet"
+        text += f'<span class="facts"><a href="#{table.name}-run-{row.method.name}">{some}: command</a></span>'
+    if row.made:
+        text += f'<span class="facts"><a href="#{table.name}-again-{row.method.name}">run again</a></span>'
+    trio = "".join(f"<span>{head}</span>" for head in heads)
+    return f'{text}<span class="heads" aria-hidden="true"><span></span><span class="trio">{trio}</span></span></th>'
+
+
+def _summary(column: Column) -> str:
+    """The class of a column that is a mean over others."""
+    return ' class="weighted"' if len(column.places) > 1 else ""
+
+
+def _head(results: Results, names: dict[str, str], heads: tuple[str, ...]) -> str:
+    trio = "".join(f"<span>{head}</span>" for head in heads)
+    cells = "".join(
+        f'<th scope="col" role="columnheader"{_summary(c)}>{escape(names[c.name])}<span class="trio">{trio}</span></th>'
+        for c in results.table.columns
+    )
+    return (
+        '<thead role="rowgroup"><tr role="row"><th scope="col" role="columnheader" class="corner">Method</th>'
+        f"{cells}</tr></thead>"
+    )
+
+
+def _main_table(results: Results, names: dict[str, str]) -> str:
+    views: dict[str, dict[str, list[str]]] = {
+        "hter": {f"hter:{t}": [_key("hter", t)] for t in HTER_THRESHOLDS},
+        "auc": {"auc": []},
+        "accuracy": {f"accuracy:{p}": [_key("acc", p)] for p in POLICIES},
+    }
+    heads = tuple(HEADS[kind] for kind in results.table.shown)
+    out = [_caption_of_view(results), '<div class="scroll" tabindex="0" role="region" aria-label="Table">']
+    many = ' class="many"' if len(results.table.columns) > _MANY else ""
+    out += [f'<table role="table"{many}>', _head(results, names, heads), '<tbody role="rowgroup">']
+    for row in results.rows:
+        kind = "" if row.cells else ' class="absent"'
+        if not row.method.trains:
+            kind = ' class="rule"'
+        out.append(f'<tr role="row"{kind}>{_method_cell(row, results.table, heads)}')
+        for column in results.table.columns:
+            trio = []
+            for kind in results.table.shown:
+                ours = _ours(row, results.table, column.name, views[kind])
+                paper = ""
+                if row.published and (printed := row.published.values.get(column.name, {}).get(kind)) is not None:
+                    paper = f'<span class="pub"><span class="sr">published </span>{printed}</span>'
+                trio.append(f'<span class="m"><span class="sr">{HEADS[kind][:-2]} </span>{ours}{paper}</span>')
+            name = escape(names[column.name])
+            out.append(
+                f'<td role="cell" data-set="{name}"{_summary(column)}><span class="trio">{"".join(trio)}</span></td>'
+            )
+        out.append("</tr>")
+    out.append("</tbody></table></div>")
+    return "".join(out)
+
+
+def _caption_of_view(results: Results) -> str:
+    table = results.table
+    said = [f'<span class="{_key("rule", k)}">{escape(RULES_SAID[k])}</span>' for k in table.rules]
+    if "hter" in table.shown:
+        said += [f' <span class="{_key("hter", k)}">{escape(v)}</span>' for k, v in HTER_SAID.items()]
+    if "accuracy" in table.shown:
+        said += [f' <span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_SAID.items()]
+    key = "All numbers in %."
+    if results.published:
+        other = "published, other data: not comparable" if results.stand_in else "published"
+        key += f' <b>Measured here</b>, and below it <span class="pub">{other}</span>.'
+    return f'<p class="view" aria-live="polite">{"".join(said)}</p><p class="key">{key}</p>'
+
+
+def _meaning(results: Results) -> str:
+    items = "".join(f"<li>{escape(said)}</li>" for said in (*runs_said(results), *columns_said(results)))
+    return f'<ul class="meaning">{items}</ul>'
+
+
+def _findings(results: Results) -> str:
+    out = []
+    for section in sections(results):
+        said = "".join(f"<li>{escape(s)}</li>" for s in section.said)
+        out.append(f'<section><h2>{escape(section.title)}</h2><ul class="meaning">{said}</ul>')
+        out.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(section.title)}">')
+        out.append('<table class="plain"><thead><tr>')
+        out += [f'<th scope="col">{escape(head)}</th>' for head in section.head]
+        out.append("</tr></thead><tbody>")
+        for first, *words in section.rows:
+            cells = "".join(f"<td>{escape(word)}</td>" for word in words)
+            out.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
+        out.append("</tbody></table></div></section>")
+    return "".join(out)
+
+
+def _figure(results: Results, names: dict[str, str]) -> str:
+    figure = results.table.figure
+    if figure is None or not figures.legend(results):
+        return ""
+    legend = "".join(
+        '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true">'
+        f'<line x1="1" y1="4" x2="43" y2="4" stroke="{_ink(look)}" '
+        f'stroke-width="{look.width}" '
+        f'stroke-dasharray="{" ".join(f"{d * look.width:g}" for d in look.dashes) or "none"}"/>{_marker(look)}</svg>'
+        f"{escape(label)}</li>"
+        for label, look in figures.legend(results).items()
+        if not isinstance(figure, NumberGrid)
+    )
+    runs = "one run" if results.seeds == 1 else "mean over the runs of FNR at each FPR"
+    if isinstance(figure, Curves):
+        legend += (
+            '<li><svg viewBox="0 0 44 8" width="44" height="8" aria-hidden="true"><line x1="1" y1="4" x2="43" y2="4" '
+            'stroke="currentColor" stroke-width="0.8" opacity="0.55"/></svg>chance</li>'
+        )
+        labels = {t: _panel_label(results, t, names) for t in results.images}
+        note = (
+            f"{data_said(results)} {profile_said(results)} Epochs by source validation; {runs}. "
+            "Nearer the origin is better. Axes are linear up to 1 % and logarithmic above."
+        )
+    else:
+        labels = {kind: _sweep_label(results, kind) for kind in figure.kinds}
+        note = f"{data_said(results)} {profile_said(results)} {figures.sweep_said(results)}"
+    panels = "".join(
+        f'<div class="panel" role="img" aria-label="{escape(label)}">{figures.panel_svg(results, panel)}</div>'
+        for panel, label in labels.items()
+    )
+    wide = ' wide scroll" tabindex="0" role="region" aria-label="Figure' if isinstance(figure, NumberGrid) else ""
+    return (
+        f'<section><h2>{escape(figure.title)}</h2><figure><ul class="legend">{legend}</ul>'
+        f'<div class="panels{wide}">{panels}</div><figcaption>{escape(note)}</figcaption></figure></section>'
+    )
+
+
+def _ink(look: figures.Look) -> str:
+    return f"var(--m{figures.COLOURS.index(look.colour)})"
+
+
+def _marker(look: figures.Look) -> str:
+    """The mark of a sweep's points in its legend; curves have none."""
+    mark = {"o": "●", "s": "■", "^": "▲", "D": "◆", "v": "▼", "P": "✚", "X": "✖", "*": "★"}.get(look.marker, "")
+    return f'<text x="22" y="7.5" text-anchor="middle" font-size="9" fill="{_ink(look)}">{mark}</text>' if mark else ""
+
+
+def _panel_label(results: Results, target: str, names: dict[str, str]) -> str:
+    rates = ", ".join(
+        f"{line.row.method.label} {number(line.row.cells['source_val', target, 'hter:target'].mean)} %"
+        for line in figures.lines(results)
+    )
+    return f"FPR-FNR curves on {names[target]}. Equal error rates: {rates}"
+
+
+def _sweep_label(results: Results, kind: str) -> str:
+    lines = [
+        f"{label}: " + ", ".join(f"{x:g} {cell_text(cell)} %" for x, cell in points)
+        for label, points in figures.sweep_points(results, kind).items()
+    ]
+    return f"{HEADS[kind][:-2]} over {results.table.figure.x_label}. {'; '.join(lines)}"  # type: ignore[union-attr]
+
+
+def _detail_table(results: Results, names: dict[str, str]) -> str:
+    rows = [row for row in results.rows if row.cells]
+    if not rows or "accuracy" not in results.table.kinds:
+        return ""
+    said = "".join(f'<span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_NAMES.items())
+    out = [
+        "<section><h2>Errors behind the accuracy</h2>",
+        "<p>Accuracy rewards whoever guesses the larger class: compare the three predictors that look at nothing. "
+        f"Here are, at the same threshold ({said}), the accuracy balanced over both classes, the share of attacks "
+        "accepted of the worst attack family (APCER max), and the share of bona fide rejected (BPCER).</p>",
+        '<div class="scroll" tabindex="0" role="region" aria-label="Errors"><table role="table">',
+        _head(results, names, tuple(DETAIL_HEADS.values())),
+        '<tbody role="rowgroup">',
+    ]
+    for row in rows:
+        kind = "" if row.method.trains else ' class="rule"'
+        out.append(f'<tr role="row"{kind}>{_method_cell(row, results.table, tuple(DETAIL_HEADS.values()))}')
+        for column in results.table.columns:
+            trio = "".join(
+                f'<span class="m"><span class="sr">{DETAIL_HEADS[d][:-2]} </span>'
+                f"{_ours(row, results.table, column.name, {f'{d}:{p}': [_key('acc', p)] for p in POLICIES})}</span>"
+                for d in DETAILS
+            )
+            name = escape(names[column.name])
+            out.append(f'<td role="cell" data-set="{name}"{_summary(column)}><span class="trio">{trio}</span></td>')
+        out.append("</tr>")
+    out.append("</tbody></table></div></section>")
+    return "".join(out)
+
+
+def _commands(results: Results) -> str:
+    rows = [row for row in results.rows if row.missing]
+    if not rows:
+        return ""
+    out = ["<section><h2>Commands that fill what is missing</h2>"]
+    for row in rows:
+        out.append(f'<h3 id="{results.table.name}-run-{row.method.name}">{escape(row.method.label)}</h3>')
+        for m in row.missing:
+            which = m.title.removeprefix(row.method.name).strip()
+            out.append(f"<p>{escape(which)}, {escape(m.reason)}:</p>{command(m.command)}")
+    return "".join(out) + "</section>"
+
+
+def command(text: str) -> str:
+    """A command to copy."""
+    return f'<div class="command"><pre tabindex="0"><code>{escape(text)}</code></pre></div>'
+
+
+def _again(results: Results) -> str:
+    """How each number was made: the commands of the finished runs, each with the columns that it makes."""
+    rows = [row for row in results.rows if row.made]
+    if not rows:
+        return ""
+    names = column_names(results)
+    out = [
+        "<section><details><summary>Run a cell again</summary>",
+        "<p>Each command writes beside the run that these numbers come from, into build/again/. A column is made by "
+        "the runs that name it; a mean over several by all of them.</p>",
+    ]
+    for row in rows:
+        out.append(f'<h3 id="{results.table.name}-again-{row.method.name}">{escape(row.method.label)}</h3>')
+        for m in row.made:
+            columns = ", ".join(names[c.name] for c in results.table.columns if m.part in c.parts)
+            out.append(f"<p>seed {m.seed}: {escape(columns)}</p>{command(m.command)}")
+    return "".join(out) + "</details></section>"
+
+
+def commit(text: str) -> str:
+    """A run's commit, shortened; the mark of uncommitted changes stays."""
+    name, plus, changes = text.partition("+")
+    return name[:12] + plus + changes
+
+
+_RUN_HEADS = ("run", "epoch chosen", "device", "threads", "torch", "commit", "finished")
+
+
+def _provenance(results: Results) -> str:
+    runs = [pair for row in results.rows for pair in zip(row.runs, row.made, strict=True)]
+    if not runs:
+        return ""
+    out = [
+        "<section><details><summary>The runs behind these numbers</summary>",
+        '<div class="scroll" tabindex="0" role="region" aria-label="Runs"><table class="plain"><thead><tr>',
+        "".join(f'<th scope="col">{h}</th>' for h in _RUN_HEADS),
+        "</tr></thead><tbody>",
+    ]
+    for run, made in runs:
+        env = run.environment
+        device = env.get("device") if env.get("device") != "cpu" else env.get("cpu")
+        cells = [
+            f"{run.chosen_epoch + 1} of {int(run.epochs[-1]) + 1}",
+            device,
+            env.get("threads"),
+            env.get("torch"),
+            commit(run.git_commit),
+            made.finished,
+        ]
+        out.append(f'<tr><th scope="row">{escape(run.folder.name)}</th>')
+        out += [f"<td>{escape(str(c))}</td>" for c in cells]
+        out.append("</tr>")
+    return "".join(out) + "</tbody></table></div></details></section>"
+
+
+_HERE = Path(__file__).resolve().parent
+CSS = (_HERE / "page.css").read_text(encoding="utf-8")
+COPY = (_HERE / "copy.js").read_text(encoding="utf-8")  # adds the copy buttons: without a script there are none

@@ -1,0 +1,211 @@
+"""What a rendered table says in words and digits; the same on the terminal, in Markdown, LaTeX and HTML."""
+
+from dataclasses import dataclass
+
+from paper_tables.numbers import bootstrap
+from paper_tables.numbers.cells import POLICIES, Cell
+from paper_tables.numbers.results import Results, Row
+from paper_tables.numbers.selection import ON_TEST_SET
+from paper_tables.planning.plan import Table
+
+
+@dataclass(frozen=True)
+class View:
+    """One choice of selection rule, of HTER's threshold and of accuracy's."""
+
+    rule: str
+    hter: str
+    policy: str
+
+    def metric(self, kind: str) -> str:
+        return {"hter": f"hter:{self.hter}", "auc": "auc", "accuracy": f"accuracy:{self.policy}"}[kind]
+
+
+def view_of(rule: str) -> View:
+    """A rule with the threshold that goes with it: who chooses on the test set also cuts there."""
+    return View(rule, "target" if rule in ON_TEST_SET else "source_val", POLICIES[0])
+
+
+HONEST = view_of("source_val")
+
+HEADS = {"hter": "HTER ↓", "auc": "AUC ↑", "accuracy": "Acc ↑"}
+
+RULES_SAID = {
+    "source_val": "Epoch: the one of least EER on the source's validation set (then highest AUC there, then earliest).",
+    "last": "Epoch: the last.",
+    "oracle": "Epoch: oracle, the test set itself chooses the best epoch, anew for each metric and set; "
+    "no single model attains these numbers.",
+    "oracle_pair": "Epoch and head: oracle, the one pair of least HTER on the test set at its own EER threshold; one "
+    "model attains these numbers, for whoever may look at the test set.",
+    "released": "Epoch and head: as in MMDA's released code, the best on the test set itself, anew for each metric and "
+    "set; no single model attains these numbers.",
+}
+HTER_SAID = {
+    "source_val": "HTER at the EER threshold of the source's validation set.",
+    "target": "HTER at the EER threshold of the test set itself (its EER), as the papers measure it.",
+}
+POLICY_SAID = {
+    "source_dev@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of "
+    "the source's validation set (source_dev@BPCER1%): the only reading of “BPCER = 1 %” that the published "
+    "numbers allow.",
+    "target@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of the "
+    "test set itself (target@BPCER1%).",
+    "source_dev@EER": "Accuracy at the EER threshold of the source's validation set (source_dev@EER).",
+}
+RULE_NAMES = {"source_val": "source validation", "last": "last epoch", "oracle": "oracle (test set)"}
+RULE_NAMES |= {"oracle_pair": "oracle (one epoch and head)", "released": "as released (test set)"}
+PROTOCOLS_SAID = {
+    "mmdg": "Protocol: MMDG's lists; the sources' train lists train, their validation lists choose and set thresholds, "
+    "the target's test list tests.",
+    "official": "Protocol: each set's own official split (no MMDG lists are at hand); the sources' train splits train, "
+    "their validation splits choose and set thresholds, the target's test split tests.",
+}
+STANDIN_SAID = "CLIP: a stand-in, a small one trained on procedural pictures; it never saw a photograph."
+NOT_IMPLEMENTED = "not implemented yet"
+
+
+def number(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def cell_text(cell: Cell, plus_minus: str = "±") -> str:
+    """`mean ± SD [low, high]`, as far as there is an SD and an interval."""
+    text = number(cell.mean)
+    if cell.sd is not None:
+        text += f" {plus_minus} {number(cell.sd)}"
+    if cell.ci:
+        text += f" [{number(cell.ci[0])}, {number(cell.ci[1])}]"
+    return text
+
+
+def parameters_text(row: Row) -> str:
+    if row.parameters is None:
+        return ""
+    return f"{row.parameters / 1e6:.2f} M" if row.parameters else "0"
+
+
+def n_text(row: Row) -> str:
+    """The number of seeds; of a row that lacks runs, how many of its runs there are."""
+    if row.method.module is None:
+        return ""
+    done, wanted = len(row.runs), len(row.runs) + len(row.missing)
+    if done < wanted:
+        return f"{done} of {wanted}"
+    return str(max(len(cell.seeds) for cell in row.cells.values()))
+
+
+def column_names(results: Results) -> dict[str, str]:
+    """Headings of the table's columns; a stand-in for a set is not called by the set's own name."""
+    return {c.name: c.label + ("-like" if c.dataset and results.stand_in else "") for c in results.table.columns}
+
+
+def set_names(results: Results) -> dict[str, str]:
+    """Names of the tested data sets by letter."""
+    like = "-like" if results.stand_in else ""
+    return {letter: f"{name}{like}" for letter, name in results.table.sets.items()}
+
+
+def thresholds_said(table: Table) -> list[str]:
+    """Every choice of threshold that the table's shown kinds leave."""
+    said = list(HTER_SAID.values()) if "hter" in table.kinds else []
+    return said + (list(POLICY_SAID.values()) if "accuracy" in table.kinds else [])
+
+
+def data_said(results: Results) -> str:
+    if not results.stand_in:
+        return f"Data: {results.data}."
+    return (
+        f"Data: {results.data}, procedural stand-in faces (no photographs). The table shows that everything runs "
+        "end to end; relative order is no evidence about faces, and no number here confirms or refutes a published one."
+    )
+
+
+def profile_said(results: Results) -> str:
+    t, p = results.settings, results.profile
+    said = (
+        f"Profile {p.name}: {t['image-size']} × {t['image-size']} pixels, batches of {t['batch-size']}, "
+        f"{t['epochs']} epochs, learning rate {t['learning-rate']:g}"
+    )
+    if "evaluate-every" in t:
+        every = "epoch" if t["evaluate-every"] == 1 else f"{t['evaluate-every']} epochs"
+        said += f", evaluated every {every}"
+    if "augmentation" in t:
+        said += f", augmentation: {t['augmentation']}"
+    for method in results.trained:
+        if options := p.methods.get(method.name):
+            said += f"; {method.name}: " + ", ".join(f"{k.replace('-', ' ')} {v}" for k, v in options.items())
+    return said + "."
+
+
+def seeds_said(results: Results) -> str:
+    if results.seeds == 1:
+        said = "One run a method (n = 1), hence no ±."
+    else:
+        said = f"{results.seeds} seeds: mean ± sample standard deviation (divisor n − 1) over n runs; n = 1 has no ±."
+    if results.ci:
+        said += (
+            f" [low, high]: 95 % percentile bootstrap of the mean over subjects ({bootstrap.RESAMPLES} resamples of "
+            "each test set, within subjects seen bona fide, attacking, or both; models, epochs and source "
+            "thresholds fixed)."
+        )
+    return said
+
+
+def weighted_said(results: Results) -> str:
+    images = {letter: sum(n) for letter, n in results.images.items()}
+    if not images:
+        return "Weighted: mean over the sets by their numbers of tested images."
+    names, total = set_names(results), sum(images.values())
+    parts = ", ".join(f"{names[k]} {n} ({100 * n / total:.1f} %)" for k, n in images.items())
+    return f"Weighted: mean over the sets by the images tested here: {parts}."
+
+
+def letters_said(results: Results) -> str:
+    return "Sets: " + ", ".join(f"{letter} {name}" for letter, name in set_names(results).items()) + "."
+
+
+def published_said(results: Results) -> str:
+    assert results.published is not None
+    said = f"Published: {results.published.place} of the paper, on the original data; {results.table.published_note}"
+    return said + (" Other data: not comparable." if results.stand_in else "")
+
+
+def runs_said(results: Results) -> list[str]:
+    """How the runs behind the table were made."""
+    said = [profile_said(results)]
+    if results.clip:
+        said.append(STANDIN_SAID if results.clip == "phantom" else f"CLIP: {results.clip}.")
+    if results.protocol:
+        said.append(PROTOCOLS_SAID[results.protocol])
+    return [*said, seeds_said(results)]
+
+
+def columns_said(results: Results) -> list[str]:
+    """What the columns and the numbers beside them are."""
+    columns, said = results.table.columns, []
+    if not any(column.dataset for column in columns):
+        said.append(letters_said(results))
+    if any(column.weighted for column in columns):
+        said.append(weighted_said(results))
+    said += results.table.notes
+    return said + ([published_said(results)] if results.published else [])
+
+
+def caption(results: Results, view: View) -> list[str]:
+    """The sentences that stand under a table; every view says all that is needed to read it alone."""
+    said = [f"{results.table.title}. All numbers in %.", data_said(results), *runs_said(results), RULES_SAID[view.rule]]
+    if "hter" in results.table.shown:
+        said.append(HTER_SAID[view.hter])
+    if "accuracy" in results.table.shown:
+        said.append(POLICY_SAID[view.policy])
+    return said + columns_said(results)
+
+
+def footnotes(results: Results) -> dict[str, tuple[int, list[str]]]:
+    """For each row that lacks runs: its mark, and a line a missing run with the command that makes it."""
+    notes: dict[str, tuple[int, list[str]]] = {}
+    for row in results.rows:
+        if row.missing:
+            lines = [f"{m.title}, {m.reason}: `{m.command}`" for m in row.missing]
+            notes[row.method.name] = (len(notes) + 1, lines)
+    return notes

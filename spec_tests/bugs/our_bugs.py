@@ -1,0 +1,603 @@
+"""Single bugs of reference/: of its equations, and of how networks, losses and training are wired from them.
+
+(M1) to (M12) mark the twelve that were found in published code of this field.
+"""
+
+# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
+
+from __future__ import annotations
+
+from spec_tests.bugs.campaign import Mutant, mutants
+
+
+def mmfas(function: str, *changes: tuple[str, str, str], tests: str = "test_mmfas_model.py") -> list[Mutant]:
+    return mutants("reference.mmfas", tests, function, *changes)
+
+
+def in_mmfas_model(*names: str) -> str:
+    return " ".join(f"test_mmfas_model.py::test_{name}" for name in names)
+
+
+NETWORK = in_mmfas_model(
+    "the_network_is_the_one_written_down",
+    "parameter_counts_are_those_of_table_2",
+    "a_score_depends_on_its_own_sample_alone",
+)
+CROSS, MERGE = (in_mmfas_model(f"the_network_is_the_one_written_down[{f}]") for f in ("cross", "merge"))
+TRAINING = in_mmfas_model("training_is_what_is_written_down")
+LOSSES = in_mmfas_model(
+    "alignment_is_equations_3_and_4_of_the_mined_pairs",
+    "alignment_teaches_features_predictors_and_temperature",
+    "both_ways_mines_negatives_for_every_row_and_every_column",
+    "random_pairs_come_from_the_generator",
+    "pairs_of_each_composition",
+    "the_hardest_pairs_are_the_extremes",
+    "alignment_in_parts_is_alignment_of_the_whole",
+    "gathered_rows_are_everybodys_and_their_averaged_gradient_is_the_whole_batchs",
+    "matching_predictors_are_two_or_one",
+    "the_contrastive_loss_can_be_left_out",
+    "temperature_readings_part_ways",
+    "a_batch_of_one_class_leaves_anchors_out_and_stays_finite",
+    "every_reading_trains_and_is_not_the_default",
+)
+
+
+def mmda(function: str, *changes: tuple[str, str, str], tests: str = "test_mmda_model.py") -> list[Mutant]:
+    return mutants("reference.mmda", tests, function, *changes)
+
+
+def metrics(equation: str, function: str, *changes: tuple[str, str, str]) -> list[Mutant]:
+    return mutants("reference.metrics", equation, function, *changes)
+
+
+EQUATIONS = [
+    *mmfas(
+        "similarity",
+        ("columns_normalised", "F.normalize(a, dim=-1)", "F.normalize(a, dim=0)"),
+        ("short_rows_kept_short", "F.normalize(b, dim=-1)", "F.normalize(b, dim=-1, eps=0.1)"),
+        tests="mmfas-eq1",
+    ),
+    *mmfas("match_probabilities", ("over_columns", "dim=-1", "dim=0"), tests="mmfas-eq2"),
+    *mmfas(
+        "icl_loss",
+        ("half_dropped", ") / 2\n", ")\n"),
+        ("one_direction_twice", "_matching_entropy(s.T", "_matching_entropy(s"),
+        ("tau_detached", ".expand(2)", ".expand(2).detach()"),
+        ("infrared_left_out", "(f_ir, tau_ir)", "(f_depth, tau_ir)"),
+        tests="mmfas-eq3",
+    ),
+    *mmfas("_matching_entropy", ("sum_over_rows", "diagonal().mean()", "diagonal().sum()"), tests="mmfas-eq3"),
+    *mmfas("same_class", ("both_spoof", "label_a == label_b", "label_a * label_b"), tests="mmfas-eq4"),
+    *mmfas("cm_loss", ("mean_of_kinds", "return loss", "return loss / 2"), tests="mmfas-eq4"),
+    *mmfas(
+        "mine_pairs",
+        ("positives_drawn_as_negatives", "draw(-s, positive)", "draw(s, positive)"),
+        ("leaked_randomness", "generator=generator", "generator=None"),
+        ("hardest_only", "torch.multinomial(p, 1, generator=generator)[:, 0]", "p.argmax(-1)"),
+        (
+            "draws_from_the_mean_row",
+            "torch.multinomial(p, 1",
+            "torch.multinomial(p.mean(0, keepdim=True).expand_as(p), 1",
+        ),
+        tests="mmfas-mining",
+    ),
+    *mmfas("_candidates", ("own_row_allowed", "same & ~own", "same"), tests="mmfas-mining"),
+    *mmfas("shallow_fusion", ("sum", " / 2", ""), tests="mmfas-shallow"),
+    *mmfas(
+        "attention",
+        ("scale_of_the_model (M5)", "math.sqrt(k.shape[-1])", "math.sqrt(6 * k.shape[-1])"),
+        ("softmax_over_queries", "dim=-1", "dim=-2"),
+        tests="mmfas-eq5",
+    ),
+    *mmfas(
+        "switch",
+        ("shifts_right", "layer % 3", "-layer % 3"),
+        ("keys_and_values_swapped", "q, k, v = (", "q, v, k = ("),
+        tests="mmfas-eq6",
+    ),
+    *mmfas(
+        "switch_attention",
+        ("layer_off_by_one", "layer, order)", "layer + 1, order)"),
+        ("depth_and_infrared_swapped", "(rgb, depth, ir)", "(rgb, ir, depth)"),
+        tests="mmfas-eq6",
+    ),
+    *mmfas(
+        "multi_head",
+        (
+            "heads_interleaved",
+            "unflatten(-1, (heads, -1)).transpose(-3, -2)",
+            "unflatten(-1, (-1, heads)).movedim(-1, -3)",
+        ),
+        ("keys_through_the_values_map", "split(k_src, wk)", "split(k_src, wv)"),
+        tests="mmfas-eq7",
+    ),
+    *mmfas("multi_head", ("bias_dropped", "flatten(-2), wo, bo)", "flatten(-2), wo)"), tests="mmfas-eq8"),
+    *mmfas("total_loss", ("weights_swapped", "alpha * icl + beta * cm", "beta * icl + alpha * cm"), tests="mmfas-eq9"),
+    *mmda(
+        "domain_partner",
+        ("first_for_random (M4)", 'if rule == "first"', 'if rule != "self"'),
+        (
+            "only_others",
+            "multinomial(same.float()",
+            "multinomial((same & ~torch.eye(len(rows)).bool()).float() + 1e-30",
+        ),
+        tests="mmda-eq1",
+    ),
+    *mmda(
+        "differential_attention",
+        ("sign", "- lam *", "+ lam *"),
+        ("scale_of_a_head (M5)", "(-2, -1) / temperature", "(-2, -1) / math.sqrt(q.shape[-1])"),
+        ("domain_keys_only", "attend(q_dom, k_dom)", "attend(q, k_dom)"),
+        tests="mmda-eq2",
+    ),
+    *mmda("lambda_full", ("pairs_added", "- torch.exp(", "+ torch.exp("), tests="mmda-eq2"),
+    *mmda(
+        "alignment_logits",
+        ("mean_for_max", 'if pooling == "max"', 'if pooling == "mean"'),
+        ("captions_as_long_as_they_are", "F.normalize(t, dim=-1)", "t"),
+        tests="mmda-eq3",
+    ),
+    *mmda("smooth_targets", ("sums_to_1.1 (M2)", "eps / classes if normalised", "eps if normalised"), tests="mmda-eq4"),
+    *mmda("soft_cross_entropy", ("mean_over_classes_too", ".sum(-1).mean()", ".mean()"), tests="mmda-eq4"),
+    *mmda("text_targets", ("as_released_for_faces", "eps * (1 - hot)", "eps"), tests="mmda-eq5"),
+    *mmda("rs2_loss", ("visual_twice", "visual_cls + text_cls", "visual_cls + visual_cls"), tests="mmda-eq6"),
+    *mmda(
+        "u_dsa",
+        ("released_for_chained", 'if rule == "chained"', 'if rule != "chained"'),
+        ("skip_off_by_one", "down[place] + remap", "down[place + 1] + remap"),
+        ("deepest_state_twice", "down + up[1:]", "down + up"),
+        tests="mmda-eq7",
+    ),
+    *metrics(
+        "metrics-far_frr",
+        "far_frr",
+        ("strict (M10)", "attack >= t", "attack > t"),
+        ("rejects_equal (M10)", "live < t", "live <= t"),
+    ),
+    *metrics(
+        "metrics-eer",
+        "eer",
+        ("greatest_threshold_of_a_tie (M10)", "rejected * n_attack, t\n", "rejected * n_attack, -t\n"),
+        (
+            "sum_of_rates_ignored (M10)",
+            "abs(difference(t)), accepted * n_live + rejected * n_attack, t",
+            "abs(difference(t)), t",
+        ),
+        ("thresholds_of_bona_fide", "for ordered in (live, attack):", "for ordered in (live,):"),
+        (
+            "binned (M11)",
+            "best = min(candidates",
+            "candidates = np.linspace(min(live[0], attack[0]), max(live[-1], attack[-1]), 5).tolist()\n"
+            "    best = min(candidates",
+        ),
+        ("rates_unweighted", "accepted * n_live - rejected * n_attack", "accepted - rejected"),
+    ),
+    *metrics(
+        "metrics-hter",
+        "hter",
+        (
+            "own_threshold (M9)",
+            "far_frr(scores, bonafide, threshold)",
+            "far_frr(scores, bonafide, eer(scores, bonafide)[1])",
+        ),
+        ("sum", " / 2", ""),
+    ),
+    *metrics("metrics-auc", "auc", ("ties_lose", "int(below) + int(not_above)", "2 * int(below)")),
+    *metrics(
+        "metrics-threshold_at_bpcer",
+        "threshold_at_bpcer",
+        ("below_the_rate (M10)", 'bpcer, side="right"', 'bpcer, side="left"'),
+    ),
+    *metrics("metrics-apcer", "apcer", ("pooled", "np.mean(accepted[f == name])", "np.mean(accepted)")),
+    *metrics(
+        "metrics-acer",
+        "acer",
+        ("bpcer_never_counted (M8)", "threshold).values()) + frr) / 2", "threshold).values())) / 2"),
+        (
+            "mean_of_families",
+            "max(apcer(s[~b], f[~b], threshold).values())",
+            "np.mean(list(apcer(s[~b], f[~b], threshold).values()))",
+        ),
+        ("pooled", "apcer(s[~b], f[~b], threshold)", 'apcer(s[~b], ["all"] * int((~b).sum()), threshold)'),
+    ),
+    *metrics("metrics-auc", "_checked", ("not_finite_let_through", "if not np.isfinite(s).all()", "if False")),
+]
+
+ALIGNMENT = [
+    *mmfas(
+        "hardest_pairs",
+        ("least_similar_negative", "return top(s, negative)", "return top(-s, negative)"),
+        ("most_similar_positive", "top(-s, positive)", "top(s, positive)"),
+        ("none_is_the_first_row", ".where(allowed.any(-1), -1)", ""),
+        tests=LOSSES,
+    ),
+    *mmfas(
+        "gathered",
+        ("order_of_arrival", "parts[dist.get_rank()] = own", "parts.pop(dist.get_rank())\n    parts.append(own)"),
+        ("gradient_of_a_part", "gradient * len(parts)", "gradient"),
+        ("no_gradient", "parts[dist.get_rank()] = own", "pass"),
+        tests=LOSSES,
+    ),
+    *mmfas(
+        "Alignment.__init__",
+        ("one_predictor_for_both", "else 2)]", "else 1)]"),
+        (
+            "logarithm_left_out",
+            'math.log(readings.tau) if readings.tau_form == "exp" else readings.tau',
+            "readings.tau",
+        ),
+        tests=LOSSES,
+    ),
+    *mmfas("Alignment.tau", ("exponential_left_out", "self.tau_parameter.exp()", "self.tau_parameter"), tests=LOSSES),
+    *mmfas(
+        "Alignment.clamp_tau",
+        ("floor", "clamp_(0.001", "clamp_(0.01"),
+        ("no_ceiling", "0.001, 0.5", "0.001"),
+        ("also_the_logarithm", 'if self.r.tau_form == "clamp"', "if True"),
+        tests=LOSSES,
+    ),
+    *mmfas(
+        "Alignment.forward",
+        (
+            "parts_compared_apart",
+            "map(gathered, (f_rgb, f_depth, f_ir, labels, clips))",
+            "f_rgb, f_depth, f_ir, labels, clips",
+        ),
+        ("tau_detached", "icl_loss(rgb, depth, ir, self.tau,", "icl_loss(rgb, depth, ir, self.tau.detach(),"),
+        ("clips_ignored", "self._targets(clips)) if", "None) if"),
+        ("switch_of_icl_ignored", "if self.icl else zero", ""),
+        ("normalised_always", "depth, ir, self.tau, self.r.normalise", "depth, ir, self.tau, True"),
+        ("mines_unscaled_similarities", " / tau  # (N, N)", "  # (N, N)"),
+        ("mines_by_the_first_temperature", "expand(2)[kind]", "expand(2)[0]"),
+        ("mines_unnormalised", "projected, self.r.normalise)", "projected, False)"),
+        ("infrared_left_out", "((f_depth, depth), (f_ir, ir))", "((f_depth, depth), (f_depth, depth))"),
+        ("one_predictor", "self.predict[kind]", "self.predict[0]"),
+        ("rows_crossed", "f_rgb[i], f_other[j]", "f_rgb[j], f_other[i]"),
+        ("matched_pairs_always", "f_rgb[i], f_other[j]", "f_rgb[i], f_other[i]"),
+        ("sides_swapped", "[f_rgb[i], f_other[j]]", "[f_other[j], f_rgb[i]]"),
+        ("rgb_detached", "[f_rgb[i], f_other[j]]", "[f_rgb[i].detach(), f_other[j]]"),
+        ("other_detached", "[f_rgb[i], f_other[j]]", "[f_rgb[i], f_other[j].detach()]"),
+        ("labels_of_the_anchor_twice", "same_class(labels[i], labels[j])", "same_class(labels[i], labels[i])"),
+        ("off_is_on", 'self.r.cm == "off"', "False"),
+        tests=LOSSES,
+    ),
+    *mmfas(
+        "Alignment._targets",
+        ("another_recording_matches", "clips[:, None] == clips", "clips[:, None] != clips"),
+        ("not_a_distribution", "y / y.sum(-1, keepdim=True)", "y"),
+        tests=LOSSES,
+    ),
+    *mmfas(
+        "Alignment._pairs",
+        ("all_is_matched_only", "n.repeat_interleave(len(n)), n.repeat(len(n))", "n.repeat(len(n)), n.repeat(len(n))"),
+        ("random_is_matched", "torch.randperm(len(n), generator=generator, device=generator.device).to(n.device)", "n"),
+        ("leaked_randomness", "torch.randperm(len(n), generator=generator,", "torch.randperm(len(n),"),
+        ("own_positive_never", '"allowed"', '"never"'),
+        ("top_is_drawn", '"top"', '"never"'),
+        ("positives_left_out", "pairs = [(n, negative), (n, positive)]", "pairs = [(n, negative)]"),
+        ("negatives_twice", "pairs = [(n, negative), (n, positive)]", "pairs = [(n, negative), (n, negative)]"),
+        ("both_ways_is_one_way", "mine(s.T)", "mine(s)"),
+        ("matched_are_positives", "(n, negative), (n, n)", "(n, negative), (n, positive)"),
+        ("anchors_without_candidates_kept", "(i >= 0) & (j >= 0)", "(i >= 0) | (j >= 0)"),
+        tests=LOSSES,
+    ),
+]
+
+MMFAS = [
+    *mmfas(
+        "MultiHead.forward",
+        ("queries_and_keys_swapped", "(self.q.weight, self.k.weight", "(self.k.weight, self.q.weight"),
+        (
+            "attends_across_the_batch (M1)",
+            "return multi_head(q_src, k_src, v_src, *weights, self.heads, attend)",
+            "return multi_head(*(x.transpose(0, 1) for x in (q_src, k_src, v_src)), *weights, self.heads).transpose(0, 1)",
+        ),
+        ("one_head", "*weights, self.heads", "*weights, 1"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "SelfAttention.forward",
+        ("skip_left_out", "x + self", "self"),
+        ("skip_twice (M6)", "return x + self", "return x + x + self"),
+        ("values_not_normed", "(y, y, y)", "(y, y, x)"),
+        tests=NETWORK,
+    ),
+    *mmfas("FeedForward.forward", ("skip_left_out", "x + self", "self"), tests=NETWORK),
+    *mmfas(
+        "FeedForward.__init__",
+        ("relu", "nn.GELU()", "nn.ReLU()"),
+        ("gelu_approximated", "nn.GELU()", 'nn.GELU("tanh")'),
+        ("norm_left_out", "nn.LayerNorm(dim), nn.Linear", "nn.Identity(), nn.Linear"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "Encoder.forward",
+        ("patches_transposed", "PATCH).flatten(2)", "PATCH).transpose(2, 3).flatten(2)"),
+        ("positions_left_out", "tokens = tokens + self.positions", "pass"),
+        ("last_norm_left_out", "self.norm(self.blocks(tokens))", "self.blocks(tokens)"),
+        (
+            "class_token_last",
+            "[self.cls.expand(len(image), -1, -1), self.stem(patches)]",
+            "[self.stem(patches), self.cls.expand(len(image), -1, -1)]",
+        ),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "SwitchBlock.forward",
+        ("all_streams_by_the_layers_roles", "order.index(name), order", "layer, order"),
+        ("rgb_always", 'place = 0 if self.update == "rgb" else "RDI".index(order[layer % 3])', "place = 0"),
+        ("depth_updated_too", "return new[0], new[1], new[2]", "return new[0], new[1] + new[0], new[2]"),
+        ("infrared_updated_instead", "return new[0], new[1], new[2]", "return streams[0], new[1], new[0]"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "SwitchBlock._one",
+        ("self_attention_left_out", "own[place] = self.self_attention(own[place])", "pass"),
+        (
+            "self_attention_of_all",
+            "own[place] = self.self_attention(own[place])",
+            "own = [self.self_attention(x) for x in own]",
+        ),
+        ("norms_swapped", "self.norm_q(q), self.norm_k(k)", "self.norm_k(q), self.norm_q(k)"),
+        ("keys_and_values_swapped", "self.norm_k(k), self.norm_v(v)", "self.norm_k(v), self.norm_v(k)"),
+        ("keys_not_normed", "self.norm_k(k)", "k"),
+        ("skip_left_out", "base + self.attend", "self.attend"),
+        ("skip_twice (M6)", "base + self.attend", "base + base + self.attend"),
+        ("skip_of_the_queries", 'q if self.residual == "query" else own[place]', "q"),
+        ("skip_of_the_stream", 'q if self.residual == "query" else own[place]', "own[place]"),
+        ("skip_before_self_attention", "else own[place]", "else streams[place]"),
+        ("feed_forward_left_out", "return self.feed_forward(", "return ("),
+        ("default_order", "layer, order)", "layer)"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "SwitchFusion.streams",
+        ("first_layer_ignored", "start=self.first", "start=0"),
+        ("one_layer_less", "enumerate(self.blocks,", "enumerate(self.blocks[:-1],"),
+        ("never_switches", "block(streams, layer, self.order)", "block(streams, self.first, self.order)"),
+        ("order_ignored", "block(streams, layer, self.order)", 'block(streams, layer, "RDI")'),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "SwitchFusion.forward",
+        ("rgb_always", 'streams[0] if self.output == "rgb" else torch.stack(streams).mean(0)', "streams[0]"),
+        (
+            "mean_always",
+            'streams[0] if self.output == "rgb" else torch.stack(streams).mean(0)',
+            "torch.stack(streams).mean(0)",
+        ),
+        ("sum", ".mean(0)", ".sum(0)"),
+        ("inputs_averaged", "torch.stack(streams)", "torch.stack((streams[0], depth, streams[0]))"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "CrossBlock.forward",
+        ("queries_not_normed", "self.attend(self.norm(own)", "self.attend(own"),
+        ("others_not_normed", "self.norm(others)", "others"),
+        ("self_attention_left_out", "self.self_attention(own), self.norm", "own, self.norm"),
+        ("looks_at_itself", "others, others))", "self.norm(own), self.norm(own)))"),
+        tests=CROSS,
+    ),
+    *mmfas(
+        "CrossFusion.forward",
+        ("sees_itself_too", "if j != i", ""),
+        ("sees_the_next_only", "if j != i", "if j == (i + 1) % 3"),
+        ("rgb_comes_out", "torch.stack(streams).mean(0)", "streams[0]"),
+        tests=CROSS,
+    ),
+    *mmfas(
+        "MergeFusion.forward",
+        ("another_order", "[rgb, depth, ir]", "[depth, rgb, ir]"),
+        ("infrared_left_out", "[rgb, depth, ir]", "[rgb, depth, depth]"),
+        tests=MERGE,
+    ),
+    *mmfas("MeanFusion.forward", ("sum", ".mean(0)", ".sum(0)"), tests=NETWORK),
+    *mmfas(
+        "MmFAS.encode",
+        ("encoders_shared", "self.encoders[m](images[m])", "self.encoders[self.modalities[0]](images[m])"),
+        ("depth_and_infrared_swapped", '{"R": rgb, "D": depth, "I": ir}', '{"R": rgb, "D": ir, "I": depth}'),
+        ("order_of_the_option", 'for m in "RDI" if m in self.modalities', "for m in self.modalities"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "MmFAS.pool",
+        ("class_token_always", 'tokens[:, 0] if self.pooling == "cls" else tokens.mean(1)', "tokens[:, 0]"),
+        ("last_token", "tokens[:, 0]", "tokens[:, -1]"),
+        ("mean_over_the_batch", "tokens.mean(1)", "tokens.mean(1).mean(0, keepdim=True).expand(len(tokens), -1)"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "MmFAS.classify",
+        ("rgb_doubled", "shallow_fusion(streams[0], streams[0])", "streams[0] + streams[0]"),
+        ("last_norm_left_out", "self.norm(self.fusion(*streams))", "self.fusion(*streams)"),
+        ("two_outputs_reversed", "outputs[:, -1] - outputs[:, 0]", "outputs[:, 0] - outputs[:, -1]"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "MmFAS.__init__",
+        ("preset_ignored", "SwitchFusion(PRESETS[preset]", 'SwitchFusion(PRESETS["table2"]'),
+        ("head_without_relu", "nn.ReLU()", "nn.Identity()"),
+        ("fusion_norm_ignored", "if readings.fusion_norm", "if False"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "",
+        ("five_layers", '"table2": Preset(6', '"table2": Preset(5'),
+        ("self_attention_dropped", "Preset(6, True)", "Preset(6, False)"),
+        ("encoder_of_two_layers", "ENCODER_DEPTH, PATCH = 3", "ENCODER_DEPTH, PATCH = 2"),
+        tests=NETWORK,
+    ),
+    *mmfas(
+        "train",
+        ("augmentation_always", 'if args.augmentation == "flip"', "if True"),
+        ("rate_never_changes", 'group["lr"] = learning_rate', "learning_rate"),
+        ("rate_of_an_epoch", "epoch * sampler.steps + step, total", "epoch * sampler.steps, total"),
+        ("weights_swapped", "icl, cm, args.alpha, args.beta)", "icl, cm, args.beta, args.alpha)"),
+        ("gradients_pile_up", "optimiser.zero_grad()", "pass"),
+        ("temperature_never_clamped", "alignment.clamp_tau()", "pass"),
+        ("alignment_not_trained", "*(alignment.parameters() if aligned else [])", ""),
+        ("labels_reversed", "with_logits(logits.float(), spoof)", "with_logits(logits.float(), 1 - spoof)"),
+        ("clips_of_the_first_step", "order[step - first_step]]", "order[0]]"),
+        ("score_is_the_spoof_logit", "lambda *x: -model(*x)", "lambda *x: model(*x)"),
+        ("same_batches_every_epoch", "sampler.epoch(epoch)", "sampler.epoch(0)"),
+        ("weight_decay_left_out", "weight_decay=args.weight_decay", "weight_decay=0"),
+        ("decay_in_the_gradient", 'if args.optimiser == "adamw"', "if False"),
+        (
+            "validates_on_training_rows",
+            "for name, rows in sets.items()\n            }",
+            "for name, rows in {k: train_rows for k in sets}.items()\n            }",
+        ),
+        tests=TRAINING,
+    ),
+]
+
+MMDA = [
+    *mmda(
+        "",
+        ("lambda_of_layer_11 (M7)", "-0.3 * 12)", "-0.3 * 11)"),
+        ("every_second_expert", "KEEP = 0.2", "KEEP = 0.02"),
+    ),
+    *mmda(
+        "Experts.forward",
+        ("value_and_gate_swapped", "value, gate = torch", "gate, value = torch"),
+        ("factor_left_out", " * self.factor[:, None]", ""),
+        ("gate_not_bent", "F.gelu(gate)", "gate"),
+        ("networks_in_another_order", "self.w_out.mT)", "self.w_out.flip(0).mT)"),
+        ("gain_left_out", " * self.gain[:, None]", ""),
+    ),
+    *mmda(
+        "MixtureOfExperts.forward",
+        ("gates_not_renormalised", "two = two / two.sum(-1, keepdim=True)", "pass"),
+        ("first_expert_only", "two * self._kept(two, run)", "two * torch.tensor([1.0, 0.0]).to(two)"),
+        ("second_expert_always", "two * self._kept(two, run)", "two"),
+        ("constants_of_the_experts", "weight[..., EXPERTS:] @", "weight[..., :CONSTANTS] @"),
+        ("constants_left_out", " + weight[..., EXPERTS:] @ self.constants", ""),
+        ("gate_learns_nothing_from_inputs", "w - w.detach()", "w.detach() - w.detach()"),
+        ("pays_at_test_too", "if self.training:", "if True:"),
+        (
+            "balance_over_the_batch",
+            "(gates.mean(1) * first.mean(1)).mean()",
+            "(gates.mean((0, 1)) * first.mean((0, 1))).mean()",
+        ),
+        ("router_loss_not_squared", ".square().mean()", ".mean()"),
+    ),
+    *mmda(
+        "MixtureOfExperts._kept",
+        ("draws_at_test", '"draw" if self.training else self.at_test', '"draw"'),
+        ("expects_in_training", '"draw" if self.training else self.at_test', "self.at_test"),
+        ("kept_when_unlikely", "lot < probability", "lot >= probability"),
+        ("leaked_randomness", "generator=run.generator, device", "device"),
+        ("first_expert_loses", "torch.stack([torch.ones_like(second), second]", "torch.stack([second, second]"),
+    ),
+    *mmda(
+        "MD2A.forward",
+        ("scale_of_a_head (M5)", "math.sqrt(x.shape[-1])", "math.sqrt(x.shape[-1] // HEADS)"),
+        ("domain_reads_the_sample", "split(self.q_dom(x_dom))", "split(self.q_dom(x))"),
+        ("domain_keys_of_the_sample", "split(self.k_dom(x_dom))", "split(self.k_dom(x))"),
+        ("domain_maps_swapped", "split(self.q_dom(x_dom))", "split(self.k_dom(x_dom))"),
+        (
+            "lambda_pairs_crossed",
+            "self.lambda_q1, self.lambda_k1, self.lambda_q2",
+            "self.lambda_q2, self.lambda_k1, self.lambda_q1",
+        ),
+        ("mhsa_keeps_lambda", "0.0 if self.plain else lam", "lam"),
+        ("last_scale_left_out", " * (1 - LAMBDA_INIT)", ""),
+        (
+            "heads_normed_apart",
+            "self.norm(heads.transpose(-3, -2).flatten(-2))",
+            "(self.norm.weight * F.rms_norm(heads, heads.shape[-1:], eps=1e-5).transpose(-3, -2).flatten(-2))",
+        ),
+        ("drops_at_test", "if not self.training:", "if False:"),
+        ("dropout_not_rescaled", " / (1 - DROPOUT)", ""),
+        ("mask_left_out", "            drop,\n            keys,", "            drop,\n            None,"),
+    ),
+    *mmda(
+        "Fusion.forward",
+        ("skip_once (M6)", "y = x + x_1 + self.adapt", "y = x_1 + self.adapt"),
+        ("norms_swapped", "self.adapt(self.norm_2(x_1)", "self.adapt(self.norm_1(x_1)"),
+        ("domain_not_normed", "self.norm_1(x_dom)", "x_dom"),
+        ("missing_modality_counted", "y = y * present[..., None]", "pass"),
+        (
+            "tokens_averaged",
+            "self.narrow(y.flatten(1))",
+            "self.narrow(y.mean(1, keepdim=True).expand_as(y).flatten(1))",
+        ),
+    ),
+    *mmda(
+        "AttentionBlock.__init__",
+        ("attends_across_the_batch (M1)", "self.across = r.batch_attention", "self.across = True"),
+    ),
+    *mmda(
+        "AttentionBlock.forward",
+        ("skip_once (M6)", "return x + x_1 + self.adapt", "return x_1 + self.adapt"),
+        ("queries_for_values", "q, k, v = self.qkv", "v, k, q = self.qkv"),
+        ("batch_mates_left_out", "if self.across:", "if False:"),
+        ("output_map_left_out", "x_1 = x + self.out(v)", "x_1 = x + v"),
+        ("mixture_before_the_norm", "self.adapt(self.norm_2(x_1)[:, None]", "self.adapt(x_1[:, None]"),
+    ),
+    *mmda(
+        "UDSA.forward",
+        ("remaps_for_adapts", "in (self.adapt, self.remap)", "in (self.remap, self.adapt)"),
+        ("rule_ignored", "down, up, self.rule)", "down, up)"),
+    ),
+    *mmda(
+        "UDSA.text",
+        ("captions_remapped", "in self.adapt:", "in self.remap:"),
+        ("captions_not_adapted", "states.append(layer(states[-1], run=run))", "states.append(t0)"),
+        ("way_up_reversed", "states[-2::-1]", "states[:-1]"),
+    ),
+    *mmda(
+        "Adaptor.run",
+        ("training_partner_at_test (M4)", "r.partner if self.training else r.partner_at_test", "r.partner"),
+        ("da_looks_around", '"self" if r.denoise == "da" else rule', "rule"),
+        ("partner_ignored", "tokens[partner]", "tokens"),
+        ("classifies_the_first_state", "self.classifier(states[-1], run)", "self.classifier(states[0], run)"),
+        ("aligned_with_the_first_space", "alignment_logits(apart, text,", "alignment_logits(apart, texts[0],"),
+        ("scale_left_out", "text, scale, pooling)", "text, 1.0, pooling)"),
+        ("nearest_caption_always", 'r.pooling if r.alignment == "rs2" else "mean"', "r.pooling"),
+        ("captions_judged_always", 'if self.training and r.alignment == "rs2":', "if True:"),
+        (
+            "passes_meet",
+            "met = domains * run.passes + torch.arange(len(tokens), device=domains.device) // size",
+            "met = domains",
+        ),
+        ("routers_forgotten", "sum(run.router_losses, tokens.new_zeros(()))", "tokens.new_zeros(())"),
+        ("present_ignored", "tokens[partner], present, run)", "tokens[partner], None, run)"),
+    ),
+    *mmda(
+        "Adaptor.losses",
+        ("hard_targets", '0.0 if r.alignment == "vanilla" else SMOOTHING', "0.0"),
+        ("smoothed_always", '0.0 if r.alignment == "vanilla" else SMOOTHING', "SMOOTHING"),
+        ("smoothing_rule_reversed (M2)", 'r.smoothing == "normalised"', 'r.smoothing != "normalised"'),
+        ("classifier_aligned_too", 'if name != "cls"]', "]"),
+        ("labels_reversed", "smooth_targets(labels,", "smooth_targets(1 - labels,"),
+        ("captions_classes_reversed", "(len(logits),), c,", "(len(logits),), 1 - c,"),
+        ("routers_left_out", " + output.routers, **parts", ", **parts"),
+        ("caption_losses_averaged", "text = text + soft_cross_entropy", "text = text + 0.5 * soft_cross_entropy"),
+    ),
+]
+
+SUITE = [
+    *mutants(
+        "reference.clip",
+        "test_clip.py::test_the_sets_have_the_released_sizes_and_structure",
+        "_captions",
+        (
+            "missing_comma (M3)",
+            "    return lines",
+            "    return [lines[0] + lines[1], *lines[2:]] if lines[1:] else lines",
+        ),
+    ),
+    *mutants(
+        "spec_tests.equations.adapter",
+        "test_watch.py",
+        "_with_snippet",
+        (
+            "failures_swallowed (M12)",
+            "                e.add_note(snippet(e))\n            raise",
+            "                return",
+        ),
+    ),
+]
+
+BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *SUITE]

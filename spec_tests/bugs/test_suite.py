@@ -1,0 +1,211 @@
+"""The suite as its users run it: foreign modules, missing names, xfails, reports, and a few mutants."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from spec_tests.bugs.forked import ROOT, clean_processes, run_with
+from spec_tests.equations import adapter, tolerances
+
+FEW = "test_mmfas_eq1.py test_mmfas_shallow_fusion.py test_mmfas_eq9.py test_mmda_eq6.py"
+
+
+@pytest.fixture(scope="module")
+def processes():
+    with clean_processes() as in_clean_process:
+        yield in_clean_process
+
+
+@pytest.fixture
+def run(processes):
+    """Run the suite in a process of its own; `folder` is one more place to import the module from."""
+
+    def in_process(*arguments, files=FEW, module=None, folder=None, **environment):
+        given = ["--hypothesis-profile=quick", *arguments, *(f"spec_tests/equations/{file}" for file in files.split())]
+        if module:
+            given.append(f"--implementation={module}")
+        return next(iter(processes(run_with, [(given, environment, folder and str(folder))])))
+
+    return in_process
+
+
+def write_module(folder, body):
+    (folder / "their_fas.py").write_text(f"import torch\n{body}", encoding="utf-8")
+    return "their_fas"
+
+
+SHALLOW = "def shallow_fusion(rgb_1, rgb_2):\n    return (rgb_1 + rgb_2) / 2\n"
+WRONG = "def total_loss(bce, icl, cm, alpha=1.0, beta=1.0):\n    return bce + alpha * icl - beta * cm\n"
+
+
+def verdict_of(output, label):
+    return next(line for line in output.splitlines() if line.startswith(label + " "))
+
+
+def test_an_independent_implementation_passes_everything(run):
+    status, output = run(
+        "-p",
+        "no:benchmark",
+        module="spec_tests.bugs.second_implementation",
+        files=" ".join(sorted(adapter.EQUATION_FILES)),
+    )
+    assert status == 0, output
+    assert "FAILED" not in output
+    assert "not provided" not in output
+    for equation in adapter.REGISTRY:
+        assert " passed " in verdict_of(output, equation["label"])
+
+
+def test_a_partial_implementation_is_told_what_it_breaks_and_what_it_lacks(run, tmp_path):
+    module = write_module(tmp_path, SHALLOW + WRONG)
+    stem = tmp_path / "report"
+    status, output = run(f"--conformance-report={stem}", module=module, folder=tmp_path)
+    assert status == 1
+    assert f"implementation: {module}; torch " in output
+    assert "functions found (2): shallow_fusion, total_loss" in output
+    assert "only the equation and metric tests run" in output
+    assert " passed " in verdict_of(output, "mmFAS shallow")
+    assert " FAILED " in verdict_of(output, "mmFAS Eq. 9")
+    assert "not provided: similarity" in verdict_of(output, "mmFAS Eq. 1")
+    content = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
+    verdicts = {row["id"]: row["verdict"] for row in content["equations"]}
+    assert len(verdicts) == len(adapter.REGISTRY)
+    assert (verdicts["mmfas-shallow"], verdicts["mmfas-eq9"]) == ("passed", "FAILED")
+    assert verdicts["mmfas-eq1"] == verdicts["mmda-eq6"] == "not provided"
+    assert content["provided"] == ["shallow_fusion", "total_loss"]
+    page = stem.with_suffix(".html").read_text(encoding="utf-8")
+    assert "prefers-color-scheme: dark" in page
+    assert not re.search(r"(src|href)=|https?:|<script", page)
+    assert page.count("<tr>") == len(adapter.REGISTRY) + 1
+
+
+def test_a_function_that_takes_other_arguments_is_named_at_the_top(run, tmp_path):
+    module = write_module(tmp_path, SHALLOW + "def total_loss(bce, icl, cm, alpha=1.0, gamma=1.0):\n    return bce\n")
+    status, output = run(module=module, folder=tmp_path, files="test_mmfas_eq9.py")
+    assert status == 1
+    said = "total_loss cannot be called as total_loss(bce, icl, cm, alpha=1.0, beta=1.0): got an unexpected keyword"
+    assert said in output
+    assert "shallow_fusion cannot" not in output
+
+
+def test_a_failure_carries_a_snippet_that_repeats_it(run, tmp_path):
+    module = write_module(tmp_path, WRONG)
+    status, output = run(module=module, folder=tmp_path, files="test_mmfas_eq9.py")
+    assert status == 1
+    lines = [line[1:].strip() for line in output.splitlines() if line.startswith("E ")]
+    start = lines.index("Repeat it with:") + 1
+    end = next(i for i in range(start, len(lines)) if lines[i].startswith("# "))
+    assert f"from {module} import total_loss" in lines[start:end]
+    assert "expected" in lines[end]
+    pasted = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines[start:end])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert pasted.returncode == 0, pasted.stderr
+    assert pasted.stdout.startswith("tensor(")
+
+
+def test_functions_may_live_in_submodules(run, tmp_path):
+    package = tmp_path / "their_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "mmfas.py").write_text(SHALLOW, encoding="utf-8")
+    status, output = run(module="their_package", folder=tmp_path, files="test_mmfas_shallow_fusion.py")
+    assert status == 0, output
+    assert "functions found (1): shallow_fusion" in output
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("import no_such_thing", "No module named 'no_such_thing'"),
+        ("def (", "SyntaxError"),
+        ("1 / 0", "division by zero"),
+    ],
+)
+def test_a_module_that_does_not_import_is_one_usage_error(run, tmp_path, body, said):
+    status, output = run(module=write_module(tmp_path, body), folder=tmp_path)
+    assert status == 4
+    assert "cannot import the implementation their_fas" in output
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_the_environment_variable_names_the_module(run, tmp_path):
+    module = write_module(tmp_path, SHALLOW)
+    status, output = run("--collect-only", files=".", folder=tmp_path, FAS_SPEC_MODULE=module)
+    assert status == 0, output
+    assert "implementation: their_fas" in output
+    collected = {line.split("::")[0].rpartition("/")[2] for line in output.splitlines() if "::" in line}
+    assert collected == adapter.EQUATION_FILES  # this project's own tests are left out
+
+
+def test_a_name_our_own_file_lacks_is_a_failure():
+    found = adapter.load(adapter.OURS)
+    here = [name for name in ("mmfas", "mmda", "metrics") if (ROOT / "reference" / f"{name}.py").exists()]
+    expected = {f for e in adapter.REGISTRY if e["paper"] in here for f in e["functions"]} - set(found.functions)
+    assert found.owed == expected
+    assert found.owed <= set(found.missing)
+
+
+XFAILING = "test_mmfas_eq9.py::test_total_loss_weights_alignment_and_matching"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "said"),
+    [
+        (
+            f"# known\n{XFAILING}  # the sign of β\n"
+            "spec_tests/equations/test_mmfas_eq9.py::test_total_loss_is_the_plain_sum_by_default # β\n"
+            "test_mmfas_eq9.py::test_total_loss_has_the_gradient_of_every_term  # β\n",
+            1,
+            "XPASS(strict)",  # the gradients are right
+        ),
+        (f"{XFAILING}  # the sign\ntest_mmfas_eq9.py::test_total_loss_is_the_plain_sum_by_default # β\n", 0, "xfailed"),
+        (f"{XFAILING}\n", 4, "needs a reason"),
+        (f"{XFAILING}  #  \n", 4, "needs a reason"),
+        ("test_mmfas_eq9.py::test_no_such  # gone\n", 4, "matches no test"),
+        ("test_mmfas_eq99.py::test_total_loss  # gone\n", 4, "matches no test"),
+        ("test_mmfas_eq1.py::test_elsewhere  # not in this run\n", 1, "FAILED"),
+    ],
+)
+def test_the_xfails_file_is_the_implementers(run, tmp_path, lines, status, said):
+    listed = tmp_path / "xfails.txt"
+    listed.write_text(lines, encoding="utf-8")
+    module = write_module(tmp_path, WRONG)
+    got, output = run(f"--xfails-file={listed}", module=module, folder=tmp_path, files="test_mmfas_eq9.py")
+    assert got == status, output
+    assert said in output
+    if status == 0:
+        assert " xfailed " in verdict_of(output, "mmFAS Eq. 9")
+
+
+def test_an_xfail_that_passes_is_a_failure(run, tmp_path):
+    listed = tmp_path / "xfails.txt"
+    listed.write_text(
+        "test_mmfas_shallow_fusion.py::test_shallow_fusion_is_the_mean_of_both  # repaired since\n", encoding="utf-8"
+    )
+    module = write_module(tmp_path, SHALLOW)
+    status, output = run(
+        f"--xfails-file={listed}", module=module, folder=tmp_path, files="test_mmfas_shallow_fusion.py"
+    )
+    assert status == 1
+    assert "XPASS(strict)" in output
+
+
+def test_a_report_of_another_kind_is_a_usage_error(run, tmp_path):
+    status, output = run("--conformance-report=report.pdf", module=write_module(tmp_path, SHALLOW), folder=tmp_path)
+    assert status == 4
+    assert ".json or .html" in output
+
+
+def test_tolerances_are_tight():
+    assert max(tolerances.RTOL.values()) == tolerances.RTOL[torch.float32] <= 1e-4
+    assert tolerances.RTOL[torch.float64] <= 1e-9

@@ -1,0 +1,1 @@
+"""Tests of the data adapters, the index, protocols, verification and the phantom renderer."""

@@ -1,0 +1,1 @@
+"""Tests of networks, training, comparison rows and run folders."""

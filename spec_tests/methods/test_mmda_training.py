@@ -1,0 +1,320 @@
+"""A whole MMDA run on images from disk: what it writes, that it learns and goes on bit for bit, what it refuses."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from data_manifests.errors import BadInput
+from data_manifests.index import load_index
+from reference import mmda, runs
+from reference.data import open_faces
+from reference.mmda import MMDA, PRESETS, Adaptor, Args, Readings, Seen
+from reference.rivals import clip_finetuned, clip_zero_shot
+from spec_tests.support import miniature
+from spec_tests.support.tiny_clip import DIM, SIDE, tiny_clip
+
+CAPTIONS = [["a photo of a print", "a screen"], ["a living face"]]
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """`--clip phantom` is a tiny untrained CLIP here, and torch's settings are put back after each run."""
+    threads = torch.get_num_threads()
+    for module in (mmda, clip_zero_shot):
+        monkeypatch.setattr(module, "load_clip", lambda *_: tiny_clip())
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniature.write_index(tmp_path_factory.mktemp("index"), subjects=6, frames=2)
+
+
+def options(index: Path, run_dir: Path, **more: object) -> Args:
+    """Two epochs of three steps on C and S, tested on W."""
+    usual: dict[str, object] = {
+        "cache_dir": index.parent / "cache",
+        "image_size": SIDE,
+        "batch_size": 8,
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "device": "cpu",
+        "sources": "CS",
+        "targets": "W",
+        "layers": 1,
+        "clip": "phantom",
+    }
+    return Args(index=index, run_dir=run_dir, **(usual | more))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def command(main: Callable[[], None], index: Path, run_dir: Path, *more: str) -> str:
+        """The one sentence with which a command line refuses its input."""
+        where = ["--index", str(index), "--run-dir", str(run_dir), "--image-size", str(SIDE), "--clip", "phantom"]
+        monkeypatch.setattr(sys, "argv", ["mmda", *where, *more])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        said = capsys.readouterr().err.strip()
+        assert stop.value.code == 2, said
+        assert said.startswith("error: ")
+        assert "\n" not in said
+        return said
+
+    return command
+
+
+@pytest.mark.parametrize("preset", ["paper", "released", "batch_free"])
+def test_every_preset_runs_and_keeps_the_scores_of_all_heads(index: Path, tmp_path: Path, preset: str) -> None:
+    # The third step has four rows: of micro-batches of three, the last is a single row.
+    mmda.train(options(index, tmp_path / "run", preset=preset, missing=("D", "DI"), batch_size=10))
+    run = tmp_path / "run"
+    assert (run / "done").exists()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [0, 1]
+    assert lines[0]["sets"].keys() == {"val", "W", "W-D", "W-DI"}
+    for name in lines[0]["sets"]:
+        with np.load(run / "scores" / f"{name}.npz", allow_pickle=False) as f:
+            assert f["heads"].tolist() == ["cls", "align0", "align1", "align2"]
+            assert f["head_scores"].shape == (2, 4, len(f["sample_id"]))
+            np.testing.assert_array_equal(f["head_scores"][:, 0], f["scores"])
+            assert all(s.startswith(("C/", "S/") if name == "val" else "W/") for s in f["sample_id"])
+            there = ~np.isin(["R", "D", "I"], [*runs.missing_in(name)])
+            assert (f["present"] == there).all()
+    args = json.loads((run / "args.json").read_text())
+    assert args["arguments"]["batch_attention"] == (preset == "released")
+    assert args["arguments"]["caption_sentences"]
+    assert "reference/clip.py" in args["sources"]
+    kept = load_file(run / "model.safetensors")
+    assert any(name.startswith("clip.") for name in kept) == (preset != "paper")
+
+
+@pytest.mark.parametrize("preset", ["paper", "released"])
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    index: Path, tmp_path: Path, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"preset": preset, "checkpoint_every": 1}
+    mmda.train(options(index, tmp_path / "whole", **more))
+    saved, save = [0], runs.Run.save_checkpoint
+
+    def interrupted(self: runs.Run, state: dict[str, object]) -> None:
+        save(self, state)
+        saved[0] += 1
+        if saved[0] in (1, 4):
+            self.close()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.Run, "save_checkpoint", interrupted)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            mmda.train(options(index, tmp_path / "pieces", **more))
+    mmda.train(options(index, tmp_path / "pieces", **more))
+    whole, pieces = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "pieces"))
+    assert whole.keys() == pieces.keys()
+    assert all(np.array_equal(whole[name], pieces[name]) for name in whole)
+    for name in ("val", "W"):
+        files = [np.load(tmp_path / run / "scores" / f"{name}.npz", allow_pickle=False) for run in ("whole", "pieces")]
+        np.testing.assert_array_equal(files[0]["head_scores"], files[1]["head_scores"])
+
+
+def test_it_learns(index: Path, tmp_path: Path) -> None:
+    mmda.train(options(index, tmp_path / "run", epochs=8, augmentation="none", evaluate_every=8))
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["sets"]["W"]["auc"] > 0.9
+
+
+def test_a_restored_model_gives_the_saved_scores_again(index: Path, tmp_path: Path) -> None:
+    mmda.train(options(index, tmp_path / "run"))
+    model, args = mmda.restore(tmp_path / "run", torch.device("cpu"))
+    assert args.batch_attention is False
+    loaded = load_index(index)
+    faces = open_faces(loaded, SIDE, index.parent / "cache")
+    rows = loaded.split("official", "test")
+    rows = rows[faces.dataset[rows] == "W"]
+    seen = Seen(model, faces, "black", tmp_path, torch.device("cpu"))
+    again = mmda.evaluate(model, seen, {"W": rows}, torch.zeros(len(faces.dataset), dtype=torch.long), 8, 0, 1)
+    with np.load(tmp_path / "run" / "scores" / "W.npz", allow_pickle=False) as f:
+        np.testing.assert_allclose(again["W"]["align2"], f["head_scores"][-1, -1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_changed_clip_or_unfinished_folder_is_not_restored(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mmda.train(options(index, tmp_path / "run", epochs=1))
+    with monkeypatch.context() as patch:
+        patch.setattr(mmda, "load_clip", lambda *_: tiny_clip(1))
+        with pytest.raises(BadInput, match="another CLIP"):
+            mmda.restore(tmp_path / "run", torch.device("cpu"))
+    (tmp_path / "run" / "done").unlink()
+    with pytest.raises(BadInput, match="no finished run"):
+        mmda.restore(tmp_path / "run", torch.device("cpu"))
+
+
+def test_kept_features_give_the_training_that_encoding_every_step_gives(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frozen tower looks once: the same losses and scores, up to the rounding of other batch sizes."""
+    mmda.train(options(index, tmp_path / "kept", preset="paper"))
+    features = Seen.features
+
+    def encoded(self: Seen, rows: np.ndarray) -> torch.Tensor:
+        if rows.size == 24:  # the training rows: as if the tower could change
+            return None  # type: ignore[return-value]
+        return features(self, rows)
+
+    monkeypatch.setattr(Seen, "features", encoded)
+    mmda.train(options(index, tmp_path / "encoded", preset="paper"))
+    files = [np.load(tmp_path / run / "scores" / "W.npz", allow_pickle=False) for run in ("kept", "encoded")]
+    np.testing.assert_allclose(files[0]["head_scores"], files[1]["head_scores"], rtol=1e-3, atol=1e-3)
+
+
+def test_the_text_tower_once_a_step_has_the_gradient_of_once_a_micro_batch() -> None:
+    model = MMDA(tiny_clip(), CAPTIONS, Adaptor(layers=1, dim=DIM, readings=PRESETS["batch_free"])).train()
+    g = torch.Generator().manual_seed(0)
+    tokens, labels = torch.randn(8, 3, DIM, generator=g), torch.tensor([0, 1] * 4)
+    domains = torch.zeros(8, dtype=torch.long)
+    parts = [(tokens[at], domains[at], labels[at]) for at in (slice(0, 2), slice(2, 8))]
+    draws = torch.Generator().manual_seed(0)
+    for x, d, y in parts:
+        output = model.adaptor.run(x, model.encode_captions(), d, model.clip.scale, draws)
+        (model.adaptor.losses(output, y)["loss"] * len(y) / 8).backward()
+    each = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    mmda.backward(model, iter(parts), 8, 8, None, torch.Generator().manual_seed(0))
+    once = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert each.keys() == once.keys()
+    assert "clip.model.token_embedding.weight" in once
+    for name in each:
+        torch.testing.assert_close(each[name], once[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "image", "text", "scale"),
+    [("none", True, True, True), ("text", True, False, True), ("all", False, False, False)],
+)
+def test_freeze_trains_what_it_says(
+    index: Path, tmp_path: Path, freeze: str, image: bool, text: bool, scale: bool
+) -> None:
+    mmda.train(options(index, tmp_path / "run", freeze=freeze, epochs=1))
+    before = tiny_clip().model.state_dict()
+    model, _ = mmda.restore(tmp_path / "run", torch.device("cpu"))
+    after = model.clip.model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert ("visual.proj" in moved) == image
+    assert ("text_projection" in moved) == text
+    assert ("logit_scale" in moved) == scale
+
+
+@pytest.mark.parametrize("missing_as", ["black", "grey", "masked"])
+def test_a_missing_modality_has_no_say_in_any_of_its_representations(
+    index: Path, tmp_path: Path, missing_as: str
+) -> None:
+    model = MMDA(tiny_clip(), CAPTIONS, Adaptor(layers=1, dim=DIM, readings=PRESETS["paper"])).eval()
+    faces = open_faces(load_index(index), SIDE, index.parent / "cache")
+    rows = np.arange(6)
+    seen = Seen(model, faces, missing_as, tmp_path, torch.device("cpu"))
+    features = seen.features(rows)
+    other = features.clone()
+    other[:, 1] = 3.0
+    first, second = (seen.without(rows, x, "D")[0] for x in (features, other))
+    assert torch.equal(first[:, 1], second[:, 1])
+    assert torch.equal(first[:, [0, 2]], features[:, [0, 2]])
+    assert torch.equal(seen.without(rows, features, "")[0], features)
+    present = seen.without(rows, features, "D")[1]
+    if missing_as == "masked":
+        assert present is not None
+        assert present.tolist() == [[True, False, True]] * 6
+    else:
+        assert present is None
+    pixel = {"black": -127.5 / 128, "grey": 0.0}.get(missing_as)
+    if pixel is not None:
+        void = model.clip.encode_image(torch.full((1, 3, SIDE, SIDE), pixel))
+        torch.testing.assert_close(first[0, 1], void[0])
+
+
+def test_photometric_changes_modalities_apart_and_stays_in_range() -> None:
+    g = torch.Generator().manual_seed(0)
+    x = torch.full((64, 3, 8, 8), 128.0)
+    rgb, depth, ir = mmda.photometric([x, x, x], g)
+    for y in (rgb, depth, ir):
+        assert y.min() >= 0
+        assert y.max() <= 255
+        assert y.std() > 20
+    assert not torch.equal(rgb, depth)
+    assert not torch.equal(depth, ir)
+    flipped = mmda.augmented((x / 128 - 1,) * 3, "none")
+    assert all(torch.equal(a, flipped[0]) for a in flipped)
+
+
+def test_a_domain_with_one_sample_is_its_own_partner() -> None:
+    for rule in ("random", "first"):
+        partner = mmda.domain_partner(torch.tensor([0, 1, 0]), torch.Generator().manual_seed(0), rule)
+        assert partner[1] == 1
+
+
+def test_readings_given_alone_replace_the_presets() -> None:
+    args = options(Path("i"), Path("r"), preset="released", remap="chained", batch_attention=False).resolved()
+    assert args.readings() == Readings(**{**PRESETS["released"].__dict__, "remap": "chained", "batch_attention": False})
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        (["--sources", "CS", "--targets", "SW"], "--targets SW: S is also in --sources CS"),
+        (["--sources", "CP", "--targets", "W"], "no P sample for --sources CP"),
+        (["--sources", "CS", "--targets", "W", "--layers", "-1"], "--layers -1: give at least 0"),
+        (["--sources", "CS", "--targets", "W", "--warmup", "0.1"], "constant rate"),
+        (["--sources", "CS", "--targets", "W", "--image-size", "48"], "takes images of 32"),
+        (["--sources", "CS", "--targets", "W", "--captions", "nowhere"], "--captions nowhere"),
+        (["--protocol", "p9"], "p9"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    index: Path, tmp_path: Path, command: Callable[..., str], more: list[str], complaint: str
+) -> None:
+    assert complaint in command(mmda.main, index, tmp_path / "run", *more)
+    assert not (tmp_path / "run" / "scores").exists()
+
+
+# --- the CLIP rows -------------------------------------------------------------------------------------------
+
+
+def test_zero_shot_scores_without_training(index: Path, tmp_path: Path) -> None:
+    chosen = clip_zero_shot.ClipOptions(
+        index=index, run_dir=tmp_path / "run", cache_dir=index.parent / "cache", image_size=SIDE, clip="phantom",
+        sources="CS", targets="W", missing=("I",), device="cpu", batch_size=8,
+    )  # fmt: skip
+    clip_zero_shot.run(chosen)
+    with np.load(tmp_path / "run" / "scores" / "W-I.npz", allow_pickle=False) as f:
+        assert f["scores"].shape == (1, 8)
+        assert np.ptp(f["scores"]) > 0
+    model = clip_zero_shot.ClipClassifier(tiny_clip(), CAPTIONS, "released")
+    g = torch.Generator().manual_seed(0)
+    images = [torch.rand(2, 3, SIDE, SIDE, generator=g) * 2 - 1 for _ in range(3)]
+    cosines = model(*images) / model.clip.scale
+    assert cosines.abs().max() <= 1
+    # Bona fide stands first: with the captions exchanged, so are the columns.
+    turned = clip_zero_shot.ClipClassifier(tiny_clip(), CAPTIONS[::-1], "released")
+    torch.testing.assert_close(turned(*images) / model.clip.scale, cosines.flip(-1))
+
+
+def test_fine_tuned_clip_trains_both_towers(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = {
+        "--index": index, "--run-dir": tmp_path / "run", "--cache-dir": index.parent / "cache", "--image-size": SIDE,
+        "--clip": "phantom", "--sources": "CS", "--targets": "W", "--epochs": 1, "--batch-size": 8,
+        "--learning-rate": 1e-3, "--device": "cpu",
+    }  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["clip_finetuned", *(str(x) for pair in arguments.items() for x in pair)])
+    clip_finetuned.main()
+    weights = load_file(tmp_path / "run" / "model.safetensors")
+    before = tiny_clip().model.state_dict()
+    for name in ("visual.proj", "text_projection", "logit_scale"):
+        assert not np.array_equal(weights[f"clip.model.{name}"], before[name].numpy()), name
