@@ -1,0 +1,78 @@
+"""The machine a run is computed on: its device, its versions, and the seeds and random states that repeat it."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_manifests.errors import BadInput
+from reference.sources import ROOT
+
+
+def git_commit() -> str:
+    """The commit this source was checked out from, `+changes` if files differ; `unknown` outside git."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA where there is one. Asking for CUDA where there is none is an error."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as e:
+        raise BadInput(f"--device {name}: not a device torch knows; use cpu, cuda or auto") from e
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise BadInput(f"--device {name}: this torch sees no CUDA device; use --device cpu or auto")
+    return device
+
+
+def environment(device: torch.device, attention_backend: str) -> dict[str, Any]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cpu": cpu_name(),
+        "threads": torch.get_num_threads(),
+        "attention_backend": attention_backend,
+    }
+
+
+def seed_everything(seed: int, threads: int) -> None:
+    """One seed for weights, and only deterministic kernels, so that a run can be repeated bit for bit."""
+    # Read by cuBLAS when it is first used; without it torch refuses deterministic matrix products on CUDA.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
