@@ -95,7 +95,7 @@ from torch.nn.attention import sdpa_kernel
 from data_manifests.errors import BadInput
 from data_manifests.index import Index
 from reference import clip as clip_towers
-from reference import runs
+from reference import environment, runs
 from reference.clip import Clip, InputRange, black_feature, image_features, load_captions, load_clip, normalise
 from reference.data import Faces, batches
 from reference.training import ATTENTION, Training, command_errors, diverged, mirror, prepare
@@ -939,7 +939,7 @@ def train(args: Args) -> None:
     args = args.resolved()
     args.check()
     r = args.readings()
-    device = runs.pick_device(args.device)
+    device = environment.pick_device(args.device)
     clip = load_clip(args.clip, args.clip_weights, device)
     captions = load_captions(args.captions)
     clip.takes(args.image_size)
@@ -950,7 +950,7 @@ def train(args: Args) -> None:
         print(f"{args.run_dir}: already finished")
         run.close()
         return
-    runs.seed_everything(args.seed, args.threads)
+    environment.seed_everything(args.seed, args.threads)
     faces, sets = prepared.images()
     bonafide = torch.from_numpy(faces.bonafide.astype(np.int64)).to(device)  # (N,): the paper's label, 1 = real
     domains = torch.tensor([DOMAINS.index(d) for d in faces.dataset], device=device)
@@ -978,7 +978,7 @@ def train(args: Args) -> None:
         optimiser.load_state_dict(state["optimiser"])
         draws.set_state(state["draws"])
         changes.set_state(state["changes"])
-        runs.set_random_state(state["random"], device)
+        environment.set_random_state(state["random"], device)
 
     def save(epoch: int, step: int) -> None:
         run.save_checkpoint(
@@ -990,7 +990,7 @@ def train(args: Args) -> None:
                 "optimiser": optimiser.state_dict(),
                 "draws": draws.get_state(),
                 "changes": changes.get_state(),
-                "random": runs.random_state(device),
+                "random": environment.random_state(device),
             }
         )
 

@@ -82,7 +82,7 @@ from torch import Tensor, nn
 from torch.nn.attention import sdpa_kernel
 
 from data_manifests.errors import BadInput
-from reference import runs
+from reference import environment, runs
 from reference.data import BalancedSampler, batches
 from reference.training import (
     ATTENTION,
@@ -765,7 +765,7 @@ def train(args: Args) -> None:
         print(f"{args.run_dir}: already finished")
         run.close()
         return
-    runs.seed_everything(args.seed, args.threads)
+    environment.seed_everything(args.seed, args.threads)
     faces, sets = prepared.images()
     clip = np.unique([row.clip_id for row in prepared.index.rows], return_inverse=True)[1]  # (N,) numbers, for A6
 
@@ -789,7 +789,7 @@ def train(args: Args) -> None:
         optimiser.load_state_dict(state["optimiser"])
         mining.set_state(state["mining"])
         flips.set_state(state["flips"])
-        runs.set_random_state(state["random"], device)
+        environment.set_random_state(state["random"], device)
 
     def save(epoch: int, step: int) -> None:
         run.save_checkpoint(
@@ -802,7 +802,7 @@ def train(args: Args) -> None:
                 "optimiser": optimiser.state_dict(),
                 "mining": mining.get_state(),
                 "flips": flips.get_state(),
-                "random": runs.random_state(device),
+                "random": environment.random_state(device),
             }
         )
 

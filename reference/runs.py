@@ -19,9 +19,6 @@ import fcntl
 import hashlib
 import io
 import json
-import os
-import platform
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +31,8 @@ from numpy.typing import NDArray
 from data_manifests.errors import BadInput, replacing
 from reference import metrics
 from reference.data import Faces
+from reference.environment import git_commit
+from reference.sources import ROOT
 
 
 def sha256(path: Path) -> str:

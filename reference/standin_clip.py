@@ -40,7 +40,7 @@ from data_manifests import decode
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.parallel import parallel
 from data_manifests.phantom import attacks, camera, clips, heads, materials, sets, surface
-from reference import metrics, runs
+from reference import environment, metrics
 from reference.clip import CAPTION_SETS, CAPTIONS, CLASSES, Clip, load_captions, normalise
 from reference.data import locked
 from reference.training import learning_rate
@@ -360,7 +360,7 @@ def train(taken: list[Shot], settings: Settings) -> Any:
     from open_clip.model import CLIP
     from open_clip.tokenizer import SimpleTokenizer
 
-    runs.seed_everything(settings.seed, 1)
+    environment.seed_everything(settings.seed, 1)
     model = CLIP(**ARCHITECTURE)
     tokenizer = SimpleTokenizer(context_length=model.context_length)
     loss_of = ClipLoss()
@@ -495,7 +495,11 @@ def make(out: Path = OUT, settings: Settings = Settings()) -> Path:
                 "bonafide": sum(s.bonafide for s in taken),
             },
             "held_out_people": measure(clip, shots(held_out, settings, "rendering people held out"), settings),
-            "made_with": {"python": platform.python_version(), "torch": torch.__version__, "cpu": runs.cpu_name()},
+            "made_with": {
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "cpu": environment.cpu_name(),
+            },
         }
         with replacing(path.with_suffix(".json")) as f:
             f.write((json.dumps(about, indent=1) + "\n").encode())

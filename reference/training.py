@@ -32,7 +32,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from data_manifests.errors import BadInput, cli_errors
 from data_manifests.index import Index, load_index
-from reference import data, metrics, runs
+from reference import data, environment, metrics, runs
 from reference.data import Faces, batches, open_faces
 
 # cuDNN's attention is left out because its gradients differ from run to run.
@@ -213,7 +213,7 @@ def prepare(options: Training, method: str, sources: list[Path], inputs: Mapping
     Raises BadInput for unusable input.
     """
     options.check()
-    device = runs.pick_device(options.device)
+    device = environment.pick_device(options.device)
     index = load_index(options.index)
     train, val, test = (index.split(options.protocol, split) for split in ("train", "val", "test"))
     train, val = (_only(index, options, rows, "sources") for rows in (train, val))
@@ -230,7 +230,7 @@ def prepare(options: Training, method: str, sources: list[Path], inputs: Mapping
         arguments.pop(place, None)
     shared = [Path(__file__), *(Path(str(module.__file__)) for module in (data, metrics, runs))]
     torch.set_num_threads(options.threads)  # `environment` notes it
-    env = runs.environment(device, " or ".join(backend.name.lower() for backend in ATTENTION))
+    env = environment.environment(device, " or ".join(backend.name.lower() for backend in ATTENTION))
     run = runs.Run(options.run_dir, arguments, index.sha256, [*sources, *shared], env)
     return Prepared(options, run, index, device, bf16, train, val, test)
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from data_manifests.errors import BadInput, replacing
 from paper_tables.declarations.mmfas import PROGRAM
-from paper_tables.planning.plan import ROOT, Table, sources
+from paper_tables.planning.plan import Table
+from reference.sources import ROOT, sources
 
 
 def counted(table: Table, cache: Path) -> dict[str, int]:

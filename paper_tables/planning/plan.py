@@ -5,7 +5,6 @@ every project file its command imports - and not after the table: tables that ne
 a changed line of source gives a new folder instead of a mixture of two versions.
 """
 
-import ast
 import hashlib
 import json
 import shlex
@@ -13,13 +12,12 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from data_manifests.errors import BadInput
+from reference.sources import ROOT, sources
 
-ROOT = Path(__file__).resolve().parents[2]
 PROFILES = ROOT / "paper_tables" / "declarations" / "profiles.toml"
 
 
@@ -266,40 +264,6 @@ def plan(
 
 def _hash(identity: Any) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-
-
-@cache
-def sources(module: str) -> dict[str, str]:
-    """SHA-256 of every file of this project that `python -m module` imports, by its path. Reads the files'
-    import statements; nothing is executed. Raises BadInput if there is no such module."""
-    first = _file(module)
-    if first is None:
-        raise BadInput(f"{module}: no such module in {ROOT}; restore it from the repository")
-    waiting, found = [first], dict[str, str]()
-    while waiting:
-        path = waiting.pop()
-        key = path.relative_to(ROOT).as_posix()
-        if key in found:
-            continue
-        text = path.read_bytes()
-        found[key] = hashlib.sha256(text).hexdigest()
-        for node in ast.walk(ast.parse(text, filename=str(path))):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            waiting += [file for name in names if (file := _file(name))]
-    return found
-
-
-def _file(module: str) -> Path | None:
-    """A project module's file; None for a name outside the project, or inside a module."""
-    base = ROOT.joinpath(*module.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.is_file():
-            return path
-    return None
 
 
 def shown(command: Sequence[str]) -> str:

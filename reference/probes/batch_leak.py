@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.index import Index, load_index
-from reference import metrics, runs
+from reference import environment, metrics
 from reference.data import Faces, open_faces
 from reference.mmda import DOMAINS, MMDA, Args, Seen, described_inputs, restore, score
 
@@ -136,7 +136,7 @@ class Probe:
 
 def open_probe(options: Options, run_dir: Path) -> Probe:
     """Restore a run. Raises BadInput when it is not of this index or tested on several sets."""
-    device = runs.pick_device(options.device)
+    device = environment.pick_device(options.device)
     model, args = restore(run_dir, device)
     index = load_index(options.index)
     if json.loads((run_dir / "args.json").read_text())["index_sha256"] != index.sha256:

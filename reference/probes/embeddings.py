@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.index import load_index
-from reference import metrics, runs
+from reference import environment, metrics
 from reference.data import open_faces
 from reference.mmda import DOMAINS, Seen, described_inputs, restore
 
@@ -97,7 +97,7 @@ def _files(name: str, draw: Callable[[Figure], None], width: float) -> dict[str,
 
 def run(options: Options) -> None:
     """Write both figures and the numbers under them. Raises BadInput for unusable input."""
-    device = runs.pick_device(options.device)
+    device = environment.pick_device(options.device)
     model, args = restore(options.run_dir, device)
     index = load_index(options.index)
     if json.loads((options.run_dir / "args.json").read_text())["index_sha256"] != index.sha256:

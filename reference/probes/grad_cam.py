@@ -54,7 +54,7 @@ from data_manifests.adapters.illustrations import check_illustration
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.index import Index, Row, load_index
 from data_manifests.phantom.build import MARKER
-from reference import runs
+from reference import environment
 from reference.data import Faces, batches, open_faces
 from reference.mmfas import PATCH, MmFAS, restore
 
@@ -266,7 +266,7 @@ def samples_of(
 def run(options: Options) -> None:
     """Write a picture of each test set and grad_cam.json. Raises BadInput for unusable input, and when no sample of
     the test sets may be drawn."""
-    device = runs.pick_device(options.device)
+    device = environment.pick_device(options.device)
     model, args = restore(options.run_dir, device)
     index = load_index(options.index)
     if json.loads((options.run_dir / "args.json").read_text())["index_sha256"] != index.sha256:

@@ -15,7 +15,7 @@ from pathlib import Path
 import tyro
 
 from reference import clip as clip_towers
-from reference import runs
+from reference import environment
 from reference.rivals import clip_zero_shot
 from reference.rivals.clip_zero_shot import ClipOptions, open_classifier
 from reference.rivals.loop import cross_entropy, logit_difference, train
@@ -35,7 +35,7 @@ def main() -> None:
     options = tyro.cli(Options, prog="python -m reference.rivals.clip_finetuned", description=__doc__)
     with command_errors():
         options.check()
-        model, inputs = open_classifier(options, runs.pick_device(options.device))
+        model, inputs = open_classifier(options, environment.pick_device(options.device))
         files = [Path(str(module.__file__)) for module in (clip_zero_shot, clip_towers)]
         train(options, Path(__file__), lambda: model, cross_entropy, logit_difference, files, inputs)
 

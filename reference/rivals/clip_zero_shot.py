@@ -18,7 +18,7 @@ import tyro
 from torch import Tensor, nn
 
 from reference import clip as clip_towers
-from reference import runs
+from reference import environment, runs
 from reference.clip import Clip, InputRange, load_captions, load_clip, normalise
 from reference.training import Training, command_errors, predict, prepare
 
@@ -70,7 +70,7 @@ def open_classifier(options: ClipOptions, device: torch.device) -> tuple[ClipCla
 def run(options: ClipOptions) -> None:
     """Write the run folder: one epoch of scores, no weights. Raises BadInput for unusable input."""
     options.check()
-    device = runs.pick_device(options.device)
+    device = environment.pick_device(options.device)
     model, inputs = open_classifier(options, device)
     prepared = prepare(options, "clip_zero_shot", [Path(__file__), Path(str(clip_towers.__file__))], inputs)
     folder = prepared.run

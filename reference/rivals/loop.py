@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import sdpa_kernel
 
-from reference import runs
+from reference import environment, runs
 from reference.data import BalancedSampler, batches
 from reference.training import ATTENTION, Training, diverged, learning_rate, mirror, predict, prepare
 
@@ -63,7 +63,7 @@ def train(
         return
 
     # Only now: it loads torch's compiler, seconds that a finished run need not spend.
-    runs.seed_everything(options.seed, options.threads)
+    environment.seed_everything(options.seed, options.threads)
     model = build().to(device)
     faces, sets = prepared.images()
     make = torch.optim.AdamW if options.optimiser == "adamw" else torch.optim.Adam
@@ -80,7 +80,7 @@ def train(
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         flips.set_state(state["flips"])
-        runs.set_random_state(state["random"], device)
+        environment.set_random_state(state["random"], device)
 
     def save(epoch: int, step: int) -> None:
         run.save_checkpoint(
@@ -91,7 +91,7 @@ def train(
                 "model": model.state_dict(),
                 "optimiser": optimiser.state_dict(),
                 "flips": flips.get_state(),
-                "random": runs.random_state(device),
+                "random": environment.random_state(device),
             }
         )
 

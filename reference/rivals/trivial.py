@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from data_manifests.errors import cli_errors
 from data_manifests.index import Index, load_index
-from reference import metrics, runs
+from reference import environment, metrics, runs
 from reference.data import Faces, described
 
 THRESHOLD = 0.0
@@ -81,7 +81,7 @@ def run(options: Options) -> None:
         "fixed_threshold": THRESHOLD,
     }
     sources = [Path(__file__), *(Path(str(module.__file__)) for module in (metrics, runs))]
-    env = runs.environment(torch.device("cpu"), "none")
+    env = environment.environment(torch.device("cpu"), "none")
     folder = runs.Run(options.run_dir, arguments, index.sha256, sources, env)
     if folder.done:
         print(f"{options.run_dir}: already finished")

@@ -20,7 +20,7 @@ from sklearn.metrics import roc_curve
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
-from reference import metrics, mmda, runs, standin_clip
+from reference import environment, metrics, mmda, standin_clip
 from reference.clip import Clip, load_captions
 from reference.mmfas import Alignment, Readings, build, total_loss
 
@@ -130,7 +130,7 @@ def test_mmfas_speed(benchmark: Any, task: str, passes: int, precision: str, mod
     benchmark.pedantic(synchronised(many), rounds=rounds, warmup_rounds=2)
     per_second = BATCH * iterations / benchmark.stats.stats.median
     benchmark.extra_info |= {
-        "device": runs.environment(DEVICE, "")["device"] if DEVICE.type == "cuda" else runs.cpu_name(),
+        "device": environment.environment(DEVICE, "")["device"] if DEVICE.type == "cuda" else environment.cpu_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "image_size": SIZE,
@@ -242,7 +242,7 @@ def test_mmda_text_tower_speed(benchmark: Any) -> None:
 
 def mmda_said(model: mmda.MMDA) -> dict[str, Any]:
     return {
-        "device": runs.environment(DEVICE, "")["device"] if DEVICE.type == "cuda" else runs.cpu_name(),
+        "device": environment.environment(DEVICE, "")["device"] if DEVICE.type == "cuda" else environment.cpu_name(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "image_size": model.clip.image_size,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from data_manifests.errors import BadInput, cli_errors, replacing
-from reference import runs
+from reference import environment, runs
 from reference.runs import Run
 
 ARGUMENTS = {"seed": 0, "epochs": 3, "path": None, "order": "RDI"}
@@ -144,6 +144,6 @@ def test_evaluate_fixes_the_threshold_on_the_validation_set() -> None:
 
 
 def test_devices() -> None:
-    assert runs.pick_device("cpu").type == "cpu"
+    assert environment.pick_device("cpu").type == "cpu"
     with pytest.raises(BadInput, match="--device abacus"):
-        runs.pick_device("abacus")
+        environment.pick_device("abacus")
