@@ -318,7 +318,7 @@ def files(results: Results) -> dict[str, bytes]:
                 handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False, handlelength=4
             )
         what = f"{results.data}{': procedural stand-in faces, no evidence about faces' if results.stand_in else ''}"
-        each, mean = ("curve", "mean") if curves else ("point", "mean ± SD")
+        each, mean = ("method", "mean") if curves else ("point", "mean ± SD")
         n = f"one run a {each}" if results.seeds == 1 else f"{mean} over up to {results.seeds} runs"
         if isinstance(figure, NumberGrid):
             n = f"{n.replace(' ± SD', '')}; framed: best of its row, underlined: {figure.marked_label}"
