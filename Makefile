@@ -26,7 +26,7 @@ help: ## list the targets and variables
 	@echo 'DATA=phantom                  stand-in faces, or a file naming the roots of licensed data sets (README)'
 	@echo 'PROFILE=auto|cpu|paper        auto: paper on CUDA, cpu without'
 	@echo 'SEEDS=n                       trainings of each row (default: 1 in the cpu profile, 3 in the paper profile)'
-	@echo 'METHODS=mmfas,vit_s16         only these rows'
+	@echo 'METHODS=mmfas,vit_s16         only these rows, or all (default: all; in the cpu profile the first of rows.toml)'
 	@echo 'JOBS=n                        trainings at the same time'
 	@echo 'DRY=1                         print the commands instead of running them'
 	@echo 'PYTHON=python3                use this environment instead of building .venv'
