@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput, replacing
 from data_manifests.parallel import progress
-from reference.data import Faces, locked
-from reference.runs import sha256
+from reference.faces import Faces, locked
+from reference.sources import sha256
 
 InputRange = Literal["released", "clip"]
 Freeze = Literal["none", "all", "text"]

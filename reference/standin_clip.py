@@ -42,7 +42,7 @@ from data_manifests.parallel import parallel
 from data_manifests.phantom import attacks, camera, clips, heads, materials, sets, surface
 from reference import environment, metrics
 from reference.clip import CAPTION_SETS, CAPTIONS, CLASSES, Clip, load_captions, normalise
-from reference.data import locked
+from reference.faces import locked
 from reference.training import learning_rate
 
 NAME = "stand-in CLIP"
