@@ -241,14 +241,10 @@ def documented(kind: type) -> dict[str, str]:
         body = ast.parse(inspect.getsource(owner)).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, after in zip(body.body, body.body[1:], strict=False):
-            if (
-                isinstance(field, ast.AnnAssign)
-                and isinstance(after, ast.Expr)
-                and isinstance(after.value, ast.Constant)
-            ):
+            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
                 assert isinstance(field.target, ast.Name)
-                found[field.target.id] = str(after.value.value)
-    return found
+                texts[field.target.id] = str(ast.literal_eval(after.value))
+    return texts
 
 
 @of_each(*IMPLEMENTED)
