@@ -341,6 +341,43 @@ def test_a_run_may_move_but_its_arguments_are_all_kept(index: Path, tmp_path: Pa
         assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest() == digest
 
 
+class Prototypes(TinyMethod):
+    """Draws something before each epoch, keeps it in a buffer, and uses it in the loss."""
+
+    def build(self) -> nn.Module:
+        network = Tiny()
+        network.register_buffer("centre", torch.zeros(2))
+        return network
+
+    def before_epoch(self, epoch: int, training: training.Training) -> None:
+        self.network.centre.copy_(torch.randn(2, generator=self.draws))
+
+    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        pull = (output - self.network.centre).square().mean()
+        return {"loss": cross_entropy(output, batch.label) + pull, "pull": pull}
+
+
+def test_what_an_epoch_began_with_survives_a_stop_within_it(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tiny(index, tmp_path / "whole", checkpoint_every=2), Prototypes)
+    taken, step = 0, method.step
+
+    def stopped(*given: Any) -> dict[str, Tensor]:
+        nonlocal taken
+        taken += 1
+        if taken == 8:
+            raise KeyboardInterrupt
+        return step(*given)
+
+    monkeypatch.setattr(method, "step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(index, tmp_path / "parts", checkpoint_every=2), Prototypes)
+    monkeypatch.setattr(method, "step", step)
+    train(tiny(index, tmp_path / "parts", checkpoint_every=2), Prototypes)
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+
+
 def test_training_that_diverges_stops_and_saves_nothing_of_it(index: Path, tmp_path: Path) -> None:
     class Diverging(TinyMethod):
         steps = 0
