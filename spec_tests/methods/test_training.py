@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
 from data_manifests.index import load_index
-from reference import evaluation, options, runs, training
+from reference import evaluation, runs, training
 from reference.batches import BalancedSampler, Batch, batches
 from reference.faces import open_faces
 from reference.rivals import method, mlp_mixer_s16
