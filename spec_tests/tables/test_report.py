@@ -18,7 +18,7 @@ from paper_tables.report.page import page
 from spec_tests.equations import adapter, report
 from spec_tests.support.browser import Browser, find
 from spec_tests.support.fake_runs import fill
-from spec_tests.tables.test_paper_tables import Checker
+from spec_tests.support.markup import Checker
 
 RED = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9" fill="red"/></svg>'
 PRIVATE = "private <b>& not markup"
