@@ -19,9 +19,9 @@ from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS, load_index, parse_reference, read_lists, read_roots, save_index
 from data_manifests.lists import FORMATS, defects, read_list
 from data_manifests.verify import verify
-from spec_tests.data.test_index import row
-from spec_tests.data.test_lists import CSV, GOLDEN
 from spec_tests.support import trees
+from spec_tests.support.index_rows import row
+from spec_tests.support.list_lines import GOLDEN_LINES, GOLDEN_TABLES
 
 # A text reader takes milliseconds, so a multiple of the profile's examples: 100, and 10 000 in `thorough`.
 _PROFILE = settings().max_examples
@@ -192,9 +192,9 @@ def test_reference_grammar(text):
 
 
 LISTS = {format: [] for format in FORMATS}
-for _format, _line, *_ in GOLDEN:
+for _format, _line, *_ in GOLDEN_LINES:
     LISTS[_format] += [_line.encode(), (_line + "\r\n" + _line).encode(), b"\xef\xbb\xbf" + _line.encode() + b"\n"]
-for _format, _text, _ in CSV:
+for _format, _text, _ in GOLDEN_TABLES:
     LISTS[_format].append(_text.encode())
 
 

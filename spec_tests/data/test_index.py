@@ -21,36 +21,9 @@ from data_manifests.index import COLUMNS, FAMILIES, Reference, Row, load_index, 
 from data_manifests.parallel import parallel
 from data_manifests.protocols import MMFAS_RATIO, check_subjects, draw_by_subject, mmfas, one_class
 from spec_tests.support import trees
+from spec_tests.support.index_rows import row
 
 OPTIONS = Options(workers=1, frames=4)
-
-
-def row(i: int = 0, **changes: object) -> Row:
-    """A valid row; bona fide where `i` is even."""
-    label = "attack" if i % 2 else "bonafide"
-    values = {
-        "sample_id": f"C:1_{i:03}_1_1_1:{i}",
-        "dataset": "C",
-        "layout": "cefa-full",
-        "clip_id": f"1_{i:03}_1_1_1",
-        "frame": i,
-        "subject_id": f"C:AF-{i:03}",
-        "presenter_id": "",
-        "source_id": "",
-        "label": label,
-        "attack_family": "print" if i % 2 else "",
-        "attack_code": "",
-        "rgb": f"{i}.jpg",
-        "rgb_shape": "24x16:uint8",
-        "depth": "",
-        "depth_shape": "",
-        "ir": f"a/{i}.h5#Frame_1/array[0][2]",
-        "ir_shape": "12x8:uint16",
-        "depth_encoding": "",
-        "ir_nm": 860,
-    }
-    return Row(**{**values, **changes})  # type: ignore[arg-type]
-
 
 line_text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"), max_size=12)
 some_text = line_text.filter(bool)
