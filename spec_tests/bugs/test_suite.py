@@ -186,7 +186,7 @@ def test_the_public_suite_needs_nothing_else_of_this_project(tmp_path):
 def test_a_function_that_ours_lacks_fails_and_one_that_theirs_lacks_is_skipped(monkeypatch):
     test = SimpleNamespace(get_closest_marker=lambda name: pytest.mark.equation("metrics-eer", "eer").mark)
     monkeypatch.setattr(adapter, "active", adapter.Implementation(adapter.OURS, missing=["eer"]))
-    with pytest.raises(pytest.fail.Exception, match="reference must have every function of the contract, but has no eer"):
+    with pytest.raises(pytest.fail.Exception, match=r"reference must have every function .* but has no eer"):
         conftest.pytest_runtest_setup(test)
     monkeypatch.setattr(adapter, "active", adapter.Implementation("their_fas", missing=["eer"]))
     with pytest.raises(pytest.skip.Exception, match="not provided: eer"):

@@ -152,13 +152,13 @@ def test_roots_toml(folder, data):
     path.write_bytes(data)
     for read in (read_roots, read_lists):
         try:
-            found = read(path)
+            roots = read(path)
         except BadInput as e:
             says(e, str(path))
             continue
-        assert all(isinstance(key, str) and root.is_absolute() for key, root in found.items())
+        assert all(isinstance(key, str) and root.is_absolute() for key, root in roots.items())
         if read is read_roots:
-            assert set(found) <= set("CSWHP")
+            assert set(roots) <= set("CSWHP")
 
 
 reference_text = st.one_of(
@@ -222,7 +222,7 @@ def test_list_readers(folder, format, data):
     assert all(isinstance(text, str) for text in defects({"train": entries, "test": entries[:1]}))
 
 
-# What people, systems and copying do to a tree. Each takes the folder of one clip, or one file.
+# What people, systems and copying do to a tree. Each takes the folder of one recording, or one file.
 def _apple_double(path):
     path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
 

@@ -20,21 +20,21 @@ from spec_tests.support import trees
 from spec_tests.support.list_lines import CEFA, CEFA_LIVE, GOLDEN_LINES, GOLDEN_TABLES, SURF, SURF_LIVE, frames
 
 
-@pytest.mark.parametrize(("format", "line", "dataset", "clip", "frame", "label"), GOLDEN_LINES)
-def test_pitfall_01_golden_line_of_every_layout(tmp_path, format, line, dataset, clip, frame, label):
+@pytest.mark.parametrize(("format", "line", "dataset", "recording", "frame", "label"), GOLDEN_LINES)
+def test_pitfall_01_golden_line_of_every_layout(tmp_path, format, line, dataset, recording, frame, label):
     path = tmp_path / "list.txt"
     path.write_text(line)
     (entry,) = read_list(path, format)
-    assert (entry.line, entry.dataset, entry.clip_id, entry.frame, entry.label) == (1, dataset, clip, frame, label)
+    assert (entry.line, entry.dataset, entry.clip_id, entry.frame, entry.label) == (1, dataset, recording, frame, label)
     assert entry.paired
 
 
-@pytest.mark.parametrize(("format", "text", "wanted"), GOLDEN_TABLES)
-def test_pitfall_01_golden_row_of_every_table(tmp_path, format, text, wanted):
+@pytest.mark.parametrize(("format", "text", "expected"), GOLDEN_TABLES)
+def test_pitfall_01_golden_row_of_every_table(tmp_path, format, text, expected):
     path = tmp_path / "list.csv"
     path.write_text(text)
     (entry,) = read_list(path, format)
-    assert (entry.dataset, entry.clip_id, entry.label, entry.split) == wanted
+    assert (entry.dataset, entry.clip_id, entry.label, entry.split) == expected
     assert entry.frame is None
 
 
@@ -193,9 +193,9 @@ class TestLoaderBugs:
             "face-station/17.01.18/003_01_003_2_81,train,attack/flexiblemask\n"
         )
         train = read_list(path, "idiap")
-        found = defects({"train": train, "val": train, "test": train[:1]})
-        assert "frames in train and val: 2, first 002_01_000_0_00, 003_01_003_2_81" in found
-        assert "subject 002 is in train (1 lines) and test (1 lines)" in found
+        sentences = defects({"train": train, "val": train, "test": train[:1]})
+        assert "frames in train and val: 2, first 002_01_000_0_00, 003_01_003_2_81" in sentences
+        assert "subject 002 is in train (1 lines) and test (1 lines)" in sentences
 
 
 def entries_of(tmp_path, lines):
@@ -211,8 +211,8 @@ class TestDefects:
             frames(CEFA, "0026.jpg", "0"),
         ]
         test = [frames("CeFA/CeFA-Race/AF/AF-300/1_300_3_1_2", f"{i:04}.jpg", "0", "profile") for i in (26, 51)]
-        found = defects({"val": entries_of(tmp_path, val), "test": entries_of(tmp_path, test)})
-        assert found == ["subject AF-300 is in val (1 lines) and test (2 lines)", "no subject of CA, EA in any list; "
+        texts = defects({"val": entries_of(tmp_path, val), "test": entries_of(tmp_path, test)})
+        assert texts == ["subject AF-300 is in val (1 lines) and test (2 lines)", "no subject of CA, EA in any list; "
                          "there are AF"]  # fmt: skip
 
     def test_pitfall_09_a_missing_ethnicity(self, tmp_path):
@@ -222,8 +222,8 @@ class TestDefects:
         assert defects({"train": entries_of(tmp_path, lines[:2])}) == ["no subject of EA in any list; there are AF, CA"]
 
     def test_pitfall_10_duplicate_lines(self, tmp_path):
-        found = defects({"train": entries_of(tmp_path, [LINES[0], LINES[1], LINES[0]])})
-        assert found == ["train: duplicate lines: 1 frames, first CLKJ_AS0001/real.rssdk:1"]
+        sentences = defects({"train": entries_of(tmp_path, [LINES[0], LINES[1], LINES[0]])})
+        assert sentences == ["train: duplicate lines: 1 frames, first CLKJ_AS0001/real.rssdk:1"]
 
     def test_pitfall_10_cut_outs_in_every_split(self, tmp_path):
         def split(subject, codes):
@@ -238,21 +238,21 @@ class TestDefects:
 
     @given(st.data())
     def test_none_in_disjoint_lists(self, tmp_path_factory, data):
-        """Subjects of all three ethnicities, each in one split with some of its clips: nothing to report."""
+        """Subjects of all three ethnicities, each in one split with some of its recordings: nothing to report."""
         folder = tmp_path_factory.mktemp("lists")
-        found, number = {}, 0
+        entries, number = {}, 0
         for split in ("train", "val", "test"):
             lines = []
             for race, code in (("AF", 1), ("CA", 2), ("EA", 3)):
                 for _ in range(data.draw(st.integers(1, 3))):
                     number += 1
                     for pai in data.draw(st.sets(st.sampled_from(["1_1_1", "3_1_2", "3_1_4"]), min_size=1)):
-                        clip = f"CeFA/CeFA-Race/{race}/{race}-{number:03}/{code}_{number:03}_{pai}"
-                        lines.append(frames(clip, "0026.jpg", str(int(pai == "1_1_1")), "profile"))
-            found[split] = entries_of(folder, lines)
-        assert defects(found) == []
-        moved = data.draw(st.sampled_from(found["train"]))
-        assert any(moved.subject in text for text in defects({**found, "test": [*found["test"], moved]}))
+                        recording = f"CeFA/CeFA-Race/{race}/{race}-{number:03}/{code}_{number:03}_{pai}"
+                        lines.append(frames(recording, "0026.jpg", str(int(pai == "1_1_1")), "profile"))
+            entries[split] = entries_of(folder, lines)
+        assert defects(entries) == []
+        moved = data.draw(st.sampled_from(entries["train"]))
+        assert any(moved.subject in text for text in defects({**entries, "test": [*entries["test"], moved]}))
 
 
 def test_names_tell_subject_and_class():
@@ -291,8 +291,8 @@ class TestDifferences:
             assert differences(self.published(data), path, read_list(path, "frames")) == []
         tabs = "\n".join(LINES).encode() + b"\n"
         path.write_bytes(tabs)
-        wanted = self.published(tabs, line_end="LF", last_line_end=True)
-        assert differences(wanted, path, read_list(path, "frames")) == []
+        expected = self.published(tabs, line_end="LF", last_line_end=True)
+        assert differences(expected, path, read_list(path, "frames")) == []
 
     def test_another_list_by_hash_and_by_counts(self, tmp_path):
         data = "\r\n".join(LINES).encode()
@@ -341,65 +341,65 @@ class TestMmdg:
     def test_lines_become_samples_in_the_list_s_order(self, tmp_path):
         train = [frames(CEFA, f"{i:04}.jpg", "0", "profile") for i in (76, 26, 51)]
         rows, folder = indexed("C", {"C-train.txt": train}, tmp_path)
-        found = mmdg([*rows, row("C", "cefa-full", "1_000_3_1_2", 99, "attack", "AF-000")], folder)
-        assert named(found, "train") == ["1_000_3_1_2:76", "1_000_3_1_2:26", "1_000_3_1_2:51"]
-        assert named(found, "val") == ["2_300_1_1_1:26"]
-        assert named(found, "test") == ["2_400_1_1_1:26"]
+        protocol = mmdg([*rows, row("C", "cefa-full", "1_000_3_1_2", 99, "attack", "AF-000")], folder)
+        assert named(protocol, "train") == ["1_000_3_1_2:76", "1_000_3_1_2:26", "1_000_3_1_2:51"]
+        assert named(protocol, "val") == ["2_300_1_1_1:26"]
+        assert named(protocol, "test") == ["2_400_1_1_1:26"]
 
     def test_a_list_that_is_not_the_published_one_gives_another_name_and_says_why(self, tmp_path, monkeypatch):
         rows, folder = indexed("C", {}, tmp_path)
-        found = mmdg(rows, folder)
-        assert found.name == "mmdg-altered"
-        assert "mmdg: not the published list: C-val.txt: 1 lines, published are 2401" in found.notes
+        protocol = mmdg(rows, folder)
+        assert protocol.name == "mmdg-altered"
+        assert "mmdg: not the published list: C-val.txt: 1 lines, published are 2401" in protocol.notes
         monkeypatch.setattr(lists, "differences", lambda *_: [])
         assert mmdg(rows, folder).name == "mmdg"
 
     def test_padisi_stacks_and_sets_without_lists(self, tmp_path):
         files = {f"P-{split}.txt": [f"{split[0]}0000001.npz\t1"] for split in ("train", "val", "test")}
         rows, folder = indexed("P", files, tmp_path)
-        found = mmdg([*rows, row("W", "wmca-jpg", "002_01_000_0_00", 12, "bonafide", "002")], folder)
-        assert found.splits == {"train": ["P:t0000001:0"], "val": ["P:v0000001:0"], "test": ["P:t0000001:0"]}
-        assert any(text.startswith("mmdg: no lists of W in ") for text in found.notes)
-        assert not any("mmdg: P:" in text and "subject" in text for text in found.notes)  # the lists name none
+        protocol = mmdg([*rows, row("W", "wmca-jpg", "002_01_000_0_00", 12, "bonafide", "002")], folder)
+        assert protocol.splits == {"train": ["P:t0000001:0"], "val": ["P:v0000001:0"], "test": ["P:t0000001:0"]}
+        assert any(text.startswith("mmdg: no lists of W in ") for text in protocol.notes)
+        assert not any("mmdg: P:" in text and "subject" in text for text in protocol.notes)  # the lists name none
         with pytest.raises(BadInput, match="holds no list of an indexed set"):
             mmdg([row("W", "wmca-jpg", "002_01_000_0_00", 12, "bonafide", "002")], folder)
 
     def test_pitfall_08_the_leak_is_kept_as_published_and_reported(self, tmp_path):
         leaked = frames("CeFA/CeFA-Race/AF/AF-300/1_300_1_1_1", "0026.jpg", "1", "profile")
         rows, folder = indexed("C", {"C-val.txt": [leaked], "C-test.txt": [leaked]}, tmp_path)
-        found = mmdg(rows, folder)
-        assert named(found, "val") == named(found, "test") == ["1_300_1_1_1:26"]
-        assert "mmdg: C: subject AF-300 is in val (1 lines) and test (1 lines)" in found.notes
+        protocol = mmdg(rows, folder)
+        assert named(protocol, "val") == named(protocol, "test") == ["1_300_1_1_1:26"]
+        assert "mmdg: C: subject AF-300 is in val (1 lines) and test (1 lines)" in protocol.notes
 
-    def test_pitfall_03_two_clips_of_wmca_whose_modalities_have_other_frames(self, tmp_path):
-        clip = "WMCA-Image/R_CDIT/100_03_015_2_10"
-        shifted = f"{clip}/color/0012.jpg {clip}/depth/0013.jpg {clip}/ir/0013.jpg 0"
+    def test_pitfall_03_two_recordings_of_wmca_whose_modalities_have_other_frames(self, tmp_path):
+        recording = "WMCA-Image/R_CDIT/100_03_015_2_10"
+        shifted = f"{recording}/color/0012.jpg {recording}/depth/0013.jpg {recording}/ir/0013.jpg 0"
         known = frames("WMCA-Image/R_CDIT/101_06_067_1_02", "0020.jpg", "0")  # named by the list, not in the release
         files = {f"W-{s}.txt": [frames(f"a/{i:03}_01_000_0_00", "0012.jpg", "1")] for i, s in
                  enumerate(("train", "val", "test"))}  # fmt: skip
         files["W-test.txt"] += [shifted, known]
         rows, folder = indexed("W", files, tmp_path)
         rows = [r for r in rows if r.clip_id[:3] not in ("101",)]
-        found = mmdg(rows, folder)
-        assert named(found, "test") == ["002_01_000_0_00:12"]
+        protocol = mmdg(rows, folder)
+        assert named(protocol, "test") == ["002_01_000_0_00:12"]
         assert (
             "mmdg: W-test.txt: left out, as they cannot be paired: 2 lines, first 100_03_015_2_10:12, "
-            "101_06_067_1_02:20" in found.notes
+            "101_06_067_1_02:20" in protocol.notes
         )
 
     def test_pitfall_10_a_duplicate_line_counts_once(self, tmp_path):
         line = frames(CEFA, "0026.jpg", "0", "profile")
         rows, folder = indexed("C", {"C-train.txt": [line, line]}, tmp_path)
-        found = mmdg(rows, folder)
-        assert named(found, "train") == ["1_000_3_1_2:26"]
-        assert "mmdg: C: train: duplicate lines: 1 frames, first 1_000_3_1_2:26" in found.notes
+        protocol = mmdg(rows, folder)
+        assert named(protocol, "train") == ["1_000_3_1_2:26"]
+        assert "mmdg: C: train: duplicate lines: 1 frames, first 1_000_3_1_2:26" in protocol.notes
 
     def test_frames_the_tree_lacks_are_counted_and_named(self, tmp_path):
         train = [frames(CEFA, f"{i:04}.jpg", "0", "profile") for i in range(9)]
         rows, folder = indexed("C", {"C-train.txt": train}, tmp_path)
-        kept = [r for r in rows if r.frame not in (1, 3, 5, 7) and r.clip_id != "2_300_1_1_1"]
+        fewer = [r for r in rows if r.frame not in (1, 3, 5, 7) and r.clip_id != "2_300_1_1_1"]
         with pytest.raises(BadInput) as e:
-            mmdg(kept, folder)
+            mmdg(fewer, folder)
         assert str(e.value) == (
             "protocol mmdg: the trees lack frames that the lists name: 4 of 9 of C-train.txt, first 1_000_3_1_2:1, "
             "1_000_3_1_2:3, 1_000_3_1_2:5, …; 1 of 1 of C-val.txt, first 2_300_1_1_1:26; restore them"
@@ -441,8 +441,8 @@ class TestCommandLine:
             for subject in subjects:
                 race = {"AF": 1, "CA": 2}[subject[:2]]
                 for rest in ("1_1_1", "3_1_2"):
-                    clip = f"CeFA/CeFA-Race/{subject[:2]}/{subject}/{race}_{subject[3:]}_{rest}"
-                    lines.append(frames(clip, "0026.jpg", str(int(rest == "1_1_1")), "profile"))
+                    recording = f"CeFA/CeFA-Race/{subject[:2]}/{subject}/{race}_{subject[3:]}_{rest}"
+                    lines.append(frames(recording, "0026.jpg", str(int(rest == "1_1_1")), "profile"))
             (tmp_path / "lists" / f"C-{split}.txt").write_bytes("\r\n".join(lines).encode())
         (tmp_path / "roots.toml").write_text('C = "C"\n[lists]\nmmdg = "lists"\n')
         return tmp_path
@@ -452,13 +452,13 @@ class TestCommandLine:
 
     def test_lists_in_roots_toml_give_the_protocol(self, tree, capsys):
         self.index(tree)
-        shown = capsys.readouterr().out
+        printed = capsys.readouterr().out
         index = load_index(tree / "out" / "index.csv")
         assert {s: len(index.split("mmdg-altered", s)) for s in ("train", "val", "test")} == {
             "train": 4, "val": 2, "test": 2
         }  # fmt: skip
-        assert "note: mmdg: C: no subject of EA in any list; there are AF, CA" in shown
-        assert "note: mmdg: not the published list: C-train.txt: 4 lines, published are 4800" in shown
+        assert "note: mmdg: C: no subject of EA in any list; there are AF, CA" in printed
+        assert "note: mmdg: not the published list: C-train.txt: 4 lines, published are 4800" in printed
 
     def test_a_frame_the_tree_lacks_stops_it_before_anything_is_written(self, tree, capsys):
         for modality in ("profile", "depth", "ir"):

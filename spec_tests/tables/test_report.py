@@ -306,7 +306,7 @@ def opened(browser, build):
     yield browser
     browser.view(1280)
     assert browser.problems == []
-    assert all(url.startswith(("file://", "data:")) for url in browser.asked)
+    assert all(url.startswith(("file://", "data:")) for url in browser.requests)
 
 
 @in_browser
