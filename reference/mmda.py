@@ -96,7 +96,9 @@ from data_manifests.errors import BadInput
 from data_manifests.index import Index
 from reference import clip as clip_towers
 from reference import environment, runs
-from reference.clip import Clip, InputRange, black_feature, image_features, load_captions, load_clip, normalise
+from reference.captions import load_captions
+from reference.clip import Clip, InputRange, black_feature, load_clip, normalise
+from reference.clip_features import image_features
 from reference.data import Faces, batches
 from reference.training import ATTENTION, Training, command_errors, diverged, mirror, prepare
 

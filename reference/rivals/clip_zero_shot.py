@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from reference import clip as clip_towers
 from reference import environment, runs
-from reference.clip import Clip, InputRange, load_captions, load_clip, normalise
+from reference.captions import load_captions
+from reference.clip import Clip, InputRange, load_clip, normalise
 from reference.training import Training, command_errors, predict, prepare
 
 
