@@ -685,7 +685,7 @@ def test_the_stand_in_is_loaded_by_name_and_says_what_it_is(standin, monkeypatch
     assert clip.name == NAME
     assert "stand-in" in NAME
     assert NAME in description["what"]
-    assert "no evidence description faces" in description["what"]
+    assert "no evidence about faces" in description["what"]
     assert description["sha256"] == clip.sha256 == hashlib.sha256(standin.read_bytes()).hexdigest()
     assert description["parameters"] == sum(p.numel() for p in clip.parameters())
     assert clip.image_size == IMAGE_SIZE
