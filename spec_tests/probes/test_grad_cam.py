@@ -200,16 +200,16 @@ def torch_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Like licensed sets: no marker of the renderer, and clips named as owners' lists name them."""
+    """Like licensed sets: no marker of the renderer, and recordings named as owners' lists name them."""
     folder = tmp_path_factory.mktemp("data")
-    made = load_index(miniature.write_index(folder, subjects=4, frames=2, sets="CW"))
-    rows = [replace(row, clip_id=row.clip_id.replace("/", "_")) for row in made.rows]
+    drawn = load_index(miniature.write_index(folder, subjects=4, frames=2, sets="CW"))
+    rows = [replace(row, clip_id=row.clip_id.replace("/", "_")) for row in drawn.rows]
     named = {
         name: {split: [rows[i].sample_id for i in numbers] for split, numbers in splits.items()}
-        for name, splits in made.protocols.items()
+        for name, splits in drawn.protocols.items()
     }
-    save_index(folder / "clips", rows, named, made.roots)
-    return folder / "clips" / "index.csv"
+    save_index(folder / "licensed", rows, named, drawn.roots)
+    return folder / "licensed" / "index.csv"
 
 
 @pytest.fixture(scope="module")
@@ -258,7 +258,7 @@ def options(index: Path, run_dir: Path, out: Path, **more: object) -> grad_cam.O
     )
 
 
-def said_in(out: Path) -> dict:
+def table_in(out: Path) -> dict:
     return json.loads((out / "grad_cam.json").read_text())
 
 
@@ -267,14 +267,14 @@ def test_a_picture_of_each_set_with_every_family(index: Path, trained: Path, tmp
     grad_cam.run(options(index, trained, tmp_path / "a"))
     names = {f"figure7-{s}.{kind}" for s in "CW" for kind in ("svg", "png")}
     assert {p.name for p in (tmp_path / "a").iterdir()} == {*names, "grad_cam.json"}
-    said = said_in(tmp_path / "a")
-    assert [(s["dataset"], s["family"]) for s in said["samples"]] == [
+    table = table_in(tmp_path / "a")
+    assert [(s["dataset"], s["family"]) for s in table["samples"]] == [
         (s, family) for s in "CW" for family in ("bona fide", "print")
     ]
-    assert said["left_out_by_licence"] == {"C": [], "W": []}
+    assert table["left_out_by_licence"] == {"C": [], "W": []}
     loaded = load_index(index)
     test = {loaded.rows[i].sample_id for i in loaded.split("mmfas", "test")}
-    for sample in said["samples"]:
+    for sample in table["samples"]:
         assert sample["sample_id"] in test
         assert sample["phantom"]
         assert sum(sample["share"].values()) == pytest.approx(1) or not any(sample["highest"].values())
@@ -287,11 +287,11 @@ def test_a_picture_of_each_set_with_every_family(index: Path, trained: Path, tmp
 @pytest.mark.usefixtures("phantom")
 def test_its_numbers_are_those_of_the_run(index: Path, trained: Path, tmp_path: Path) -> None:
     grad_cam.run(options(index, trained, tmp_path, score="bonafide", layer="norm"))
-    said = said_in(tmp_path)
-    assert (said["score"], said["layer"]) == ("bona fide score", "norm")
+    table = table_in(tmp_path)
+    assert (table["score"], table["layer"]) == ("bona fide score", "norm")
     model, args = mmfas.restore(trained, torch.device("cpu"))
     faces = open_faces(load_index(index), args.image_size, index.parent / "cache")
-    for sample in said["samples"]:
+    for sample in table["samples"]:
         row = list(faces.sample_id).index(sample["sample_id"])
         ((*images, _),) = batches(faces, [np.array([row])], "cpu")
         maps = grad_cam.grad_cam(model, *images, "bonafide", "norm")
@@ -323,13 +323,13 @@ def test_licensed_faces_are_refused(index: Path, trained: Path, tmp_path: Path) 
         grad_cam.run(options(index, trained, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     grad_cam.run(options(index, trained, tmp_path / "own", allow_licensed=True))
-    said = said_in(tmp_path / "own")
-    assert {s["dataset"] for s in said["samples"]} == {*"CW"}
-    assert not any(s["phantom"] for s in said["samples"])
+    table = table_in(tmp_path / "own")
+    assert {s["dataset"] for s in table["samples"]} == {*"CW"}
+    assert not any(s["phantom"] for s in table["samples"])
     assert "not to be passed on" in (tmp_path / "own" / "figure7-C.svg").read_text()
 
 
-def test_clips_of_an_owners_list_are_drawn_and_what_is_not_is_named(
+def test_recordings_of_an_owners_list_are_drawn_and_what_is_not_is_named(
     index: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for dataset in "CW":  # CeFA has no such list: one that lies there allows nothing
@@ -340,10 +340,10 @@ def test_clips_of_an_owners_list_are_drawn_and_what_is_not_is_named(
     finally:
         for dataset in "CW":
             (index.parent.parent / dataset / "attack_illustration_files.csv").unlink()
-    said = said_in(tmp_path)
-    assert [(s["dataset"], s["family"]) for s in said["samples"]] == [("W", "print")]
-    assert said["samples"][0]["sample_id"].startswith(("W/s1-attack/", "W/s2-attack/"))
-    assert said["left_out_by_licence"] == {"C": ["bona fide", "print"], "W": ["bona fide"]}
+    table = table_in(tmp_path)
+    assert [(s["dataset"], s["family"]) for s in table["samples"]] == [("W", "print")]
+    assert table["samples"][0]["sample_id"].startswith(("W/s1-attack/", "W/s2-attack/"))
+    assert table["left_out_by_licence"] == {"C": ["bona fide", "print"], "W": ["bona fide"]}
     assert {p.name for p in tmp_path.iterdir()} == {"figure7-W.svg", "figure7-W.png", "grad_cam.json"}
     assert "C: not drawn, since its licence allows no picture of them: bona fide, print" in capsys.readouterr().out
 
