@@ -136,8 +136,8 @@ def light(domain: sets.Domain, scene: camera.Scene, modality: str) -> list[str]:
 def sentence(kind: Kind, modality: str, details: list[str], rng: np.random.Generator, full: bool = False) -> str:
     """A sentence true of one modality of a picture of `kind`, of which `details` can be seen.
 
-    full: name the kind itself and all details. Otherwise the sentence may call an attack by no more than that, may
-    leave out the sensor, and takes some of the details.
+    full: name the kind itself, the sensor and all details. Otherwise the draws decide: an attack's kind may be left
+    open, the sensor left out, and some of the details are taken.
     """
     adjectives, phrases = kind.adjectives, kind.phrases
     if kind != BONAFIDE and not full and rng.random() < 0.5:

@@ -163,7 +163,7 @@ def test_the_programs_own_refusal_is_shown_and_ends_the_command(
 ) -> None:
     (folder,) = finished(roots, PROBES["mmfas-figure7"], capsys)
     (folder / "args.json").write_text('{"arguments": {"method": "mmda"}}')
-    with pytest.raises(BadInput, match=r"`.*reference\.grad_cam.*` failed with exit status 2"):
+    with pytest.raises(BadInput, match=r"`.*reference\.probes\.grad_cam.*` failed with exit status 2"):
         main(asked(roots, "mmfas-figure7"))
     assert not (roots.parent / "build" / "tables" / "mmfas-figure7").exists()
 
