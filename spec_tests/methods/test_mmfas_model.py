@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reference.data import BalancedSampler, open_faces
 from safetensors.torch import load_file
 
 from data_manifests.index import load_index
 from reference import mmfas
-from reference.data import BalancedSampler, open_faces
 from reference.mmfas import PRESETS, Alignment, Args, Readings, build, count_parameters
 from spec_tests.equations import formula_oracles as oracles
 from spec_tests.methods.numpy_mmfas_network import NumpyMmfasNetwork

@@ -20,9 +20,11 @@ from sklearn.metrics import roc_curve
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
-from reference import environment, metrics, mmda, standin_clip
-from reference.clip import Clip, load_captions
+from reference import environment, metrics, mmda
+from reference.captions import load_captions
+from reference.clip import Clip
 from reference.mmfas import Alignment, Readings, build, total_loss
+from reference.standin_clip.weights import ARCHITECTURE
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # The paper's size where there is a GPU; on a CPU one that ends within minutes.
@@ -156,7 +158,7 @@ def mmda_model(mode: str) -> mmda.MMDA:
     """With untrained towers: ViT-B/16 on a GPU, the stand-in's architecture on a CPU."""
     import open_clip
 
-    architecture = open_clip.get_model_config("ViT-B-16") if DEVICE.type == "cuda" else standin_clip.ARCHITECTURE
+    architecture = open_clip.get_model_config("ViT-B-16") if DEVICE.type == "cuda" else ARCHITECTURE
     with torch.device(DEVICE):
         clip = Clip(open_clip.CLIP(**architecture), "untrained", "")
         readings = replace(mmda.PRESETS[mode.partition(",")[0]], freeze=MODES[mode])
