@@ -18,8 +18,11 @@ from sklearn.metrics import roc_auc_score
 
 from data_manifests.errors import BadInput
 from paper_tables.audit import __main__ as command
-from paper_tables.audit import bounds, errata, ledger, mmfas, parameters, weights
+from paper_tables.audit import bounds, errata, ledger
 from paper_tables.audit.claim import KINDS, VERDICTS
+from paper_tables.audit.mmfas import layers, weights
+from paper_tables.audit.mmfas.names import SETS
+from paper_tables.audit.mmfas.table2_parameters import described
 from paper_tables.audit.numbers import Numbers, load_flat, read
 from paper_tables.declarations import published
 
@@ -37,7 +40,7 @@ def finding(claim: str) -> tuple[str, str]:
 
 
 def test_the_ledger_is_well_formed():
-    claims = ledger.claims(NUMBERS)
+    claims = list(ledger.claims(NUMBERS))
     assert len(claims) >= 150
     assert len({c.id for c in claims}) == len(claims)
     assert {c.kind for c in claims} == set(KINDS)
@@ -88,7 +91,7 @@ def test_all_numbers_of_all_tables_are_there():
 def test_one_weight_vector_gives_all_weighted_cells():
     """Least squares over 33 equations, a way other than the audit's linear programme, lands inside its bounds."""
     cells = [
-        ([float(row.values[s][m]) for s in weights.SETS], float(row.values["weighted"][m]))
+        ([float(row.values[s][m]) for s in SETS], float(row.values["weighted"][m]))
         for row in NUMBERS.mmfas1.rows.values()
         for m in NUMBERS.mmfas1.metrics
     ]
@@ -97,7 +100,7 @@ def test_one_weight_vector_gives_all_weighted_cells():
     w = weights.solve(NUMBERS.mmfas1, 0.01)
     assert w.low is not None
     assert w.high is not None
-    for i, s in enumerate(weights.SETS):
+    for i, s in enumerate(SETS):
         assert fitted[i] == pytest.approx(float(weights.WEIGHTS[s]), abs=3e-4)
         assert w.low[s] <= float(weights.WEIGHTS[s]) <= w.high[s]
     assert [w.low["C"], w.high["C"]] == pytest.approx([0.22314, 0.22321], abs=5e-6)
@@ -167,13 +170,13 @@ def test_parameter_counts():
     """270 · 270 and the like summed by hand for the encoder; totals of the count-faithful reading."""
     block = 540 + 4 * 72_900 + 270 + 540 + (270 * 1080 + 1080) + (1080 * 270 + 270)
     encoder = 1536 + (768 * 270 + 270) + 540 + 3 * block + 540
-    assert parameters.encoder(270, 3, 270, 1080) == encoder == 2_842_746
-    assert parameters.head(270) == 270 * 270 + 270 + 271 == 73_441
-    faithful = {row: mmfas.described(NUMBERS, row)[1] for row in ("r", "rd", "rdi", "sa", "ca", "ma")}
+    assert layers.encoder(270, 3, 270, 1080) == encoder == 2_842_746
+    assert layers.head(270) == 270 * 270 + 270 + 271 == 73_441
+    faithful = {row: described(NUMBERS, row)[1] for row in ("r", "rd", "rdi", "sa", "ca", "ma")}
     assert faithful == {
         "r": 2_916_187, "rd": 5_758_933, "rdi": 8_601_679, "sa": 15_627_619, "ca": 29_660_059, "ma": 56_108_449,
     }  # fmt: skip
-    assert mmfas.described(NUMBERS, "sa")[0] == 8_601_679 + 6 * block
+    assert described(NUMBERS, "sa")[0] == 8_601_679 + 6 * block
 
 
 def test_how_far_the_live_fraction_can_move():
