@@ -1,7 +1,7 @@
 """What a claim is, how it is declared, and what a finding is.
 
-A single claim is a function with `@claim(...)` above it. Claims that are alike, one for each row or cell, are a generator
-with `@Family` above it. Both stand at module level in the file of their table, where the ledger finds them.
+A single claim is a function with `@claim(...)` above it. Claims that are alike, one for each row or cell, are a
+generator with `@Family` above it. Both stand at module level in the file of their table, where the ledger finds them.
 """
 
 from collections.abc import Callable, Iterator
@@ -83,6 +83,9 @@ def undetermined(figure: str, *computation: str) -> Finding:
     return Finding("undetermined", figure, computation)
 
 
-def needs_data(why: str) -> Callable[[Numbers], Finding]:
-    """Decides a claim about a figure or a run, of which no number is printed."""
-    return lambda _: Finding("needs data", "no number printed", (why,))
+def needs_data(id: str, place: str, says: str, why: str) -> Claim:
+    """A claim about a figure or a run, of which no number is printed."""
+    finding = Finding("needs data", "no number printed", (why,))
+    return Claim(
+        id=id, place=place, kind="direction", says=says, decide=lambda _: finding, settles="the runs behind it"
+    )

@@ -5,6 +5,7 @@ Tables 1 to 3 print HTER and AUC of fifteen methods a column; Tables 4 and 5 are
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import Claim, Finding, holds, undetermined
@@ -16,7 +17,7 @@ from paper_tables.audit.numbers import ROUNDING, Numbers, sign
 
 def averages(n: Numbers, number: int) -> Iterator[Claim]:
     t = table(n, number)
-    for row, metric in ((r, m) for r in t.rows for m in t.metrics):
+    for row, metric in product(t.rows, t.metrics):
         yield Claim(
             id=f"mmda.t{number}.average.{row}.{metric}",
             place=f"{t.place}, {t.rows[row].printed}, Average {METRIC_NAMES[metric]}",
@@ -68,7 +69,7 @@ def ranking(n: Numbers, number: int, metric: str) -> Finding:
 
 def best_columns(n: Numbers, number: int) -> Iterator[Claim]:
     t = table(n, number)
-    for column, metric in ((c, m) for c in COLUMNS[number] for m in METRIC_NAMES):
+    for column, metric in product(COLUMNS[number], METRIC_NAMES):
         yield Claim(
             id=f"mmda.t{number}.best.{column}.{metric}",
             place=f"{t.place}, {t.sets[column]} {METRIC_NAMES[metric]}",
@@ -131,7 +132,7 @@ def best_threshold(n: Numbers, number: int) -> Iterator[Claim]:
 
 def lowest_hter(n: Numbers, number: int) -> Finding:
     t, broken = table(n, number), []
-    for row, c in ((r, c) for r in t.rows for c in COLUMNS[number]):
+    for row, c in product(t.rows, COLUMNS[number]):
         printed = t.rows[row].values[c]
         top = bounds.youden_auc(float(printed["hter"]) / 100 - bounds.AUC_HALF)
         if float(printed["auc"]) / 100 - bounds.AUC_HALF > top:
@@ -146,7 +147,7 @@ def lowest_hter(n: Numbers, number: int) -> Finding:
 
 
 def ablation_texts(n: Numbers, number: int, rows: tuple[str, ...]) -> Iterator[Claim]:
-    for row, metric in ((r, m) for r in rows for m in METRIC_NAMES):
+    for row, metric in product(rows, METRIC_NAMES):
         stated = n.mmda_text[f"{row}_{metric}"]
         yield Claim(
             id=f"mmda.t{number}.text.{row}.{metric}",

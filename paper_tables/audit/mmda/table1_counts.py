@@ -53,9 +53,8 @@ def one_model(n: Numbers) -> Finding:
     allowed = int((1 - (float(cell["auc"]) / 100 - bounds.AUC_HALF)) * live * attack)
     needed = min((accepts * rejects for accepts, rejects in pairs), default=None)
     if needed is None:
-        return holds(
-            False, "no counts", f"no whole numbers give HTER {cell['hter']} on {live} live and {attack} attacks"
-        )
+        line = f"no whole numbers give HTER {cell['hter']} on {live} live and {attack} attacks"
+        return holds(False, "no counts", line)
     counts = "; ".join(f"{a} false accepts and {r} false rejects" for a, r in pairs)
     top = 1 - needed / (live * attack)
     lines = (

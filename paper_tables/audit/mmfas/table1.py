@@ -7,7 +7,7 @@ ranked column. HTER and AUC are held against the bounds that one ROC curve obeys
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
-from itertools import combinations
+from itertools import combinations, product
 
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import Claim, Family, Finding, claim, holds
@@ -20,7 +20,7 @@ from paper_tables.audit.numbers import ROUNDING, Numbers, sign
 
 @Family
 def weighted_cells(n: Numbers) -> Iterator[Claim]:
-    for row, metric in ((r, m) for r in n.mmfas1.rows for m in n.mmfas1.metrics):
+    for row, metric in product(n.mmfas1.rows, n.mmfas1.metrics):
         yield Claim(
             id=f"mmfas.t1.weighted.{row}.{metric}",
             place=f"Table 1, {n.mmfas1.rows[row].printed}, Weighted {METRIC_NAMES[metric]}",
@@ -86,7 +86,7 @@ def weights_sum(n: Numbers) -> Finding:
 
 @Family
 def marks(n: Numbers) -> Iterator[Claim]:
-    for group, metric in ((g, m) for g in n.mmfas1.sets for m in n.mmfas1.metrics):
+    for group, metric in product(n.mmfas1.sets, n.mmfas1.metrics):
         yield Claim(
             id=f"mmfas.t1.bold.{group}.{metric}",
             place=f"Table 1, {SET_NAMES[group]} {METRIC_NAMES[metric]}, bold",

@@ -6,6 +6,7 @@ accuracy is also compared with that of a predictor without input. Live fractions
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import Claim, Family, Finding, claim, holds, undetermined
@@ -26,7 +27,7 @@ def live_fraction(n: Numbers, group: str) -> float:
 
 @Family
 def operating_points(n: Numbers) -> Iterator[Claim]:
-    for group, row in ((g, r) for g in SETS for r in n.mmfas1.rows):
+    for group, row in product(SETS, n.mmfas1.rows):
         home = group == HOME
         yield Claim(
             id=f"mmfas.t1.operating_point.{row}.{group}",
@@ -88,7 +89,7 @@ def greatest_tnr(n: Numbers, row: str, group: str) -> float:
     settles="the thresholds used, or the scores",
 )
 def all_cross_points(n: Numbers) -> Finding:
-    cells = [(group, row) for group in CROSS for row in n.mmfas1.rows]
+    cells = list(product(CROSS, n.mmfas1.rows))
     broken = [(group, row) for group, row in cells if cross_point(n, row, group).verdict == "contradicted"]
     counts = ", ".join(f"{SET_NAMES[g]} {sum(x == g for x, _ in broken)}" for g in CROSS)
     listing = "; ".join(f"{n.mmfas1.rows[row].printed} on {SET_NAMES[g]}" for g, row in broken)

@@ -6,6 +6,7 @@ Each claim compares accuracies of the table's rows with one another, with the te
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from functools import partial
+from itertools import product
 
 from paper_tables.audit.claim import Claim, Family, Finding, claim, holds
 from paper_tables.audit.mmfas.names import text
@@ -127,16 +128,15 @@ def switch_without_alignment(n: Numbers) -> Iterator[Claim]:
 
 @Family
 def alignment_helps(n: Numbers) -> Iterator[Claim]:
-    for row in ("ma", "ca", "sa"):
-        for column in ("weighted_accuracy", "mmfa_accuracy"):
-            yield Claim(
-                id=f"mmfas.t2.alignment_helps.{row}.{column}",
-                place=ATTENTION,
-                kind="direction",
-                says=f"alignment before {row.upper()} fusion raises the {column.replace('_', ' ')}",
-                decide=partial(lower, row=row, than=f"{row}_aligned", column=column),
-                quote="the significance of aligning multimodal features prior to fusion",
-            )
+    for row, column in product(("ma", "ca", "sa"), ("weighted_accuracy", "mmfa_accuracy")):
+        yield Claim(
+            id=f"mmfas.t2.alignment_helps.{row}.{column}",
+            place=ATTENTION,
+            kind="direction",
+            says=f"alignment before {row.upper()} fusion raises the {column.replace('_', ' ')}",
+            decide=partial(lower, row=row, than=f"{row}_aligned", column=column),
+            quote="the significance of aligning multimodal features prior to fusion",
+        )
 
 
 # --- the two modules --------------------------------------------------------------------------------------

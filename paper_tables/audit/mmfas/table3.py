@@ -78,10 +78,7 @@ def least_configuration(n: Numbers) -> Finding:
 
 
 @claim(
-    "mmfas.t3.same_as_table1",
-    place=PLACE,
-    kind="text against table",
-    says="RDI's value is the weighted AUC of Table 1",
+    "mmfas.t3.same_as_table1", place=PLACE, kind="text against table", says="RDI's value is the weighted AUC of Table 1"
 )
 def same_as_table1(n: Numbers) -> Finding:
     here, there = auc(n, "rdi"), n.mmfas1.rows["mmfas"].values["weighted"]["auc"]
