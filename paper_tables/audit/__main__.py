@@ -75,12 +75,7 @@ def print_ledger(entries: list[Entry], console: Console) -> None:
         title = f"{paper}: {len(own)} claims, {counts}"
         if not console.is_terminal:
             for e in own:
-                console.print(
-                    f"{e.finding.verdict:<13}{e.claim.id}  {e.finding.figure}",
-                    markup=False,
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                print(f"{e.finding.verdict:<13}{e.claim.id}  {e.finding.figure}")
             console.print(title, markup=False, highlight=False)
             continue
         table = Table(title=title, title_justify="left")

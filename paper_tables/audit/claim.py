@@ -39,8 +39,8 @@ class Finding:
 class Claim:
     """One claim of a paper and the function that decides it from the published numbers.
 
-    `says` is the claim in our words; `assumes` what the check needs beyond the paper's own numbers; `explains` what may
-    lie behind a contradiction; `settles` what would decide the matter.
+    `says` is the claim in our words, `quote` the paper's; `assumes` what the decision needs beyond the paper's own
+    numbers; `explains` what may lie behind a contradiction; `settles` what would decide the matter.
     """
 
     id: str

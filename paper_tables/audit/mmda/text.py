@@ -139,13 +139,8 @@ def depth_matters(n: Numbers) -> Finding:
     quote="outperforms existing state-of-the-art methods",
 )
 def state_of_the_art(n: Numbers) -> Finding:
-    lost = [
-        f"t{number} {column} {metric}"
-        for number in COLUMNS
-        for column in table(n, number).sets
-        for metric in METRIC_NAMES
-        if questions.best(n, number, column, metric).verdict != "confirmed"
-    ]
+    cells = [(t, c, m) for t in COLUMNS for c, m in product(table(n, t).sets, METRIC_NAMES)]
+    lost = [f"t{t} {c} {m}" for t, c, m in cells if questions.best(n, t, c, m).verdict != "confirmed"]
     return holds(not lost, f"{len(lost)} columns lost", f"Not first in: {', '.join(lost) or 'none'}.")
 
 

@@ -6,6 +6,7 @@ What the text says of a column of Table 1 is compared with the column. Of the fi
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
+from itertools import product
 
 from paper_tables.audit.claim import Claim, Family, Finding, claim, holds, needs_data
 from paper_tables.audit.mmfas.names import CROSS, HOME, METRIC_NAMES, SET_NAMES, text
@@ -63,12 +64,8 @@ def drop(n: Numbers, metric: str) -> Finding:
     settles="naming the columns meant; in the weighted ones it holds",
 )
 def best_everywhere(n: Numbers) -> Finding:
-    lost = [
-        f"{SET_NAMES[s]} {METRIC_NAMES[m]}"
-        for s in n.mmfas1.sets
-        for m in n.mmfas1.metrics
-        if best(n, s, m).verdict != "confirmed"
-    ]
+    cells = product(n.mmfas1.sets, n.mmfas1.metrics)
+    lost = [f"{SET_NAMES[s]} {METRIC_NAMES[m]}" for s, m in cells if best(n, s, m).verdict != "confirmed"]
     figure = f"not first in {len(lost)} of 15"
     return holds(not lost, figure, f"Tied or behind in: {', '.join(lost)}.", otherwise="undetermined")
 
@@ -81,13 +78,9 @@ def best_everywhere(n: Numbers) -> Finding:
     quote="some models even perform worse than random prediction",
 )
 def some_worse_than_random(n: Numbers) -> Finding:
-    cells = [
-        f"{row.printed} on {SET_NAMES[s]} {row.values[s]['auc']}"
-        for row in n.mmfas1.rows.values()
-        for s in CROSS
-        if row.values[s]["auc"] < 50
-    ]
-    return holds(bool(cells), f"{len(cells)} cells", f"AUC below 50: {', '.join(cells)}.")
+    below = [(row, s) for row, s in product(n.mmfas1.rows.values(), CROSS) if row.values[s]["auc"] < 50]
+    cells = ", ".join(f"{row.printed} on {SET_NAMES[s]} {row.values[s]['auc']}" for row, s in below)
+    return holds(bool(below), f"{len(below)} cells", f"AUC below 50: {cells}.")
 
 
 @Family
