@@ -229,15 +229,15 @@ def test_auc_bounds_are_reached(n):
 def test_counts_of_an_hter(live, attack, data):
     accepts, rejects = data.draw(st.integers(0, attack)), data.draw(st.integers(0, live))
     printed = round(50 * (accepts / attack + rejects / live), 2) / 100
-    found = bounds.hter_counts(printed, live, attack)
-    assert (accepts, rejects) in found
+    pairs = bounds.hter_counts(printed, live, attack)
+    assert (accepts, rejects) in pairs
     brute = {
         (a, r)
         for a in range(attack + 1)
         for r in range(live + 1)
         if abs(50 * (a / attack + r / live) - 100 * printed) <= 0.005 + 1e-9
     }
-    assert set(found) == brute
+    assert set(pairs) == brute
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.5), st.floats(0, 0.98))
@@ -270,13 +270,13 @@ COLUMNS = {
 
 def mistypings(field):
     """Every file text with one digit of the field's columns changed, the new digit running through the other nine."""
-    name, line_pattern, wanted = COLUMNS[field]
+    name, line_pattern, columns = COLUMNS[field]
     lines = (published.FOLDER / name).read_text(encoding="utf-8").splitlines()
     for i, line in enumerate(lines):
         if not re.search(line_pattern, line) or "[sets]" in line or '["' not in line:
             continue
         start = line.index('["')
-        for number in list(re.finditer(r'"([\d.]+)"', line[start:]))[wanted]:
+        for number in list(re.finditer(r'"([\d.]+)"', line[start:]))[columns]:
             for j in range(start + number.start(1), start + number.end(1)):
                 if line[j].isdigit():
                     new = str((int(line[j]) + 1 + (i + j) % 9) % 10)
@@ -345,25 +345,25 @@ def with_average(row: str, hter: str) -> Numbers:
 def test_a_changed_finding_fails_the_command_and_names_the_cell(monkeypatch, capsys):
     monkeypatch.setattr(command, "read", lambda: with_average("dadm", "13.93"))
     assert command.main([]) == 1
-    shown = capsys.readouterr().err
-    assert "mmda.t1.average.dadm.hter is contradicted (+0.2975), recorded confirmed (-0.0025)" in shown
-    assert "Table 1, DADM [36], Average HTER" in shown
+    printed = capsys.readouterr().err
+    assert "mmda.t1.average.dadm.hter is contradicted (+0.2975), recorded confirmed (-0.0025)" in printed
+    assert "Table 1, DADM [36], Average HTER" in printed
 
 
 def test_a_changed_figure_fails_the_command_though_the_verdict_stands(monkeypatch, capsys):
     monkeypatch.setattr(command, "read", lambda: with_average("ssdg", "37.33"))
     assert command.main(["--claim", "mmda.t1.average.ssdg.hter"]) == 1
-    shown = capsys.readouterr()
-    assert "mmda.t1.average.ssdg.hter is contradicted (+3.1075), recorded contradicted (+3.0975)" in shown.err
-    assert "recorded   contradicted (+3.0975)" in shown.out
+    printed = capsys.readouterr()
+    assert "mmda.t1.average.ssdg.hter is contradicted (+3.1075), recorded contradicted (+3.0975)" in printed.err
+    assert "recorded   contradicted (+3.0975)" in printed.out
 
 
 def test_one_claim_is_printed_with_its_computation(capsys):
     assert command.main(["--claim", "mmda.t1.average.iadg.hter"]) == 0
-    shown = capsys.readouterr().out
-    assert "(27.02 + 23.04 + 32.06 + 39.24) / 4 = 30.3400; printed 39.83" in shown
-    assert "outside the range of its own columns" in shown
-    assert "mmda.t1.average.ssdg" not in shown
+    printed = capsys.readouterr().out
+    assert "(27.02 + 23.04 + 32.06 + 39.24) / 4 = 30.3400; printed 39.83" in printed
+    assert "outside the range of its own columns" in printed
+    assert "mmda.t1.average.ssdg" not in printed
 
 
 def test_the_committed_errata_are_those_of_the_ledger():
