@@ -97,7 +97,7 @@ phantom-sheet: $(ENV) ## a labelled picture of every attack family in every moda
 
 phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data (cpu profile)
 	@$(TABLE) mmfas-table1 --prepare-only --profile cpu
-	@$(PYTHON) -m data_manifests.phantom controls
+	@$(PYTHON) -m reference.phantom_controls
 
 # --- audit ------------------------------------------------------------------------------------------------
 .PHONY: audit errata
