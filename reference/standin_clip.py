@@ -39,7 +39,7 @@ from torch import Tensor
 from data_manifests import decode
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.parallel import parallel
-from data_manifests.phantom import attacks, camera, clips, heads, materials, sets, surface
+from data_manifests.phantom import attacks, camera, heads, materials, recordings, sets, surface
 from reference import environment, metrics
 from reference.clip import CAPTION_SETS, CAPTIONS, CLASSES, Clip, load_captions, normalise
 from reference.data import locked
@@ -246,7 +246,7 @@ def vocabulary() -> set[str]:
 
 def person(key: str) -> heads.Identity:
     """The person of that key: of any skin tone and age; nobody of any set, whose draws begin with its letter."""
-    return heads.draw_identity(clips.generator(NAMESPACE, "person", key), (0.0, 1.0), (0.0, 0.9), 0.25)
+    return heads.draw_identity(recordings.generator(NAMESPACE, "person", key), (0.0, 1.0), (0.0, 0.9), 0.25)
 
 
 def people(settings: Settings) -> tuple[list[str], list[str]]:
@@ -309,7 +309,7 @@ def _domain(rng: np.random.Generator) -> sets.Domain:
 def shoot(job: tuple[str, str, int]) -> Shot:
     """The one frame of a person's clip: (wearer, victim, number). Even numbers are bona fide."""
     wearer, victim, number = job
-    rng = clips.generator(NAMESPACE, "clip", wearer, number)
+    rng = recordings.generator(NAMESPACE, "clip", wearer, number)
     domain = _domain(rng)
     scene = camera.draw_scene(domain, rng)
     kind = BONAFIDE if number % 2 == 0 else ATTACKS[int(rng.integers(len(ATTACKS)))]
@@ -368,7 +368,7 @@ def train(taken: list[Shot], settings: Settings) -> Any:
     rest = [p for n, p in model.named_parameters() if p.ndim < 2 or "embedding" in n]
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-6, fused=True)
-    rng = clips.generator(NAMESPACE, "training", settings.seed)
+    rng = recordings.generator(NAMESPACE, "training", settings.seed)
     began = time.monotonic()
     for step in range(settings.steps):
         which, modality = rng.integers(0, len(taken), settings.batch), rng.integers(0, 3, settings.batch)
@@ -407,7 +407,7 @@ def measure(clip: Clip, taken: list[Shot], settings: Settings) -> dict[str, Any]
     """
     which = np.arange(len(taken))
     bonafide = np.array([shot.bonafide for shot in taken])
-    rng = clips.generator(NAMESPACE, "measure", settings.seed)
+    rng = recordings.generator(NAMESPACE, "measure", settings.seed)
     images, retrieval = {}, {}
     for m, modality in enumerate(MODALITIES):
         pixels = normalise(_pixels(taken, which, np.full(len(taken), m)))
@@ -442,7 +442,7 @@ def _rounded(value: Any) -> Any:
 
 def sources() -> list[Path]:
     """The files of this project that the weights or their figures depend on."""
-    modules = (attacks, camera, clips, heads, materials, sets, surface)
+    modules = (attacks, camera, recordings, heads, materials, sets, surface)
     texts = [CAPTIONS / name / f"{c}.txt" for name in CAPTION_SETS for c in CLASSES]
     return [Path(__file__), *(Path(str(m.__file__)) for m in modules), *texts]
 

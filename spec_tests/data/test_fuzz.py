@@ -222,7 +222,7 @@ def test_list_readers(folder, format, data):
     assert all(isinstance(text, str) for text in defects({"train": entries, "test": entries[:1]}))
 
 
-# What people, systems and copying do to a tree. Each takes the folder of one clip, or one file.
+# What people, systems and copying do to a tree. Each takes the folder of one recording, or one file.
 def _apple_double(path):
     path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
 

@@ -19,8 +19,8 @@ from data_manifests.manifests import PublishedList, manifest
 from spec_tests.support import trees
 
 
-def frames(clip: str, frame: str, label: str, colour: str = "color") -> str:
-    return f"{clip}/{colour}/{frame} {clip}/depth/{frame} {clip}/ir/{frame} {label}"
+def frames(recording: str, frame: str, label: str, colour: str = "color") -> str:
+    return f"{recording}/{colour}/{frame} {recording}/depth/{frame} {recording}/ir/{frame} {label}"
 
 
 SURF = "CASIA-SURF-CROP/fake_part/fake_train_part/CLKJ_AS0001/04_en_b.rssdk"
@@ -31,7 +31,7 @@ MASK = "CeFA/CeFA-Mask/3D-Mask/002/1_002_1_1_2_1_3"
 WMCA = "WMCA-Image/R_CDIT/002_01_003_2_81"
 WMCA_LIVE = "WMCA-Image/R_CDIT/002_01_000_0_00"
 
-# format, line, data set, clip, frame, class: a real line of each list, whichever label means live there
+# format, line, data set, recording, frame, class: a real line of each list, whichever label means live there
 GOLDEN = [
     ("frames", frames(SURF, "131.jpg", "0"), "S", "CLKJ_AS0001/04_en_b.rssdk", 131, "attack"),
     ("frames", frames(SURF_LIVE, "1.jpg", "1"), "S", "CLKJ_AS0001/real.rssdk", 1, "bonafide"),
@@ -68,9 +68,9 @@ GOLDEN = [
     ("stack", "zc7db0ae.npz\t1", "P", "zc7db0ae", 0, "bonafide"),
     ("stack", "1e234567.npz\t0", "P", "1e234567", 0, "attack"),
     ("stack", "ID_abc_1e234567_FACE_WITHOUT_GLASS_1.npz 0", "P", "1e234567", 0, "attack"),
-    ("clips-2020", "train/1_000_1_1_1/profile/0001.jpg 1", "C", "1_000_1_1_1", 1, "bonafide"),
-    ("clips-2020", "dev/003000 0", "C", "003000", None, "attack"),
-    ("clips-2020-unlabelled", "dev/003000", "C", "003000", None, ""),
+    ("recordings-2020", "train/1_000_1_1_1/profile/0001.jpg 1", "C", "1_000_1_1_1", 1, "bonafide"),
+    ("recordings-2020", "dev/003000 0", "C", "003000", None, "attack"),
+    ("recordings-2020-unlabelled", "dev/003000", "C", "003000", None, ""),
     ("colour", "CASIA_SURF/Data/Val/fake_part/CLKJ_BS1245/02_e_b.rssdk/color/0002.jpg 1", "S",
      "CLKJ_BS1245/02_e_b.rssdk", 2, "attack"),
     ("colour", "CASIA_CeFA/Ethnicity/EA/EA-324/3_324_1_1_1/color 0", "C", "3_324_1_1_1", None, "bonafide"),
@@ -78,12 +78,12 @@ GOLDEN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("format", "line", "dataset", "clip", "frame", "label"), GOLDEN)
-def test_pitfall_01_golden_line_of_every_layout(tmp_path, format, line, dataset, clip, frame, label):
+@pytest.mark.parametrize(("format", "line", "dataset", "recording", "frame", "label"), GOLDEN)
+def test_pitfall_01_golden_line_of_every_layout(tmp_path, format, line, dataset, recording, frame, label):
     path = tmp_path / "list.txt"
     path.write_text(line)
     (entry,) = read_list(path, format)
-    assert (entry.line, entry.dataset, entry.clip_id, entry.frame, entry.label) == (1, dataset, clip, frame, label)
+    assert (entry.line, entry.dataset, entry.clip_id, entry.frame, entry.label) == (1, dataset, recording, frame, label)
     assert entry.paired
 
 
@@ -133,7 +133,7 @@ def test_pitfall_01_a_list_of_the_other_polarity_is_refused(tmp_path, format, li
         return
     with pytest.raises(BadInput, match="every label is the opposite of what the names say"):
         read_list(path, format)
-    other = {"frames": "frames", "colour": "clips-2020", "clips-2020": "colour"}[format]
+    other = {"frames": "frames", "colour": "recordings-2020", "recordings-2020": "colour"}[format]
     if other != format:  # read as what it is, the inverted line is right
         assert read_list(path, other)
 
@@ -189,10 +189,10 @@ def test_pitfall_06_line_ends_tabs_bom_blank_lines_and_windows_separators(tmp_pa
         (LINES[0][:-2], "has 3 fields, not colour depth infrared label"),
         (LINES[0] + " 1", "has 5 fields"),
         (LINES[0][:-1] + "2", "neither 0 nor 1"),
-        (LINES[0].replace("real.rssdk", "fake.rssdk"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/one.jpg"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/1_resized.jpg"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/12345678901.jpg"), "is no clip of"),
+        (LINES[0].replace("real.rssdk", "fake.rssdk"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/one.jpg"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/1_resized.jpg"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/12345678901.jpg"), "is no recording of"),
         (f"{SURF} {SURF} {SURF} 0", "has no, no, no images where colour depth infrared label stand"),
         (LINES[0].replace("/1.jpg", "/1.jpg\0"), "below the data set's folder"),
     ],
@@ -320,7 +320,7 @@ class TestDefects:
 
     @given(st.data())
     def test_none_in_disjoint_lists(self, tmp_path_factory, data):
-        """Subjects of all three ethnicities, each in one split with some of its clips: nothing to report."""
+        """Subjects of all three ethnicities, each in one split with some of its recordings: nothing to report."""
         folder = tmp_path_factory.mktemp("lists")
         found, number = {}, 0
         for split in ("train", "val", "test"):
@@ -329,8 +329,8 @@ class TestDefects:
                 for _ in range(data.draw(st.integers(1, 3))):
                     number += 1
                     for pai in data.draw(st.sets(st.sampled_from(["1_1_1", "3_1_2", "3_1_4"]), min_size=1)):
-                        clip = f"CeFA/CeFA-Race/{race}/{race}-{number:03}/{code}_{number:03}_{pai}"
-                        lines.append(frames(clip, "0026.jpg", str(int(pai == "1_1_1")), "profile"))
+                        recording = f"CeFA/CeFA-Race/{race}/{race}-{number:03}/{code}_{number:03}_{pai}"
+                        lines.append(frames(recording, "0026.jpg", str(int(pai == "1_1_1")), "profile"))
             found[split] = entries_of(folder, lines)
         assert defects(found) == []
         moved = data.draw(st.sampled_from(found["train"]))
@@ -359,7 +359,7 @@ class TestDifferences:
         values = {
             "file": "C-train.txt", "benchmark": "mmdg", "format": "frames", "layouts": ("cefa-full",), "live": "1",
             "split": "train", "sha1": hashlib.sha1(data).hexdigest()[:12], "line_end": "CRLF", "last_line_end": False,
-            "lines": 3, "bonafide": 1, "attack": 2, "clips": 2,
+            "lines": 3, "bonafide": 1, "attack": 2, "recordings": 2,
         }  # fmt: skip
         return PublishedList(**{**values, **changes})
 
@@ -387,7 +387,7 @@ class TestDifferences:
             "S-train.txt: 2 lines, published are 3",
             "S-train.txt: 1 attack, published are 2",
         ]
-        unknown = self.published(data, sha1="", lines=None, bonafide=None, attack=None, clips=None)
+        unknown = self.published(data, sha1="", lines=None, bonafide=None, attack=None, recordings=None)
         assert differences(unknown, path, read_list(path, "frames")) == []
 
 
@@ -454,8 +454,8 @@ class TestMmdg:
         assert "mmdg: C: subject AF-300 is in val (1 lines) and test (1 lines)" in found.notes
 
     def test_pitfall_03_two_clips_of_wmca_whose_modalities_have_other_frames(self, tmp_path):
-        clip = "WMCA-Image/R_CDIT/100_03_015_2_10"
-        shifted = f"{clip}/color/0012.jpg {clip}/depth/0013.jpg {clip}/ir/0013.jpg 0"
+        recording = "WMCA-Image/R_CDIT/100_03_015_2_10"
+        shifted = f"{recording}/color/0012.jpg {recording}/depth/0013.jpg {recording}/ir/0013.jpg 0"
         known = frames("WMCA-Image/R_CDIT/101_06_067_1_02", "0020.jpg", "0")  # named by the list, not in the release
         files = {f"W-{s}.txt": [frames(f"a/{i:03}_01_000_0_00", "0012.jpg", "1")] for i, s in
                  enumerate(("train", "val", "test"))}  # fmt: skip
@@ -523,8 +523,8 @@ class TestCommandLine:
             for subject in subjects:
                 race = {"AF": 1, "CA": 2}[subject[:2]]
                 for rest in ("1_1_1", "3_1_2"):
-                    clip = f"CeFA/CeFA-Race/{subject[:2]}/{subject}/{race}_{subject[3:]}_{rest}"
-                    lines.append(frames(clip, "0026.jpg", str(int(rest == "1_1_1")), "profile"))
+                    recording = f"CeFA/CeFA-Race/{subject[:2]}/{subject}/{race}_{subject[3:]}_{rest}"
+                    lines.append(frames(recording, "0026.jpg", str(int(rest == "1_1_1")), "profile"))
             (tmp_path / "lists" / f"C-{split}.txt").write_bytes("\r\n".join(lines).encode())
         (tmp_path / "roots.toml").write_text('C = "C"\n[lists]\nmmdg = "lists"\n')
         return tmp_path

@@ -47,7 +47,7 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:-1000])
 
 
-def clip(tree):
+def recording(tree):
     return tree / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
 
 
@@ -58,17 +58,17 @@ class TestReport:
         found = numbers(report)
         assert found["train bonafide", "subjects"] == (300, 1)
         assert found["train attack print_cut", "frames"] == (5397, 6)
-        assert found["all", "clips"] == (None, 9)
+        assert found["all", "recordings"] == (None, 9)
         assert not report.ok
         lines = {tuple(line[:2]): line[2:] for line in report.table()}
         assert lines["group", "what"] == ["expected", "found", "difference"]
         assert lines["train bonafide", "subjects"] == ["300", "1", "-299"]
-        assert lines["all", "clips"] == ["not published", "9", "-"]
+        assert lines["all", "recordings"] == ["not published", "9", "-"]
 
     def test_difference(self):
-        assert Comparison("g", "clips", 3, 5).difference == 2
-        assert Comparison("g", "clips", 3, 3).difference == 0
-        assert Comparison("g", "clips", None, 3).difference is None
+        assert Comparison("g", "recordings", 3, 5).difference == 2
+        assert Comparison("g", "recordings", 3, 3).difference == 0
+        assert Comparison("g", "recordings", None, 3).difference is None
 
     @pytest.mark.parametrize("letter", trees.TREES)
     @pytest.mark.parametrize("depth", ["fast", "headers", "full"])
@@ -78,7 +78,7 @@ class TestReport:
         assert report.problems == []
         found = numbers(report)
         rows = index_tree(letter, root, Options(workers=1, frames=2, names_only=depth == "fast")).rows
-        assert found["all", "clips"][1] == len({r.clip_id for r in rows})
+        assert found["all", "recordings"][1] == len({r.clip_id for r in rows})
         assert found["all", "frames"][1] == len(rows)
         assert (tmp_path / "state").exists() == (depth == "full")
 
@@ -92,19 +92,19 @@ class TestReport:
 
     def test_groups_without_published_numbers_are_shown(self, tmp_path):
         rows = index_tree("W", trees.wmca(tmp_path), OPTIONS).rows
-        found = compare(rows, {}, Expected("x", ("wmca-hdf5",), "", (Count(label="bonafide", clips=4),)))
+        found = compare(rows, {}, Expected("x", ("wmca-hdf5",), "", (Count(label="bonafide", recordings=4),)))
         shown = {(c.group, c.what): (c.expected, c.found) for c in found}
-        assert shown["bonafide", "clips"] == (4, 4)
-        assert shown["attack papermask", "clips"] == (None, 1)
-        assert shown["all", "clips"] == (None, 10)
+        assert shown["bonafide", "recordings"] == (4, 4)
+        assert shown["attack papermask", "recordings"] == (None, 1)
+        assert shown["all", "recordings"] == (None, 10)
 
     def test_without_the_owner_s_list_the_splits_are_added_up(self, tmp_path):
         root = trees.wmca(tmp_path / "W")
         (root / "documentation" / "PROTOCOL-grandtest.csv").unlink()
         report = verify("W", root, "headers", OPTIONS)
         found = numbers(report)
-        assert found["bonafide", "clips"] == (347, 4)
-        assert found["attack papermask", "clips"] == (71, 1)
+        assert found["bonafide", "recordings"] == (347, 4)
+        assert found["attack papermask", "recordings"] == (71, 1)
         assert ("all", "subjects") in found
         assert "the tree does not tell the splits of W-grandtest; their sums are compared" in report.notes
         assert not any(group.startswith(SPLITS) for group, _ in found)
@@ -113,9 +113,9 @@ class TestReport:
         root = trees.cefa(tmp_path / "C", ("AF-000", "AF-250", "AF-301", "CA-001"))
         report = verify("C", root, "fast", OPTIONS)
         assert "no subject of EA in the tree" in report.notes
-        assert "no clip of" not in "".join(report.notes)
+        assert "no recording of" not in "".join(report.notes)
         report = verify("W", trees.wmca(tmp_path / "W"), "fast", OPTIONS)
-        assert "no clip of glasses, makeup, wig in the tree" in report.notes
+        assert "no recording of glasses, makeup, wig in the tree" in report.notes
         assert "W-grandtest: train holds no fakehead, papermask, print, replay, rigidmask" in report.notes
 
     def test_pitfall_08_a_leaking_subject_of_the_owner_s_list_is_a_problem(self, tmp_path):
@@ -134,7 +134,7 @@ class TestReport:
 
 class TestProblems:
     def damage(self, tree):
-        real = clip(tree)
+        real = recording(tree)
         (real / "ir/9.jpg").write_bytes(b"")
         (real / "depth/31.jpg").write_text("no image")
         cut_short(real / "color/101.jpg")
@@ -174,7 +174,7 @@ class TestProblems:
     def test_numbers_alone_make_it_fail_and_a_complete_tree_passes(self, tree, monkeypatch, capsys):
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 1
         assert "problem: " not in capsys.readouterr().out
-        whole = Expected("release", ("surf-crop",), "", (Count(clips=9),))
+        whole = Expected("release", ("surf-crop",), "", (Count(recordings=9),))
         monkeypatch.setattr(type(manifest("S")), "expectation", lambda *_: whole)
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 0
         assert "verified: 0 numbers differ, 0 problems" in capsys.readouterr().out
@@ -226,7 +226,7 @@ class TestResuming:
         return index_tree("S", tree, OPTIONS).rows
 
     def test_a_second_run_decodes_nothing_and_says_the_same(self, tree, tmp_path, counted):
-        cut_short(clip(tree) / "color/101.jpg")
+        cut_short(recording(tree) / "color/101.jpg")
         rows = self.rows(tree)
         first, already = decode_all(tree, rows, tmp_path / "state", 1)
         assert (len(first), already, len(counted)) == (1, 0, 81)
@@ -237,7 +237,7 @@ class TestResuming:
 
     def test_a_changed_file_is_decoded_again(self, tree, tmp_path, counted):
         rows = self.rows(tree)
-        broken = clip(tree) / "ir/9.jpg"
+        broken = recording(tree) / "ir/9.jpg"
         whole = broken.read_bytes()
         broken.write_bytes(whole[:-200])
         assert len(decode_all(tree, rows, tmp_path / "state", 1)[0]) == 1
@@ -279,13 +279,13 @@ class TestResuming:
 
     def test_a_file_gone_since_indexing(self, tree, tmp_path):
         rows = self.rows(tree)
-        (clip(tree) / "ir/9.jpg").unlink()
+        (recording(tree) / "ir/9.jpg").unlink()
         (problem,), _ = decode_all(tree, rows, tmp_path / "state", 1)
         assert problem.path.endswith("real.rssdk/ir/9.jpg")
         assert "no such file" in problem.what
 
     def test_workers_change_nothing(self, tree, tmp_path):
-        cut_short(clip(tree) / "color/101.jpg")
+        cut_short(recording(tree) / "color/101.jpg")
         rows = self.rows(tree)
         one, _ = decode_all(tree, rows, tmp_path / "one", 1)
         two, _ = decode_all(tree, rows, tmp_path / "two", 2)
@@ -313,14 +313,14 @@ def empty(root, names):
 
 
 def wmca_names():
-    """Clips with the published number of every family in every split, as (name, split), from the naming rule."""
+    """Recordings with the published number of every family in every split, as (name, split), from the naming rule."""
     code = {"": "0_00", "fakehead": "2_01", "flexiblemask": "2_78", "glasses": "1_01", "papermask": "2_08",
             "print": "3_01", "replay": "4_01", "rigidmask": "1_02"}  # fmt: skip
     clients = {"train": (1, 35), "val": (36, 34), "test": (70, 34)}
     for count in manifest("W").expectation("wmca-hdf5").count:
         if count.label:
             first, many = clients[count.split]
-            for i in range(count.clips):
+            for i in range(count.recordings):
                 name = f"{first + i % many:03}_{1 + i // many % 7:02}_{i // many // 7:03}_{code[count.family]}"
                 yield name, count.split, count.family
 
@@ -340,7 +340,7 @@ def wmca(tmp_path_factory):
 
 
 class TestPublishedSize:
-    """Trees of as many clips as the sets have, empty files under the names that the rules give."""
+    """Trees of as many recordings as the sets have, empty files under the names that the rules give."""
 
     def test_wmca_comes_out_as_published(self, wmca, capsys):
         assert status("verify", "W", "--root", wmca, "--fast") == 0
@@ -349,14 +349,14 @@ class TestPublishedSize:
         assert "note: W-grandtest: val holds no papermask" in shown
         assert re.search(r"all +frames +5037 +5037 +0\n", shown)
 
-    def test_one_clip_less_is_found(self, wmca, tmp_path, capsys):
+    def test_one_recording_less_is_found(self, wmca, tmp_path, capsys):
         gone = next((wmca / "WMCA-Image/R_CDIT").glob("*_2_08"))
         gone.rename(tmp_path / gone.name)
         try:
             assert status("verify", "W", "--root", wmca, "--fast") == 1
         finally:
             (tmp_path / gone.name).rename(gone)
-        assert re.search(r"attack papermask +clips +71 +70 +-1\n", capsys.readouterr().out)
+        assert re.search(r"attack papermask +recordings +71 +70 +-1\n", capsys.readouterr().out)
 
     def test_it_is_indexed_and_split(self, wmca, tmp_path, capsys):
         out = tmp_path / "out" / "index.csv"
@@ -373,8 +373,8 @@ class TestPublishedSize:
     def test_casia_surf_validation_part(self, tmp_path):
         names = []
         for subject in range(100):
-            for kind, clips in (("real", ("real",)), ("fake", CUT_OUTS)):
-                for code in clips:
+            for kind, recordings in (("real", ("real",)), ("fake", CUT_OUTS)):
+                for code in recordings:
                     below = f"CASIA-SURF-CROP/{kind}_part/{kind}_val_part/CLKJ_CS{subject:04}/{code}.rssdk"
                     names += [f"{below}/{m}/{f}.jpg" for m in ("color", "depth", "ir") for f in (41, 141, 201)]
         empty(tmp_path, names)
