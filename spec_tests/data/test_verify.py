@@ -213,13 +213,13 @@ class TestResuming:
     def counted(self, monkeypatch):
         """The files that were decoded."""
         seen = []
-        decoded = module._decoded
+        decoded = module._decoding_problem
 
         def counting(job):
             seen.append(job[1][0][0].path)
             return decoded(job)
 
-        monkeypatch.setattr(module, "_decoded", counting)
+        monkeypatch.setattr(module, "_decoding_problem", counting)
         return seen
 
     def rows(self, tree):
@@ -252,7 +252,7 @@ class TestResuming:
 
     def test_a_run_that_was_cut_off_goes_on(self, tree, tmp_path, counted, monkeypatch):
         rows = self.rows(tree)
-        decoded = module._decoded
+        decoded = module._decoding_problem
 
         def dying(job):
             if len(counted) == 30:
@@ -260,7 +260,7 @@ class TestResuming:
             return decoded(job)
 
         with monkeypatch.context() as m:
-            m.setattr(module, "_decoded", dying)
+            m.setattr(module, "_decoding_problem", dying)
             with pytest.raises(KeyboardInterrupt):
                 decode_all(tree, rows, tmp_path / "state", 1)
         with (tmp_path / "state").open("r+b") as f:
