@@ -286,7 +286,7 @@ class TestCefa:
             "C-id-ranges": {"train": 8, "val": 4},
         }
 
-    def test_2020_a_development_label_is_not_the_test_clips_of_that_number(self, tmp_path):
+    def test_2020_a_development_label_is_not_the_test_recordings_of_that_number(self, tmp_path):
         root = trees.cefa_2020(tmp_path)
         before = index_tree("C", root, OPTIONS)
         (root / "test" / "004000").rename(root / "test" / "003000")
@@ -297,15 +297,13 @@ class TestCefa:
         path = root / "phase1" / "4@1_train.txt"
         text = path.read_text()
         path.write_text(text.replace("1_000_1_1_1/profile/0002.jpg 1", "1_000_1_1_1/profile/0002.jpg 0"))
-        with pytest.raises(BadInput, match=r"phase1/4@1_train\.txt: row 2 gives recording 1_000_1_1_1 another label"):
+        with pytest.raises(BadInput, match=r"phase1/4@1_train\.txt: row 2 gives 1_000_1_1_1 another label"):
             index_tree("C", root, OPTIONS)
         path.write_text(text.replace(" 1", " 0"))
-        with pytest.raises(
-            BadInput, match=r"phase1/4@1_train\.txt: gives recording 1_000_1_1_1 another label than its name"
-        ):
+        with pytest.raises(BadInput, match=r"phase1/4@1_train\.txt: gives 1_000_1_1_1 another label than its name"):
             index_tree("C", root, OPTIONS)
         path.write_text("train/1_000_1_1_1/profile/0001.jpg\n")
-        with pytest.raises(BadInput, match=r"4@1_train\.txt: row 1 is not the path of a recording"):
+        with pytest.raises(BadInput, match=r"4@1_train\.txt: row 1 is not a recording's or frame's path"):
             index_tree("C", root, OPTIONS)
 
     def test_2020_dev_without_its_list_is_left_out_and_said(self, tmp_path):
