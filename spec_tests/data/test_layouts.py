@@ -105,7 +105,7 @@ class TestEveryLayout:
         assert all(row.names_only for row in named.rows)
 
     @pytest.mark.parametrize("layout", HDF5)
-    def test_names_only_gives_a_row_an_hdf5_clip(self, tree_of, layout):
+    def test_names_only_gives_a_row_an_hdf5_recording(self, tree_of, layout):
         full = indexed(tree_of, layout)
         named = indexed(tree_of, layout, dataclasses.replace(OPTIONS, names_only=True))
         columns = ("clip_id", "subject_id", "presenter_id", "source_id", "label", "attack_family", "attack_code")

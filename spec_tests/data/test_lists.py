@@ -453,7 +453,7 @@ class TestMmdg:
         assert named(found, "val") == named(found, "test") == ["1_300_1_1_1:26"]
         assert "mmdg: C: subject AF-300 is in val (1 lines) and test (1 lines)" in found.notes
 
-    def test_pitfall_03_two_clips_of_wmca_whose_modalities_have_other_frames(self, tmp_path):
+    def test_pitfall_03_two_recordings_of_wmca_whose_modalities_have_other_frames(self, tmp_path):
         recording = "WMCA-Image/R_CDIT/100_03_015_2_10"
         shifted = f"{recording}/color/0012.jpg {recording}/depth/0013.jpg {recording}/ir/0013.jpg 0"
         known = frames("WMCA-Image/R_CDIT/101_06_067_1_02", "0020.jpg", "0")  # named by the list, not in the release
