@@ -99,7 +99,7 @@ phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build
 
 phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data; prints, leaves nothing
 	@$(TABLE) mmfas-table1 --prepare-only --profile cpu
-	@$(PYTHON) -m data_manifests.phantom controls
+	@$(PYTHON) -m reference.phantom_controls
 
 ##@ Audit: takes the published numbers, seconds
 .PHONY: audit errata

@@ -39,11 +39,11 @@ def main(asked: str) -> None:
     import torch
     import tyro
 
-    from reference.mmfas import Args, count_parameters
+    from reference.mmfas import Options, count_parameters
 
     models = []
     for options in json.loads(asked):
-        args = tyro.cli(Args, args=["--index", "none", "--run-dir", "none", *options])
+        args = tyro.cli(Options, args=["--index", "none", "--run-dir", "none", *options])
         with torch.device("meta"):
             models.append(args.model())
     print(json.dumps([count_parameters(model) for model in models]))

@@ -7,7 +7,7 @@ import numpy as np
 from data_manifests import decode
 from data_manifests.index import MODALITIES
 from data_manifests.parallel import parallel
-from data_manifests.phantom import attacks, camera, clips, heads, sets, surface
+from data_manifests.phantom import attacks, camera, heads, recordings, sets, surface
 from reference.standin_clip import words
 from reference.standin_clip.weights import IMAGE_SIZE, Settings
 
@@ -35,7 +35,7 @@ class Shot:
 
 def person(key: str) -> heads.Identity:
     """The person of that key: of any skin tone and age, and in no data set, since their draws begin otherwise."""
-    return heads.draw_identity(clips.generator(NAMESPACE, "person", key), (0.0, 1.0), (0.0, 0.9), 0.25)
+    return heads.draw_identity(recordings.generator(NAMESPACE, "person", key), (0.0, 1.0), (0.0, 0.9), 0.25)
 
 
 def people(settings: Settings) -> tuple[list[str], list[str]]:
@@ -98,7 +98,7 @@ def _domain(rng: np.random.Generator) -> sets.Domain:
 def shoot(job: tuple[str, str, int]) -> Shot:
     """The one frame of a person's recording: (wearer, victim, number). Even numbers are bona fide."""
     wearer, victim, number = job
-    rng = clips.generator(NAMESPACE, "clip", wearer, number)
+    rng = recordings.generator(NAMESPACE, "clip", wearer, number)
     domain = _domain(rng)
     scene = camera.draw_scene(domain, rng)
     kind = words.BONAFIDE if number % 2 == 0 else words.ATTACKS[int(rng.integers(len(words.ATTACKS)))]

@@ -16,7 +16,7 @@ from torch import Tensor
 from data_manifests.errors import replacing
 from data_manifests.index import MODALITIES
 from data_manifests.phantom import sets
-from data_manifests.phantom.clips import generator
+from data_manifests.phantom.recordings import generator
 from reference import environment, metrics
 from reference.captions import CAPTION_SETS, load_captions
 from reference.clip import Clip, normalise

@@ -287,7 +287,7 @@ def trees_of(tmp_path_factory):
     return {letter: write(top / letter) for letter, write in trees.TREES.items()}
 
 
-def of_clip(result, clip_id):
+def of_recording(result, clip_id):
     return [r for r in result.rows if r.clip_id == clip_id]
 
 
@@ -315,12 +315,12 @@ class TestAdapters:
 
     def test_surf(self, trees_of):
         result = index_tree("S", trees_of["S"], OPTIONS)
-        assert [r.frame for r in of_clip(result, "CLKJ_AS0001/real.rssdk")] == [9, 31, 101]
+        assert [r.frame for r in of_recording(result, "CLKJ_AS0001/real.rssdk")] == [9, 31, 101]
         families = {(r.clip_id.split("/")[1], r.label, r.attack_family) for r in result.rows}
         attacks = ("01_e_s", "02_e_b", "03_en_s", "04_en_b", "05_enm_s", "06_enm_b")
-        expected = {(f"{a}.rssdk", "attack", "print_cut") for a in attacks}
-        assert families == expected | {("real.rssdk", "bonafide", "")}
-        first = of_clip(result, "CLKJ_AS0003/06_enm_b.rssdk")[0]
+        wanted = {(f"{a}.rssdk", "attack", "print_cut") for a in attacks}
+        assert families == wanted | {("real.rssdk", "bonafide", "")}
+        first = of_recording(result, "CLKJ_AS0003/06_enm_b.rssdk")[0]
         assert first.attack_code == "06_enm_b"
         assert first.subject_id == "S:CLKJ_AS0003"
         assert first.layout == "surf-crop"
@@ -345,7 +345,7 @@ class TestAdapters:
         assert kinds["1_002_1_1_2_1_3"] == ("C:3D-Mask-002", "3dmask", "1_1_2_1_3", 850)
         assert kinds["1_002_1_1_1_1_2"] == ("C:3D-Mask-002", "3dmask", "1_1_1_1_2", 860)
         assert kinds["2_001_1_1_2_1_3"] == ("C:Silicone-Mask-001", "silicone", "1_1_2_1_3", 850)
-        first = of_clip(result, "1_000_1_1_1")[0]
+        first = of_recording(result, "1_000_1_1_1")[0]
         assert first.rgb == "CeFA/CeFA-Race/AF/AF-000/1_000_1_1_1/profile/0026.jpg"
         assert first.frame == 26
         split_of = {s.split(":")[1]: name for name, samples in result.protocols["C-id-ranges"].items() for s in samples}
@@ -395,13 +395,13 @@ class TestAdapters:
 
     def test_wmca(self, trees_of):
         result = index_tree("W", trees_of["W"], OPTIONS)
-        for name, (group, family) in trees.WMCA_CLIPS.items():
-            members = of_clip(result, name)
+        for name, (group, family) in trees.WMCA_RECORDINGS.items():
+            members = of_recording(result, name)
             assert [r.frame for r in members] == [3, 12, 40]
             assert {(r.attack_family, r.label) for r in members} == {(family, "attack" if family else "bonafide")}
             split = {"train": "train", "dev": "val", "eval": "test"}[group]
             assert {r.sample_id for r in members} <= set(result.protocols["W-grandtest"][split])
-        mask = of_clip(result, "017_01_003_2_81")[1]
+        mask = of_recording(result, "017_01_003_2_81")[1]
         below = "face-station/17.01.18/017_01_003_2_81.hdf5#Frame_12/array"
         assert mask.rgb == f"preprocessed-face-station_RGB/{below}[0,1,2]"
         assert mask.depth == f"preprocessed-face-station_CDIT/{below}[1]"
@@ -416,8 +416,8 @@ class TestAdapters:
             f.move("Frame_12", "Frame_13")
         (root / "preprocessed-face-station_RGB/face-station/17.01.18/018_01_000_3_05.hdf5").unlink()
         result = index_tree("W", root, OPTIONS)
-        assert [r.frame for r in of_clip(result, "017_01_000_0_00")] == [3, 40]
-        assert [bool(r.rgb) for r in of_clip(result, "018_01_000_3_05")] == [False] * 3
+        assert [r.frame for r in of_recording(result, "017_01_000_0_00")] == [3, 40]
+        assert [bool(r.rgb) for r in of_recording(result, "018_01_000_3_05")] == [False] * 3
         notes = "\n".join(result.notes)
         assert f"{name}: frames in one package only are left out: 12 (RGB), 13 (CDIT)" in notes
         assert "RGB/face-station/17.01.18/018_01_000_3_05.hdf5: not there" in notes
@@ -476,7 +476,7 @@ class TestAdapters:
     def test_hq_wmca(self, trees_of):
         result = index_tree("H", trees_of["H"], OPTIONS)
         for name, (group, family) in trees.HQ_RECORDINGS.items():
-            members = of_clip(result, name)
+            members = of_recording(result, name)
             # moments 0, 1/3, 2/3 and 1 of 20 colour, 10 depth and 5 infrared frames
             assert [r.frame for r in members] == [0, 6, 13, 19]
             assert [r.rgb for r in members] == [f"{name}.h5#BASLER_BGR[{i}][2,1,0]" for i in (0, 6, 13, 19)]
@@ -486,7 +486,7 @@ class TestAdapters:
             assert {(r.depth_encoding, r.depth_shape, r.ir_nm) for r in members} == {("z16_mm", "24x16:uint16", 1300)}
             split = {"train": "train", "dev": "val", "eval": "test"}[group]
             assert {r.sample_id for r in members} <= set(result.protocols["H-grand_test-curated"][split])
-        assert of_clip(result, "1_03_0002_0007_02_01_001-3a1b2c3d")[0].attack_code == "02_01_001"
+        assert of_recording(result, "1_03_0002_0007_02_01_001-3a1b2c3d")[0].attack_code == "02_01_001"
 
     def test_hq_wmca_band_is_an_option(self, trees_of):
         result = index_tree("H", trees_of["H"], Options(workers=1, swir_nm=1050))
@@ -499,7 +499,7 @@ class TestAdapters:
         name = next(iter(trees.HQ_RECORDINGS))
         with h5py.File(root / f"{name}.h5", "r+") as f:
             del f["INTEL_DEPTH"]
-        members = of_clip(index_tree("H", root, OPTIONS), name)
+        members = of_recording(index_tree("H", root, OPTIONS), name)
         assert {(r.depth, r.depth_shape, r.depth_encoding) for r in members} == {("", "", "")}
         assert all(r.rgb and r.ir for r in members)
 
@@ -513,7 +513,7 @@ class TestAdapters:
     def test_padisi(self, trees_of):
         result = index_tree("P", trees_of["P"], OPTIONS)
         for trial, (person, code, group, family) in trees.PADISI_CAPTURES.items():
-            (r,) = of_clip(result, trial)
+            (r,) = of_recording(result, trial)
             assert (r.subject_id, r.attack_code, r.attack_family) == (f"P:{person}", code, family)
             assert r.label == ("attack" if family else "bonafide")
             path = r.rgb.partition("#")[0]
@@ -583,7 +583,7 @@ class TestAdapters:
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
         (real / "depth/31.jpg").unlink()
         shutil.rmtree(real / "ir")
-        members = of_clip(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")
+        members = of_recording(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")
         assert [bool(r.depth) for r in members] == [True, False, True]
         assert [r.depth_encoding for r in members] == ["8bit_unknown", "", "8bit_unknown"]
         assert [(r.ir, r.ir_nm) for r in members] == [("", None)] * 3
@@ -593,22 +593,28 @@ class TestAdapters:
         root = trees.surf(tmp_path)
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
         trees.jpg(real / "ir/9.jpg", 7, (10, 30))
-        first = of_clip(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")[0]
+        first = of_recording(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")[0]
         assert (first.rgb_shape, first.ir_shape) == ("24x16:uint8", "10x30:uint8")
 
     @pytest.mark.parametrize(
         ("damage", "sentence"),
         [
-            (lambda folder: (folder / "ir/9.jpg").write_bytes(b""), r"ir/9\.jpg: is empty"),
-            (lambda folder: (folder / "ir/9.jpg").write_text("no image"), r"ir/9\.jpg: is not a JPEG or PNG"),
-            (lambda folder: trees.jpg(folder / "ir/0009.jpg", 1), r"ir/9\.jpg: is frame 9 like .*0009\.jpg"),
-            (lambda folder: trees.jpg(folder / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
-            (lambda folder: (folder / "color").rename(folder / "profile"), "profile: not one of the folders color"),
-            (lambda folder: folder.rename(folder.with_name("07_x.rssdk")), "07_x.rssdk: '07_x' is no clip"),
-            (lambda folder: [shutil.rmtree(p) for p in folder.iterdir()], "real.rssdk: holds no image"),
-            (lambda folder: folder.parent.rename(folder.parent.with_name("Bob")), "Bob: a subject's folder"),
+            (lambda recording: (recording / "ir/9.jpg").write_bytes(b""), r"ir/9\.jpg: is empty"),
+            (lambda recording: (recording / "ir/9.jpg").write_text("no image"), r"ir/9\.jpg: is not a JPEG or PNG"),
+            (lambda recording: trees.jpg(recording / "ir/0009.jpg", 1), r"ir/9\.jpg: is frame 9 like .*0009\.jpg"),
+            (lambda recording: trees.jpg(recording / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
             (
-                lambda folder: folder.parents[1].rename(folder.parents[1].with_name("real_dev_part")),
+                lambda recording: (recording / "color").rename(recording / "profile"),
+                "profile: not one of the folders color",
+            ),
+            (
+                lambda recording: recording.rename(recording.with_name("07_x.rssdk")),
+                "07_x.rssdk: '07_x' is no recording",
+            ),
+            (lambda recording: [shutil.rmtree(p) for p in recording.iterdir()], "real.rssdk: holds no image"),
+            (lambda recording: recording.parent.rename(recording.parent.with_name("Bob")), "Bob: a subject's folder"),
+            (
+                lambda recording: recording.parents[1].rename(recording.parents[1].with_name("real_dev_part")),
                 "real_dev_part: not one",
             ),
         ],
@@ -647,14 +653,14 @@ class TestAdapters:
         with pytest.raises(BadInput, match=rf"root {letter} = .*: no such folder"):
             index_tree(letter, tmp_path / "nowhere", OPTIONS)
 
-    def test_list_lines_without_a_clip_and_clips_without_a_line_are_reported(self, tmp_path):
+    def test_list_lines_without_a_recording_and_recordings_without_a_line_are_reported(self, tmp_path):
         root = trees.wmca(tmp_path)
         path = root / "documentation" / "PROTOCOL-grandtest.csv"
         text = path.read_text().replace("017_02_000_0_02", "017_09_000_0_02")
         path.write_bytes(b"\xef\xbb\xbf" + text.encode())
         notes = "\n".join(index_tree("W", root, OPTIONS).notes)
-        assert "1 of 10 listed clips are not in the tree, first 017_09_000_0_02" in notes
-        assert "1 of 10 clips in the tree are not listed, first 017_02_000_0_02" in notes
+        assert "1 of 10 listed recordings are not in the tree, first 017_09_000_0_02" in notes
+        assert "1 of 10 recordings in the tree are not listed, first 017_02_000_0_02" in notes
         path.write_text(path.read_text(encoding="utf-8-sig").replace(",dev,", ",develop,"))
         with pytest.raises(BadInput, match=r"PROTOCOL-grandtest\.csv: split 'develop'"):
             index_tree("W", root, OPTIONS)
@@ -806,7 +812,7 @@ class TestCommandLine:
         assert "162 frames, already there and identical, left untouched" in printed
         assert {p: p.stat().st_mtime_ns for p in out.iterdir()} == before
         table = {tuple(line.split()[:3]): line.split()[3:] for line in printed.splitlines()}
-        assert table["set", "class", "family"][:3] == ["clips", "subjects", "frames"]
+        assert table["set", "class", "family"][:3] == ["recordings", "subjects", "frames"]
         assert table["S", "attack", "print_cut"] == ["6", "3", "18", "0", "0", "0"]
         assert table["C", "bonafide", "-"] == ["6", "6", "12", "0", "0", "0"]
 

@@ -51,7 +51,7 @@ def test_pitfall_01_a_list_of_the_other_polarity_is_refused(tmp_path, format, li
         return
     with pytest.raises(BadInput, match="every label is the opposite of what the names say"):
         read_list(path, format)
-    other = {"frames": "frames", "colour": "clips-2020", "clips-2020": "colour"}[format]
+    other = {"frames": "frames", "colour": "recordings-2020", "recordings-2020": "colour"}[format]
     if other != format:  # read as what it is, the inverted line is right
         assert read_list(path, other)
 
@@ -107,10 +107,10 @@ def test_pitfall_06_line_ends_tabs_bom_blank_lines_and_windows_separators(tmp_pa
         (LINES[0][:-2], "has 3 fields, not colour depth infrared label"),
         (LINES[0] + " 1", "has 5 fields"),
         (LINES[0][:-1] + "2", "neither 0 nor 1"),
-        (LINES[0].replace("real.rssdk", "fake.rssdk"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/one.jpg"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/1_resized.jpg"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/12345678901.jpg"), "is no clip of"),
+        (LINES[0].replace("real.rssdk", "fake.rssdk"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/one.jpg"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/1_resized.jpg"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/12345678901.jpg"), "is no recording of"),
         (f"{SURF} {SURF} {SURF} 0", "has no, no, no images where colour depth infrared label stand"),
         (LINES[0].replace("/1.jpg", "/1.jpg\0"), "below the data set's folder"),
     ],
@@ -277,7 +277,7 @@ class TestDifferences:
         values = {
             "file": "C-train.txt", "benchmark": "mmdg", "format": "frames", "layouts": ("cefa-full",), "live": "1",
             "split": "train", "sha1": hashlib.sha1(data).hexdigest()[:12], "line_end": "CRLF", "last_line_end": False,
-            "lines": 3, "bonafide": 1, "attack": 2, "clips": 2,
+            "lines": 3, "bonafide": 1, "attack": 2, "recordings": 2,
         }  # fmt: skip
         return PublishedList(**{**values, **changes})
 
@@ -305,7 +305,7 @@ class TestDifferences:
             "S-train.txt: 2 lines, published are 3",
             "S-train.txt: 1 attack, published are 2",
         ]
-        unknown = self.published(data, sha1="", lines=None, bonafide=None, attack=None, clips=None)
+        unknown = self.published(data, sha1="", lines=None, bonafide=None, attack=None, recordings=None)
         assert differences(unknown, path, read_list(path, "frames")) == []
 
 

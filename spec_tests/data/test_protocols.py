@@ -40,7 +40,7 @@ def row(dataset: str, subject: str, recording: str, family: str = "", code: str 
 
 
 def cefa(subjects=range(500), masks=99) -> list[Row]:
-    """CeFA as its paper counts it: 4 recordings a subject and ethnicity, 18 a 3D mask, 8 a silicone mask."""
+    """CeFA as its paper counts it: 4 recordings a subject and ethnicity, 18 recordings a 3D mask, 8 a silicone mask."""
     rows = []
     for race, digit in RACES.items():
         for number in subjects:
@@ -79,7 +79,7 @@ def wmca() -> tuple[list[Row], dict[str, dict[str, list[str]]]]:
     rows, splits, client = [], {split: [] for split in SPLITS}, 0
     for count in manifest("W").expectation("wmca-hdf5").count:
         if count.label:
-            for _ in range(count.clips):
+            for _ in range(count.recordings):
                 client += 1
                 rows.append(row("W", f"{client:04}", f"{client:04}_01_000_0_00", count.family))
                 splits[count.split].append(rows[-1].sample_id)
@@ -120,8 +120,8 @@ class TestCefa:
         assert len({r.subject_id for r in cefa_rows}) == 1607
 
     @pytest.mark.parametrize("name", CEFA)
-    def test_train_and_val_have_the_published_number_of_clips(self, cefa_rows, name):
-        published = next(rule for rule in manifest("C").protocol if rule.name == name).clips
+    def test_train_and_val_have_the_published_number_of_recordings(self, cefa_rows, name):
+        published = next(rule for rule in manifest("C").protocol if rule.name == name).recordings
         splits, notes = derive(name, cefa_rows, {})
         assert notes == []
         for split in ("train", "val"):
@@ -131,11 +131,11 @@ class TestCefa:
     @pytest.mark.parametrize("name", ["C-p1.1", "C-p2.1", "C-p2.2", "C-p4.1"])
     def test_the_published_test_is_ours_but_for_masks_that_are_missing_there(self, cefa_rows, name):
         """The owner's lists hold 1 079 + 44 recordings of masks, the naming rules without AttackType 1 give more."""
-        published = next(rule for rule in manifest("C").protocol if rule.name == name).clips["test"]
-        counts = families(derive(name, cefa_rows, {})[0], cefa_rows)["test"]
-        assert sum(n for family, n in counts.items() if family not in ("3dmask", "silicone")) == published - 1079 - 44
-        assert counts["3dmask"] == 99 * 12 >= 1079
-        assert counts["silicone"] == 8 * 6 >= 44
+        published = next(rule for rule in manifest("C").protocol if rule.name == name).recordings["test"]
+        found = families(derive(name, cefa_rows, {})[0], cefa_rows)["test"]
+        assert sum(n for family, n in found.items() if family not in ("3dmask", "silicone")) == published - 1079 - 44
+        assert found["3dmask"] == 99 * 12 >= 1079
+        assert found["silicone"] == 8 * 6 >= 44
 
     @pytest.mark.parametrize(("name", "race"), [("C-p1.1", "AF"), ("C-p1.3", "CA"), ("C-p1.5", "EA"), ("C-p4.5", "EA")])
     def test_the_ethnicity_trained_on_is_not_tested(self, cefa_rows, name, race):
@@ -165,9 +165,9 @@ class TestCefa:
         tested = derive("C-p5", cefa_rows, {})[0]["test"]
         assert not any(codes[s].endswith("_1") for s in tested if codes[s].count("_") == 4)
 
-    def test_an_anonymous_clip_is_refused(self):
+    def test_an_anonymous_recording_is_refused(self):
         rows = [row("C", "dev", "003000"), *cefa(range(3), 0)]
-        with pytest.raises(BadInput, match="clip 003000 does not tell its subject; index cefa-full"):
+        with pytest.raises(BadInput, match="recording 003000 does not tell its subject; index cefa-full"):
             derive("C-p1.1", rows, {})
 
 
@@ -200,7 +200,7 @@ class TestWmca:
     def test_sizes_and_families(self, name):
         rows, protocols = wmca()
         splits, _ = derive(name, rows, protocols)
-        published = next(rule for rule in manifest("W").protocol if rule.name == name).clips
+        published = next(rule for rule in manifest("W").protocol if rule.name == name).recordings
         assert {split: len(samples) for split, samples in splits.items()} == published
         counts = families(splits, rows)
         assert WMCA_UNSEEN[name] not in counts["train"] | counts["val"]
@@ -347,9 +347,9 @@ class TestCommandLine:
     def test_a_protocol_is_added_and_counted(self, path, capsys):
         before = (path.read_bytes(), (path.parent / "roots.toml").read_bytes(), load_index(path).protocols)
         main(["protocol", "W-LOO_prints", "--index", str(path)])
-        printed = capsys.readouterr().out
-        assert "train: 497 clips, published are 497, difference +0" in printed
-        assert "W-LOO_prints added" in printed
+        shown = capsys.readouterr().out
+        assert "train: 497 recordings, published are 497, difference +0" in shown
+        assert "W-LOO_prints added" in shown
         index = load_index(path)
         assert len(index.split("W-LOO_prints", "test")) == 181
         assert (path.read_bytes(), (path.parent / "roots.toml").read_bytes()) == before[:2]
@@ -366,9 +366,9 @@ class TestCommandLine:
 
     def test_a_difference_from_the_published_size_is_shown(self, path, capsys):
         main(["protocol", "C-p4.1", "--index", str(path)])
-        printed = capsys.readouterr().out
-        assert "train: 400 clips, published are 400, difference +0" in printed
-        assert "test: 2436 clips, published are 2323, difference +113" in printed
+        shown = capsys.readouterr().out
+        assert "train: 400 recordings, published are 400, difference +0" in shown
+        assert "test: 2436 recordings, published are 2323, difference +113" in shown
 
     @pytest.mark.parametrize(
         "name", [r.name for c in FILES for r in manifest(c).protocol] + ["mmfas", "official", "mmdg"]

@@ -55,20 +55,20 @@ class TestReport:
     def test_counts_and_differences(self, tree):
         report = verify("S", tree, "headers", OPTIONS)
         assert (report.layout, report.expectation, report.problems) == ("surf-crop", "release", [])
-        counts = numbers(report)
-        assert counts["train bonafide", "subjects"] == (300, 1)
-        assert counts["train attack print_cut", "frames"] == (5397, 6)
-        assert counts["all", "clips"] == (None, 9)
+        found = numbers(report)
+        assert found["train bonafide", "subjects"] == (300, 1)
+        assert found["train attack print_cut", "frames"] == (5397, 6)
+        assert found["all", "recordings"] == (None, 9)
         assert not report.ok
         lines = {tuple(line[:2]): line[2:] for line in report.table()}
         assert lines["group", "what"] == ["expected", "found", "difference"]
         assert lines["train bonafide", "subjects"] == ["300", "1", "-299"]
-        assert lines["all", "clips"] == ["not published", "9", "-"]
+        assert lines["all", "recordings"] == ["not published", "9", "-"]
 
     def test_difference(self):
-        assert Comparison("g", "clips", 3, 5).difference == 2
-        assert Comparison("g", "clips", 3, 3).difference == 0
-        assert Comparison("g", "clips", None, 3).difference is None
+        assert Comparison("g", "recordings", 3, 5).difference == 2
+        assert Comparison("g", "recordings", 3, 3).difference == 0
+        assert Comparison("g", "recordings", None, 3).difference is None
 
     @pytest.mark.parametrize("letter", trees.TREES)
     @pytest.mark.parametrize("depth", ["fast", "headers", "full"])
@@ -78,7 +78,7 @@ class TestReport:
         assert report.problems == []
         counts = numbers(report)
         rows = index_tree(letter, root, Options(workers=1, frames=2, names_only=depth == "fast")).rows
-        assert counts["all", "clips"][1] == len({r.clip_id for r in rows})
+        assert counts["all", "recordings"][1] == len({r.clip_id for r in rows})
         assert counts["all", "frames"][1] == len(rows)
         assert (tmp_path / "state").exists() == (depth == "full")
 
@@ -92,30 +92,30 @@ class TestReport:
 
     def test_groups_without_published_numbers_are_shown(self, tmp_path):
         rows = index_tree("W", trees.wmca(tmp_path), OPTIONS).rows
-        comparisons = compare(rows, {}, Expected("x", ("wmca-hdf5",), "", (Count(label="bonafide", clips=4),)))
-        counts = {(c.group, c.what): (c.expected, c.found) for c in comparisons}
-        assert counts["bonafide", "clips"] == (4, 4)
-        assert counts["attack papermask", "clips"] == (None, 1)
-        assert counts["all", "clips"] == (None, 10)
+        found = compare(rows, {}, Expected("x", ("wmca-hdf5",), "", (Count(label="bonafide", recordings=4),)))
+        shown = {(c.group, c.what): (c.expected, c.found) for c in found}
+        assert shown["bonafide", "recordings"] == (4, 4)
+        assert shown["attack papermask", "recordings"] == (None, 1)
+        assert shown["all", "recordings"] == (None, 10)
 
     def test_without_the_owner_s_list_the_splits_are_added_up(self, tmp_path):
         root = trees.wmca(tmp_path / "W")
         (root / "documentation" / "PROTOCOL-grandtest.csv").unlink()
         report = verify("W", root, "headers", OPTIONS)
-        counts = numbers(report)
-        assert counts["bonafide", "clips"] == (347, 4)
-        assert counts["attack papermask", "clips"] == (71, 1)
-        assert ("all", "subjects") in counts
+        found = numbers(report)
+        assert found["bonafide", "recordings"] == (347, 4)
+        assert found["attack papermask", "recordings"] == (71, 1)
+        assert ("all", "subjects") in found
         assert "the tree does not tell the splits of W-grandtest; their sums are compared" in report.notes
-        assert not any(group.startswith(SPLITS) for group, _ in counts)
+        assert not any(group.startswith(SPLITS) for group, _ in found)
 
     def test_pitfall_09_what_is_missing_altogether(self, tmp_path):
         root = trees.cefa(tmp_path / "C", ("AF-000", "AF-250", "AF-301", "CA-001"))
         report = verify("C", root, "fast", OPTIONS)
         assert "no subject of EA in the tree" in report.notes
-        assert "no clip of" not in "".join(report.notes)
+        assert "no recording of" not in "".join(report.notes)
         report = verify("W", trees.wmca(tmp_path / "W"), "fast", OPTIONS)
-        assert "no clip of glasses, makeup, wig in the tree" in report.notes
+        assert "no recording of glasses, makeup, wig in the tree" in report.notes
         assert "W-grandtest: train holds no fakehead, papermask, print, replay, rigidmask" in report.notes
 
     def test_pitfall_08_a_leaking_subject_of_the_owner_s_list_is_a_problem(self, tmp_path):
@@ -174,7 +174,7 @@ class TestProblems:
     def test_numbers_alone_make_it_fail_and_a_complete_tree_passes(self, tree, monkeypatch, capsys):
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 1
         assert "problem: " not in capsys.readouterr().out
-        whole = Expected("release", ("surf-crop",), "", (Count(clips=9),))
+        whole = Expected("release", ("surf-crop",), "", (Count(recordings=9),))
         monkeypatch.setattr(type(manifest("S")), "expectation", lambda *_: whole)
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 0
         assert "verified: 0 numbers differ, 0 problems" in capsys.readouterr().out
@@ -212,15 +212,15 @@ class TestResuming:
     @pytest.fixture
     def counted(self, monkeypatch):
         """The files that were decoded."""
-        jobs = []
-        decoded = module._decoded
+        seen = []
+        decoded = module._decoding_problem
 
         def counting(job):
-            jobs.append(job[1][0][0].path)
+            seen.append(job[1][0][0].path)
             return decoded(job)
 
-        monkeypatch.setattr(module, "_decoded", counting)
-        return jobs
+        monkeypatch.setattr(module, "_decoding_problem", counting)
+        return seen
 
     def rows(self, tree):
         return index_tree("S", tree, OPTIONS).rows
@@ -252,7 +252,7 @@ class TestResuming:
 
     def test_a_run_that_was_cut_off_goes_on(self, tree, tmp_path, counted, monkeypatch):
         rows = self.rows(tree)
-        decoded = module._decoded
+        decoded = module._decoding_problem
 
         def dying(job):
             if len(counted) == 30:
@@ -260,7 +260,7 @@ class TestResuming:
             return decoded(job)
 
         with monkeypatch.context() as m:
-            m.setattr(module, "_decoded", dying)
+            m.setattr(module, "_decoding_problem", dying)
             with pytest.raises(KeyboardInterrupt):
                 decode_all(tree, rows, tmp_path / "state", 1)
         with (tmp_path / "state").open("r+b") as f:
@@ -313,14 +313,14 @@ def empty(root, names):
 
 
 def wmca_names():
-    """Clips with the published number of every family in every split, as (name, split), from the naming rule."""
+    """Recordings with the published number of every family in every split, as (name, split), from the naming rule."""
     code = {"": "0_00", "fakehead": "2_01", "flexiblemask": "2_78", "glasses": "1_01", "papermask": "2_08",
             "print": "3_01", "replay": "4_01", "rigidmask": "1_02"}  # fmt: skip
     clients = {"train": (1, 35), "val": (36, 34), "test": (70, 34)}
     for count in manifest("W").expectation("wmca-hdf5").count:
         if count.label:
             first, many = clients[count.split]
-            for i in range(count.clips):
+            for i in range(count.recordings):
                 name = f"{first + i % many:03}_{1 + i // many % 7:02}_{i // many // 7:03}_{code[count.family]}"
                 yield name, count.split, count.family
 
@@ -349,14 +349,14 @@ class TestPublishedSize:
         assert "note: W-grandtest: val holds no papermask" in printed
         assert re.search(r"all +frames +5037 +5037 +0\n", printed)
 
-    def test_one_clip_less_is_found(self, wmca, tmp_path, capsys):
+    def test_one_recording_less_is_found(self, wmca, tmp_path, capsys):
         gone = next((wmca / "WMCA-Image/R_CDIT").glob("*_2_08"))
         gone.rename(tmp_path / gone.name)
         try:
             assert status("verify", "W", "--root", wmca, "--fast") == 1
         finally:
             (tmp_path / gone.name).rename(gone)
-        assert re.search(r"attack papermask +clips +71 +70 +-1\n", capsys.readouterr().out)
+        assert re.search(r"attack papermask +recordings +71 +70 +-1\n", capsys.readouterr().out)
 
     def test_it_is_indexed_and_split(self, wmca, tmp_path, capsys):
         out = tmp_path / "out" / "index.csv"
@@ -373,8 +373,8 @@ class TestPublishedSize:
     def test_casia_surf_validation_part(self, tmp_path):
         names = []
         for subject in range(100):
-            for kind, codes in (("real", ("real",)), ("fake", CUT_OUTS)):
-                for code in codes:
+            for kind, recordings in (("real", ("real",)), ("fake", CUT_OUTS)):
+                for code in recordings:
                     below = f"CASIA-SURF-CROP/{kind}_part/{kind}_val_part/CLKJ_CS{subject:04}/{code}.rssdk"
                     names += [f"{below}/{m}/{f}.jpg" for m in ("color", "depth", "ir") for f in (41, 141, 201)]
         empty(tmp_path, names)

@@ -24,7 +24,7 @@ from scipy.special import erf, expit, softmax
 
 from data_manifests.errors import BadInput
 from data_manifests.index import MODALITIES
-from data_manifests.phantom.clips import plan
+from data_manifests.phantom.recordings import plan
 from data_manifests.phantom.render import person as protocol_person
 from data_manifests.phantom.sets import PROFILES, SETS
 from reference import clip as clip_module

@@ -201,7 +201,7 @@ class TestPitfalls:
     def test_pitfall_10_the_same_clips_under_two_layouts_are_refused(self, tmp_path):
         trees.wmca(tmp_path)
         trees.wmca_jpg(tmp_path)
-        with pytest.raises(BadInput, match="holds WMCA as wmca-hdf5 and wmca-jpg, which would count clips twice"):
+        with pytest.raises(BadInput, match="holds WMCA as wmca-hdf5 and wmca-jpg, which would count recordings twice"):
             index_tree("W", tmp_path, OPTIONS)
 
     def test_pitfall_10_a_clip_or_a_capture_in_two_places_is_named(self, tmp_path):
@@ -210,7 +210,8 @@ class TestPitfalls:
             path = root / f"preprocessed-face-station_{package}" / W_CLIP
             (path.parents[1] / "18.01.18").mkdir()
             shutil.copy(path, path.parents[1] / "18.01.18" / path.name)
-        with pytest.raises(BadInput, match=r"18\.01\.18/.*: is clip 017_01_000_0_00 like .*17\.01\.18/.*; keep one"):
+        twice = r"18\.01\.18/.*: is recording 017_01_000_0_00 like .*17\.01\.18/.*; keep one"
+        with pytest.raises(BadInput, match=twice):
             index_tree("W", root, OPTIONS)
         root = trees.hq_wmca(tmp_path / "h")
         before = index_tree("H", root, OPTIONS)

@@ -32,8 +32,8 @@ def recording(folder: Path, colour_folder: str, frames: list[str]) -> None:
 
 def surf(root: Path) -> Path:
     """CASIA-SURF, layout surf-crop: a subject in train, one in val, one in test, with the frames 9, 31 and 101."""
-    names_of = {"train": ("04_en_b", "05_enm_s"), "val": ("01_e_s",), "test": ("02_e_b", "03_en_s", "06_enm_b")}
-    for number, (split, attacks) in enumerate(names_of.items(), 1):
+    recordings = {"train": ("04_en_b", "05_enm_s"), "val": ("01_e_s",), "test": ("02_e_b", "03_en_s", "06_enm_b")}
+    for number, (split, attacks) in enumerate(recordings.items(), 1):
         for kind, names in (("real", ("real",)), ("fake", attacks)):
             for name in names:
                 part = root / "CASIA-SURF-CROP" / f"{kind}_part" / f"{kind}_{split}_part"
@@ -45,7 +45,7 @@ RACES = {"AF": 1, "CA": 2, "EA": 3}
 
 
 def cefa(root: Path, subjects: tuple[str, ...] = ("AF-000", "AF-250", "CA-001", "CA-301", "EA-012", "EA-499")) -> Path:
-    """CeFA, layout cefa-full: a live recording, a cloth print and a replay a subject, and three recordings of masks."""
+    """CeFA, layout cefa-full: a live recording, a cloth print and a replay a subject, and three mask recordings."""
     for subject in subjects:
         race, number = subject[:2], subject[3:6]
         for rest in ("1_1_1", "3_1_2", "3_1_4"):
@@ -58,7 +58,7 @@ def cefa(root: Path, subjects: tuple[str, ...] = ("AF-000", "AF-250", "CA-001", 
     return root
 
 
-WMCA_CLIPS = {
+WMCA_RECORDINGS = {
     "017_01_000_0_00": ("train", ""),
     "017_02_000_0_02": ("train", ""),
     "017_01_003_2_81": ("train", "flexiblemask"),
@@ -82,7 +82,7 @@ def h5_frames(path: Path, channels: tuple[int, ...], frames: tuple[int, ...]) ->
 
 def wmca(root: Path) -> Path:
     """WMCA: frames 3, 12 and 40 of every recording in both packages."""
-    for name in WMCA_CLIPS:
+    for name in WMCA_RECORDINGS:
         below = f"face-station/17.01.18/{name}"
         h5_frames(root / "preprocessed-face-station_RGB" / f"{below}.hdf5", COLOUR, (3, 12, 40))
         others = (9, DEPTH, INFRARED, 230)  # grey, depth, infrared, thermal
@@ -93,7 +93,7 @@ def wmca(root: Path) -> Path:
 
 def write_wmca_list(root: Path) -> None:
     lines: list[list[object]] = [["", "client_id", "filepath", "group", "label"]]
-    for i, (name, (group, family)) in enumerate(WMCA_CLIPS.items()):
+    for i, (name, (group, family)) in enumerate(WMCA_RECORDINGS.items()):
         below = f"face-station/17.01.18/{name}"
         lines.append([i, name[:3], below, group, f"attack/{family}" if family else 0])
     write_csv(root / "documentation" / "PROTOCOL-grandtest.csv", lines)
@@ -173,8 +173,8 @@ def write_padisi_lists(root: Path) -> None:
 
 def surf_2026(root: Path) -> Path:
     """CASIA-SURF, layout surf-2026: the same three subjects, frames of four digits."""
-    names_of = {"Training": ("04_en_b", "05_enm_s"), "Val": ("01_e_s",), "Testing": ("02_e_b", "03_en_s", "06_enm_b")}
-    for number, (part, attacks) in enumerate(names_of.items(), 1):
+    recordings = {"Training": ("04_en_b", "05_enm_s"), "Val": ("01_e_s",), "Testing": ("02_e_b", "03_en_s", "06_enm_b")}
+    for number, (part, attacks) in enumerate(recordings.items(), 1):
         for kind, names in (("real", ("real",)), ("fake", attacks)):
             for name in names:
                 folder = root / "CASIA_SURF" / "Data" / part / f"{kind}_part" / f"CLKJ_BS000{number}" / f"{name}.rssdk"
@@ -245,7 +245,7 @@ def cefa_2020(root: Path) -> Path:
 
 def wmca_jpg(root: Path) -> Path:
     """WMCA, layout wmca-jpg: the recordings of `wmca`, frames 12, 24 and 36, and the official list beside them."""
-    for name in WMCA_CLIPS:
+    for name in WMCA_RECORDINGS:
         recording(root / "WMCA-Image" / "R_CDIT" / name, "color", ["0012.jpg", "0024.jpg", "0036.jpg"])
     write_wmca_list(root)
     return root
