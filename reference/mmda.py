@@ -94,7 +94,9 @@ from data_manifests.errors import BadInput
 from data_manifests.index import Index
 from reference import options as base
 from reference.batches import Batch, ShuffledSampler, batches
-from reference.clip import Clip, InputRange, black_feature, image_features, load_captions, load_clip, normalise
+from reference.captions import load_captions
+from reference.clip import Clip, InputRange, black_feature, load_clip, normalise
+from reference.clip_features import image_features
 from reference.environment import pick_device
 from reference.evaluation import Rows, Scores, command_errors, missing_in
 from reference.faces import Faces

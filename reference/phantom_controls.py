@@ -19,7 +19,7 @@ from sklearn.preprocessing import StandardScaler
 from data_manifests.decode import locate
 from data_manifests.errors import BadInput
 from data_manifests.index import Index, load_index, parse_reference
-from reference.data import Faces, open_faces
+from reference.faces import Faces, open_faces
 from reference.metrics import auc, eer
 
 SOURCE, TARGETS = "C", ("S", "W", "H", "P")

@@ -178,6 +178,11 @@ class Training(Evaluation):
         make = torch.optim.AdamW if options.optimiser == "adamw" else torch.optim.Adam
         return make(parameters, **rates)
 
+    @property
+    def begins_epoch(self) -> bool:
+        """Whether no step of this epoch has been taken; false where a run goes on within one."""
+        return self._step == 0
+
     def set_rate(self, optimiser: torch.optim.Optimizer) -> None:
         """The learning rate of this step (L2), for all groups."""
         total = self.sampler.steps * self.options.epochs

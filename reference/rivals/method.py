@@ -107,7 +107,8 @@ class Method(Generic[T]):
         training.set_rate(optimiser)
 
     def before_epoch(self, epoch: int, training: Training) -> None:
-        """Compute what an epoch needs before its first step. A run that goes on within an epoch comes here again."""
+        """Compute what an epoch needs before its first step, into buffers of the network: a run that goes on within an
+        epoch finds them in its checkpoint and does not come here again."""
 
     def backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add the step's gradients."""
@@ -160,7 +161,8 @@ def train(kind: type[Method[T]], options: T) -> None:
         training.remember(model=method.network, optimiser=optimiser)
         for epoch in training.epochs(evaluate):
             method.network.train()
-            method.before_epoch(epoch, training)
+            if training.begins_epoch:
+                method.before_epoch(epoch, training)
             for batch in training.batches():
                 batch = method.views(batch, training)
                 method.schedule(optimiser, batch, training)

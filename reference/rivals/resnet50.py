@@ -26,6 +26,8 @@ from reference.rivals import method
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 
+LAYERS = [3, 4, 6, 3]  # bottlenecks of each stage
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(method.Options):
@@ -37,9 +39,9 @@ class ResNet50(nn.Module):
 
     def __init__(self, classes: int = 2) -> None:
         super().__init__()
-        from torchvision.models import resnet50  # takes seconds that a finished run need not spend
+        from torchvision.models.resnet import Bottleneck, ResNet  # takes seconds that a finished run need not spend
 
-        self.net = resnet50(weights=None, num_classes=classes)
+        self.net = ResNet(Bottleneck, LAYERS, num_classes=classes)
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         return self.net(rgb)

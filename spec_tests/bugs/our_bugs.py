@@ -579,7 +579,7 @@ MMDA = [
 
 SUITE = [
     *mutants(
-        "reference.clip",
+        "reference.captions",
         "test_clip.py::test_the_sets_have_the_released_sizes_and_structure",
         "_captions",
         (

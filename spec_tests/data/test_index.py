@@ -21,36 +21,9 @@ from data_manifests.index import COLUMNS, FAMILIES, Reference, Row, load_index, 
 from data_manifests.parallel import parallel
 from data_manifests.protocols import MMFAS_RATIO, check_subjects, draw_by_subject, mmfas, one_class
 from spec_tests.support import trees
+from spec_tests.support.index_rows import row
 
 OPTIONS = Options(workers=1, frames=4)
-
-
-def row(i: int = 0, **changes: object) -> Row:
-    """A valid row; bona fide where `i` is even."""
-    label = "attack" if i % 2 else "bonafide"
-    values = {
-        "sample_id": f"C:1_{i:03}_1_1_1:{i}",
-        "dataset": "C",
-        "layout": "cefa-full",
-        "clip_id": f"1_{i:03}_1_1_1",
-        "frame": i,
-        "subject_id": f"C:AF-{i:03}",
-        "presenter_id": "",
-        "source_id": "",
-        "label": label,
-        "attack_family": "print" if i % 2 else "",
-        "attack_code": "",
-        "rgb": f"{i}.jpg",
-        "rgb_shape": "24x16:uint8",
-        "depth": "",
-        "depth_shape": "",
-        "ir": f"a/{i}.h5#Frame_1/array[0][2]",
-        "ir_shape": "12x8:uint16",
-        "depth_encoding": "",
-        "ir_nm": 860,
-    }
-    return Row(**{**values, **changes})  # type: ignore[arg-type]
-
 
 line_text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"), max_size=12)
 some_text = line_text.filter(bool)
@@ -59,29 +32,29 @@ some_text = line_text.filter(bool)
 @st.composite
 def rows(draw: st.DrawFn) -> list[Row]:
     ids = draw(st.lists(some_text, min_size=1, max_size=5, unique=True))
-    found = []
+    result = []
     for i, sample in enumerate(ids):
         free = {name: draw(line_text) for name in ("presenter_id", "source_id", "attack_code")}
         named = {name: draw(some_text) for name in ("layout", "clip_id", "subject_id")}
         label = draw(st.sampled_from(["bonafide", "attack"]))
         family = draw(st.sampled_from(FAMILIES)) if label == "attack" else ""
         frame, nm = draw(st.integers(0, 10**12)), draw(st.integers(1, 5000))
-        found.append(
+        result.append(
             row(i, sample_id=sample, label=label, attack_family=family, frame=frame, ir_nm=nm, **free, **named)
         )
-    return found
+    return result
 
 
 class TestRoundTrip:
     @given(rows())
     @example([row(0, sample_id='a,"b"', subject_id="\ufeffx", clip_id=" ", attack_code="'")])
-    def test_rows_protocols_and_roots_come_back(self, tmp_path_factory, found):
+    def test_rows_protocols_and_roots_come_back(self, tmp_path_factory, index_rows):
         folder = tmp_path_factory.mktemp("index")
-        ids = [r.sample_id for r in found]
+        ids = [r.sample_id for r in index_rows]
         protocols = {"p,q": {"train": ids[::-1], "te\tst": ids[:1]}, "r": {"train": ids}}
-        assert save_index(folder, found, protocols, {"C": '../some where/é"\\'})
+        assert save_index(folder, index_rows, protocols, {"C": '../some where/é"\\'})
         index = load_index(folder / "index.csv")
-        assert index.rows == found
+        assert index.rows == index_rows
         assert {p: {s: v.tolist() for s, v in splits.items()} for p, splits in index.protocols.items()} == {
             "p,q": {"train": list(range(len(ids))), "te\tst": [0]},
             "r": {"train": list(range(len(ids)))},
@@ -183,8 +156,8 @@ BAD_FIELDS = {
 class TestBadFiles:
     @pytest.fixture
     def path(self, tmp_path):
-        found = [row(0), row(1), row(2)]
-        save_index(tmp_path, found, {"p": {"train": [r.sample_id for r in found]}}, {"C": "/c"})
+        index_rows = [row(0), row(1), row(2)]
+        save_index(tmp_path, index_rows, {"p": {"train": [r.sample_id for r in index_rows]}}, {"C": "/c"})
         return tmp_path / "index.csv"
 
     def edit(self, path, number, column, value):
@@ -345,8 +318,8 @@ class TestAdapters:
         assert [r.frame for r in of_clip(result, "CLKJ_AS0001/real.rssdk")] == [9, 31, 101]
         families = {(r.clip_id.split("/")[1], r.label, r.attack_family) for r in result.rows}
         attacks = ("01_e_s", "02_e_b", "03_en_s", "04_en_b", "05_enm_s", "06_enm_b")
-        wanted = {(f"{a}.rssdk", "attack", "print_cut") for a in attacks}
-        assert families == wanted | {("real.rssdk", "bonafide", "")}
+        expected = {(f"{a}.rssdk", "attack", "print_cut") for a in attacks}
+        assert families == expected | {("real.rssdk", "bonafide", "")}
         first = of_clip(result, "CLKJ_AS0003/06_enm_b.rssdk")[0]
         assert first.attack_code == "06_enm_b"
         assert first.subject_id == "S:CLKJ_AS0003"
@@ -391,11 +364,11 @@ class TestAdapters:
         trees.jpg(root / "CeFA/CeFA-Race/EA/EA-013-19910203F/3_013_1_1_1/ir/._0026.jpg", 0)
         (tmp_path / "roots.toml").write_text('C = "c"\n')
         main(["index", "--roots", str(tmp_path / "roots.toml"), "--out", str(tmp_path / "out"), "--workers", "1"])
-        shown = capsys.readouterr()
-        written = "".join(p.read_text() for p in (tmp_path / "out").iterdir()) + shown.out + shown.err
-        assert "EA-012/3_012_1_1_1" in written
-        assert "EA-013/3_013_1_1_1/ir/._0026.jpg" in written
-        assert not re.search("[0-9]{8}|203", written)
+        printed = capsys.readouterr()
+        text = "".join(p.read_text() for p in (tmp_path / "out").iterdir()) + printed.out + printed.err
+        assert "EA-012/3_012_1_1_1" in text
+        assert "EA-013/3_013_1_1_1/ir/._0026.jpg" in text
+        assert not re.search("[0-9]{8}|203", text)
 
         from data_manifests.decode import locate
 
@@ -626,15 +599,18 @@ class TestAdapters:
     @pytest.mark.parametrize(
         ("damage", "sentence"),
         [
-            (lambda clip: (clip / "ir/9.jpg").write_bytes(b""), r"ir/9\.jpg: is empty"),
-            (lambda clip: (clip / "ir/9.jpg").write_text("no image"), r"ir/9\.jpg: is not a JPEG or PNG"),
-            (lambda clip: trees.jpg(clip / "ir/0009.jpg", 1), r"ir/9\.jpg: is frame 9 like .*0009\.jpg"),
-            (lambda clip: trees.jpg(clip / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
-            (lambda clip: (clip / "color").rename(clip / "profile"), "profile: not one of the folders color"),
-            (lambda clip: clip.rename(clip.with_name("07_x.rssdk")), "07_x.rssdk: '07_x' is no clip"),
-            (lambda clip: [shutil.rmtree(p) for p in clip.iterdir()], "real.rssdk: holds no image"),
-            (lambda clip: clip.parent.rename(clip.parent.with_name("Bob")), "Bob: a subject's folder"),
-            (lambda clip: clip.parents[1].rename(clip.parents[1].with_name("real_dev_part")), "real_dev_part: not one"),
+            (lambda folder: (folder / "ir/9.jpg").write_bytes(b""), r"ir/9\.jpg: is empty"),
+            (lambda folder: (folder / "ir/9.jpg").write_text("no image"), r"ir/9\.jpg: is not a JPEG or PNG"),
+            (lambda folder: trees.jpg(folder / "ir/0009.jpg", 1), r"ir/9\.jpg: is frame 9 like .*0009\.jpg"),
+            (lambda folder: trees.jpg(folder / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
+            (lambda folder: (folder / "color").rename(folder / "profile"), "profile: not one of the folders color"),
+            (lambda folder: folder.rename(folder.with_name("07_x.rssdk")), "07_x.rssdk: '07_x' is no clip"),
+            (lambda folder: [shutil.rmtree(p) for p in folder.iterdir()], "real.rssdk: holds no image"),
+            (lambda folder: folder.parent.rename(folder.parent.with_name("Bob")), "Bob: a subject's folder"),
+            (
+                lambda folder: folder.parents[1].rename(folder.parents[1].with_name("real_dev_part")),
+                "real_dev_part: not one",
+            ),
         ],
     )
     def test_a_damaged_tree_names_the_file(self, tmp_path, damage, sentence):
@@ -687,14 +663,14 @@ class TestAdapters:
 @st.composite
 def subjects(draw: st.DrawFn) -> list[Row]:
     """CeFA-like rows: 3 … 40 subjects with both classes and a few masks, of uneven image counts."""
-    found = []
+    triples = []
     for race in ("AF", "CA", "EA"):
         for s in range(draw(st.integers(1, 13))):
             for k in range(draw(st.integers(2, 9))):
                 label = "bonafide" if k % 4 == 0 else "attack"
-                found.append((f"C:{race}-{s:03}", label, k))
+                triples.append((f"C:{race}-{s:03}", label, k))
     for m in range(draw(st.integers(0, 6))):
-        found += [(f"C:3D-Mask-{m:03}", "attack", k) for k in range(draw(st.integers(1, 9)))]
+        triples += [(f"C:3D-Mask-{m:03}", "attack", k) for k in range(draw(st.integers(1, 9)))]
     return [
         row(
             0,
@@ -703,55 +679,55 @@ def subjects(draw: st.DrawFn) -> list[Row]:
             label=label,
             attack_family="" if label[0] == "b" else "print",
         )
-        for subject, label, k in found
+        for subject, label, k in triples
     ]
 
 
 class TestProtocols:
     @given(subjects(), st.integers(0, 10**6), st.randoms(use_true_random=False))
-    def test_mmfas_split_of_cefa(self, found, seed, random):
-        splits = draw_by_subject(found, MMFAS_RATIO, seed)
-        by_id = {r.sample_id: r for r in found}
+    def test_mmfas_split_of_cefa(self, index_rows, seed, random):
+        splits = draw_by_subject(index_rows, MMFAS_RATIO, seed)
+        by_id = {r.sample_id: r for r in index_rows}
         assert sorted(s for v in splits.values() for s in v) == sorted(by_id)
         check_subjects("mmfas", splits, by_id)
         assert one_class(splits, by_id) == ""
         assert {by_id[s].label for s in splits["test"]} == {"bonafide", "attack"}
-        sizes = Counter(r.subject_id for r in found)
+        sizes = Counter(r.subject_id for r in index_rows)
         largest = max(sizes.values())
         for split, share in zip(("train", "val", "test"), (6, 1, 13), strict=True):
-            behind = share * len(found) / 20 - len(splits[split])
+            behind = share * len(index_rows) / 20 - len(splits[split])
             assert -largest < behind < 2 * largest
-        shuffled = list(found)
+        shuffled = list(index_rows)
         random.shuffle(shuffled)
         assert draw_by_subject(shuffled, MMFAS_RATIO, seed) == splits
 
     def test_ratio_is_near_exact_on_many_equal_subjects(self):
-        found = [
+        index_rows = [
             row(k, sample_id=f"{s}/{k}", subject_id=f"C:{race}-{s:03}")
             for race in ("AF", "CA", "EA")
             for s in range({"AF": 0, "CA": 200, "EA": 400}[race], {"AF": 0, "CA": 200, "EA": 400}[race] + 100)
             for k in range(4)
         ]
-        splits = draw_by_subject(found, MMFAS_RATIO, 1)
+        splits = draw_by_subject(index_rows, MMFAS_RATIO, 1)
         assert [len(splits[s]) / 4 for s in ("train", "val", "test")] == pytest.approx([90, 15, 195], abs=1)
-        races = Counter(r.subject_id[2:4] for r in found if r.sample_id in set(splits["val"]))
+        races = Counter(r.subject_id[2:4] for r in index_rows if r.sample_id in set(splits["val"]))
         assert all(abs(races[race] / 4 - 5) <= 2 for race in ("AF", "CA", "EA"))
 
     def test_the_seed_decides(self):
-        found = [row(k, sample_id=f"{s}/{k}", subject_id=f"C:AF-{s:03}") for s in range(30) for k in range(2)]
-        one, two = draw_by_subject(found, seed=1), draw_by_subject(found, seed=2)
+        index_rows = [row(k, sample_id=f"{s}/{k}", subject_id=f"C:AF-{s:03}") for s in range(30) for k in range(2)]
+        one, two = draw_by_subject(index_rows, seed=1), draw_by_subject(index_rows, seed=2)
         assert one != two
-        assert one == draw_by_subject(found, seed=1)
+        assert one == draw_by_subject(index_rows, seed=1)
 
     def test_the_published_draw_stays(self):
         """The list drawn from the published seed is part of the protocol: a change of this test is a new protocol."""
-        found = [
+        index_rows = [
             row(k, sample_id=f"{race}-{s}/{k}", subject_id=f"C:{race}-{s:03}")
             for race in ("AF", "CA", "EA", "3D-Mask")
             for s in range(7)
             for k in ((1,) if race == "3D-Mask" else (0, 1))
         ]
-        drawn, _ = mmfas(found)
+        drawn, _ = mmfas(index_rows)
         assert {s.split("/")[0] for s in drawn["train"]} == {
             "3D-Mask-2",
             "AF-2",
@@ -776,22 +752,22 @@ class TestProtocols:
 
     @pytest.mark.parametrize("label", ["bonafide", "attack"])
     def test_too_few_subjects(self, label):
-        found = [row(s, sample_id=f"{s}", subject_id=f"C:AF-{s:03}") for s in range(12)]
-        kept = [r for r in found if r.label == label or r.frame < 4]
+        index_rows = [row(s, sample_id=f"{s}", subject_id=f"C:AF-{s:03}") for s in range(12)]
+        fewer = [r for r in index_rows if r.label == label or r.frame < 4]
         with pytest.raises(BadInput, match=r"too few subjects with (bonafide|attack) images"):
-            draw_by_subject(kept)
+            draw_by_subject(fewer)
 
     def test_a_leaking_subject_and_a_missing_class_are_named(self):
-        found = {r.sample_id: r for r in (row(i, subject_id=f"C:{i // 2}") for i in range(6))}
-        ids = list(found)
-        check_subjects("p", {"train": ids[:2], "val": ids[2:4], "test": ids[4:]}, found)
+        by_id = {r.sample_id: r for r in (row(i, subject_id=f"C:{i // 2}") for i in range(6))}
+        ids = list(by_id)
+        check_subjects("p", {"train": ids[:2], "val": ids[2:4], "test": ids[4:]}, by_id)
         with pytest.raises(BadInput, match="protocol p: subject C:1 is in train and val"):
-            check_subjects("p", {"train": ids[:3], "val": ids[3:6]}, found)
-        assert one_class({"train": ids[:2], "val": ids[2:4], "test": ids[4:5]}, found) == ""
-        assert one_class({"test": ids[:1]}, found) == ""
-        assert one_class({"train": ids[:2], "val": ids[2:3]}, found) == "val holds no attack frame"
-        assert one_class({"train": ids[1:2], "val": ids[2:4]}, found) == "train holds no bonafide frame"
-        assert one_class({"train": ids[:2], "val": []}, found) == "val holds no bonafide frame"
+            check_subjects("p", {"train": ids[:3], "val": ids[3:6]}, by_id)
+        assert one_class({"train": ids[:2], "val": ids[2:4], "test": ids[4:5]}, by_id) == ""
+        assert one_class({"test": ids[:1]}, by_id) == ""
+        assert one_class({"train": ids[:2], "val": ids[2:3]}, by_id) == "val holds no attack frame"
+        assert one_class({"train": ids[1:2], "val": ids[2:4]}, by_id) == "train holds no bonafide frame"
+        assert one_class({"train": ids[:2], "val": []}, by_id) == "val holds no bonafide frame"
 
 
 @pytest.fixture(scope="module")
@@ -826,10 +802,10 @@ class TestCommandLine:
     def test_a_second_run_says_so_and_touches_nothing(self, out, trees_of, capsys):
         before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
         main(["index", "--roots", str(trees_of["C"].parent / "roots.toml"), "--out", str(out), "--workers", "1"])
-        shown = capsys.readouterr().out
-        assert "162 frames, already there and identical, left untouched" in shown
+        printed = capsys.readouterr().out
+        assert "162 frames, already there and identical, left untouched" in printed
         assert {p: p.stat().st_mtime_ns for p in out.iterdir()} == before
-        table = {tuple(line.split()[:3]): line.split()[3:] for line in shown.splitlines()}
+        table = {tuple(line.split()[:3]): line.split()[3:] for line in printed.splitlines()}
         assert table["set", "class", "family"][:3] == ["clips", "subjects", "frames"]
         assert table["S", "attack", "print_cut"] == ["6", "3", "18", "0", "0", "0"]
         assert table["C", "bonafide", "-"] == ["6", "6", "12", "0", "0", "0"]
@@ -839,9 +815,9 @@ class TestCommandLine:
         (tmp_path / "C/CeFA/CeFA-Race/AF/AF-000/1_000_1_1_1/depth/0026.jpg").unlink()
         (tmp_path / "roots.toml").write_text('C = "C"\n')
         main(["index", "--roots", str(tmp_path / "roots.toml"), "--out", str(tmp_path / "out"), "--workers", "1"])
-        shown = capsys.readouterr().out
-        assert re.search(r"C +bonafide +- +6 +6 +12 +0 +1 +0\n", shown)
-        assert "note: mmfas: target S is not indexed" in shown
+        printed = capsys.readouterr().out
+        assert re.search(r"C +bonafide +- +6 +6 +12 +0 +1 +0\n", printed)
+        assert "note: mmfas: target S is not indexed" in printed
 
     def test_an_official_split_without_a_class_is_left_out_and_said(self, tmp_path, capsys):
         trees.cefa(tmp_path / "C", ("AF-000", "AF-001", "CA-301"))

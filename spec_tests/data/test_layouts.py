@@ -47,8 +47,8 @@ def indexed(tree_of, layout, options=OPTIONS):
 def pixels(root: Path, row, modality: str) -> np.ndarray:
     """One modality of a row as the licensee's training sees it, uint8 (C, 8, 8)."""
     reference = parse_reference(getattr(row, modality))
-    wanted = [(reference, modality, getattr(row, f"{modality}_shape"), row.depth_encoding)]
-    (planes,) = decode.decode(root, wanted, 8)
+    requests = [(reference, modality, getattr(row, f"{modality}_shape"), row.depth_encoding)]
+    (planes,) = decode.decode(root, requests, 8)
     return planes
 
 
@@ -98,9 +98,9 @@ class TestEveryLayout:
     @pytest.mark.parametrize("layout", [layout for layout in trees.LAYOUTS if layout not in HDF5])
     def test_names_only_gives_the_same_rows_without_shapes(self, tree_of, layout):
         empty = dict.fromkeys((f"{m}_shape" for m in MODALITIES), "")
-        wanted = [dataclasses.replace(row, **empty) for row in indexed(tree_of, layout).rows]
+        expected = [dataclasses.replace(row, **empty) for row in indexed(tree_of, layout).rows]
         named = indexed(tree_of, layout, dataclasses.replace(OPTIONS, names_only=True))
-        assert named.rows == wanted
+        assert named.rows == expected
         assert named.protocols == indexed(tree_of, layout).protocols
         assert all(row.names_only for row in named.rows)
 
@@ -269,12 +269,12 @@ class TestCefa:
 
     def test_2020_takes_anonymous_classes_from_the_dev_lists(self, tree_of):
         result = indexed(tree_of, "cefa-2020")
-        found = {r.clip_id: (r.subject_id, r.label, r.attack_family) for r in result.rows}
-        assert found["1_000_1_1_1"] == ("C:AF-000", "bonafide", "")
-        assert found["2_007_3_1_4"] == ("C:CA-007", "attack", "replay")
+        facts = {r.clip_id: (r.subject_id, r.label, r.attack_family) for r in result.rows}
+        assert facts["1_000_1_1_1"] == ("C:AF-000", "bonafide", "")
+        assert facts["2_007_3_1_4"] == ("C:CA-007", "attack", "replay")
         for name, label in trees.CEFA_2020_DEV.items():
-            assert found[name] == ("C:dev", *(("bonafide", "") if label == "1" else ("attack", "replay")))
-        assert "004000" not in found
+            assert facts[name] == ("C:dev", *(("bonafide", "") if label == "1" else ("attack", "replay")))
+        assert "004000" not in facts
         assert result.notes == [
             "test: 1 anonymous clips have no published attack family, so they are left out",
         ]
@@ -619,14 +619,14 @@ class TestOddTrees:
     def test_byte_order_is_the_files_own(self, tmp_path):
         root = trees.hq_wmca(tmp_path)
         before = index_tree("H", root, OPTIONS).rows[:4]
-        wanted = [pixels(root, row, "depth") for row in before]
+        expected = [pixels(root, row, "depth") for row in before]
         with h5py.File(root / parse_reference(before[0].depth).path, "r+") as f:
             depth = f["INTEL_DEPTH"][...]
             del f["INTEL_DEPTH"]
             f["INTEL_DEPTH"] = depth.astype(">u2")
         after = index_tree("H", root, OPTIONS).rows[:4]
         assert after == before
-        assert all(np.array_equal(pixels(root, r, "depth"), w) for r, w in zip(after, wanted, strict=True))
+        assert all(np.array_equal(pixels(root, r, "depth"), w) for r, w in zip(after, expected, strict=True))
 
     @pytest.mark.parametrize("shape", [(3, 0, 16), (3, 24), (1, 24, 16), None])
     def test_an_hdf5_array_of_another_kind_is_named(self, tmp_path, shape):

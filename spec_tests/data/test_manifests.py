@@ -85,20 +85,20 @@ class TestEverySet:
 
         path = tmp_path / "croissant.json"
         path.write_text(json.dumps(croissant(manifest(dataset))))
-        found = mlcroissant.Dataset(path)
-        assert not found.metadata.issues.errors
-        assert len(found.metadata.record_sets[0].fields) == len(COLUMNS)
+        metadata = mlcroissant.Dataset(path)
+        assert not metadata.metadata.issues.errors
+        assert len(metadata.metadata.record_sets[0].fields) == len(COLUMNS)
 
     def test_describe_shows_all_of_it(self, dataset, capsys):
         main(["describe", dataset])
-        shown = capsys.readouterr().out
+        printed = capsys.readouterr().out
         about = manifest(dataset)
         for part in (*about.layout, *about.modality):
-            assert getattr(part, "id", None) or part.name in shown
+            assert getattr(part, "id", None) or part.name in printed
         for text in [about.licence, *(d.what for d in about.defect), *(r.name for r in about.protocol)]:
-            assert text in shown
+            assert text in printed
         for entry in about.list:
-            assert re.search(rf"^{re.escape(entry.file)} .*{entry.lines or 'not published'}", shown, re.MULTILINE)
+            assert re.search(rf"^{re.escape(entry.file)} .*{entry.lines or 'not published'}", printed, re.MULTILINE)
 
     def test_croissant_on_the_command_line(self, dataset, capsys):
         main(["croissant", FILES[dataset]])
@@ -110,13 +110,13 @@ class TestAgainstTheAdapters:
         assert codes("S") == dict.fromkeys(casia_surf.ATTACKS, "print_cut")
 
     def test_cefa(self):
-        found = codes("C")
-        assert {code: found[code] for code in ("3_1_2", "3_2_2", "3_1_4")} == {
+        families = codes("C")
+        assert {code: families[code] for code in ("3_1_2", "3_2_2", "3_1_4")} == {
             "3_1_2": cefa.PAI["2"],
             "3_2_2": cefa.PAI["2"],
             "3_1_4": cefa.PAI["4"],
         }
-        assert set(found.values()) == {"print", "replay", "3dmask", "silicone"}
+        assert set(families.values()) == {"print", "replay", "3dmask", "silicone"}
 
     def test_wmca(self):
         assert codes("W") == {code: family for code, family in wmca.FAMILIES.items() if family}

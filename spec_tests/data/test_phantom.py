@@ -54,10 +54,10 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
-    found = {}
+    arrays = {}
     with h5py.File(path) as f:
-        f.visititems(lambda name, x: found.update({name: x[...]}) if isinstance(x, h5py.Dataset) else None)
-    return found
+        f.visititems(lambda name, x: arrays.update({name: x[...]}) if isinstance(x, h5py.Dataset) else None)
+    return arrays
 
 
 def data_files(root: Path) -> list[Path]:
@@ -132,8 +132,8 @@ def test_containers_hold_what_the_sheets_say(tree):
     stem = CLIPS["W"][0].name
     colour = arrays(tree / "W" / RGB_PACKAGE / f"{stem}.hdf5")
     others = arrays(tree / "W" / CDIT_PACKAGE / f"{stem}.hdf5")
-    for found, channels in ((colour, 3), (others, 4)):
-        for key, a in found.items():
+    for values, channels in ((colour, 3), (others, 4)):
+        for key, a in values.items():
             assert re.fullmatch(r"Frame_\d+/array", key)
             assert a.dtype == np.uint8
             assert a.shape[0] == channels
@@ -177,12 +177,12 @@ def test_a_killed_run_leaves_whole_clips_and_resumes(tree, tmp_path):
     run.wait()
     done = [c for c in CLIPS["S"] if is_written(c, out)]
     assert 3 <= len(done) < len(CLIPS["S"])
-    kept = {p: (out / "S" / p).stat().st_mtime_ns for p in data_files(out / "S")}
+    times = {p: (out / "S" / p).stat().st_mtime_ns for p in data_files(out / "S")}
     expected = {p for p in data_files(tree / "S") if any(c.name in p.as_posix() for c in done)}
-    assert set(kept) == expected
+    assert set(times) == expected
     assert_done = subprocess.run([*command, "--sets", "S", "--workers", "1"], cwd=root, capture_output=True, check=True)
     assert f"({len(CLIPS['S']) - len(done)} clips rendered now" in assert_done.stdout.decode()
-    assert kept.items() <= {p: (out / "S" / p).stat().st_mtime_ns for p in data_files(out / "S")}.items()
+    assert times.items() <= {p: (out / "S" / p).stat().st_mtime_ns for p in data_files(out / "S")}.items()
     assert not (out / ".partial").exists()
     assert_same_trees(tree, out, "S")
 
@@ -206,7 +206,7 @@ def test_a_folder_of_something_else_is_refused(tree, tmp_path):
 @settings(max_examples=8)
 @given(st.sampled_from(ALL), st.sampled_from(sorted(attacks.FAMILIES)))
 def test_the_recording_does_not_depend_on_the_species(clip, species):
-    """Same clip name, other species: scene, JPEG quality, sizes, dtypes and lost modalities must not move."""
+    """Same recording, other species: scene, JPEG quality, sizes, dtypes and lost modalities must not move."""
     short = replace(clip, frames=clip.frames[:1])
     as_it_is, as_other = render(short, TINY), render(replace(short, species=species), TINY)
     assert as_it_is.jpeg == as_other.jpeg
@@ -351,11 +351,11 @@ def test_depth_polarity_and_range_are_the_sets_own(seed, dataset):
     scene = camera.draw_scene(domain, np.random.default_rng(seed))
     z = np.tile(np.linspace(490, 510, 32, dtype=np.float32), (32, 1))
     z[3, 3] = 0.0
-    shown = camera.encode_depth(z, z > 0, domain.depth, scene).astype(np.float64)
-    slope = np.sign(shown[10, -1] - shown[10, 0])
+    encoded = camera.encode_depth(z, z > 0, domain.depth, scene).astype(np.float64)
+    slope = np.sign(encoded[10, -1] - encoded[10, 0])
     assert slope == (-1 if domain.depth.encoding == "near_bright" else 1)
-    assert shown[3, 3] == 0
-    assert shown[z > 0].min() > 0 or domain.depth.encoding == "mad"
+    assert encoded[3, 3] == 0
+    assert encoded[z > 0].min() > 0 or domain.depth.encoding == "mad"
 
 
 # -- controls -----------------------------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ def test_trivial_cues_are_means_and_spreads(seed):
         np.testing.assert_allclose(row, expected, rtol=1e-5)
 
 
-# Mean colour, depth and infrared of the first frame of each set's first and last clip. Results are kept under the
+# Mean colour, depth and infrared of the first frame of each set's first and last recording. Results stand under the
 # version's name, so a renderer that draws something else is another VERSION, with these numbers taken anew.
 FROZEN = {
     ("C", 0): (40.11, 64.3490, 24.9887),

@@ -20,7 +20,7 @@ from torch import Tensor
 from reference import mmda, mmfas
 from reference.mmda import Adaptor, MixtureOfExperts, Options, Pass, Readings, released_order
 from reference.options import presets, readings
-from spec_tests.methods.numpy_released_adaptor import Released
+from spec_tests.methods.numpy_released_adaptor import NumpyReleasedAdaptor
 
 DIM, LAYERS = 32, 3
 SEEDS = st.integers(0, 2**31)
@@ -81,7 +81,7 @@ def test_heads_are_named_in_the_order_of_the_states() -> None:
 def test_released_computes_what_the_released_code_does(seed: int, layers: int) -> None:
     model = adaptor(seed=seed, layers=layers, router_at_test="always")
     tokens, captions, domains = inputs(seed + 1)
-    twin = Released([p.detach().numpy() for p in released_order(model)], layers)
+    twin = NumpyReleasedAdaptor([p.detach().numpy() for p in released_order(model)], layers)
     expected = twin(tokens.numpy(), [c.numpy() for c in captions], domains.tolist(), 10.0)
     got = model(tokens, captions, domains, 10.0)
     assert got.keys() == expected.keys()
@@ -99,7 +99,7 @@ def test_released_is_trained_on_what_the_released_code_sums_up(seed: int) -> Non
         labels = torch.randint(2, (6,), generator=generator(seed))
         output = model.outputs(tokens, captions, domains, 10.0, generator(seed))
         losses = model.losses(output, labels)
-    twin = Released([p.detach().numpy() for p in released_order(model)], 2)
+    twin = NumpyReleasedAdaptor([p.detach().numpy() for p in released_order(model)], 2)
     expected = twin.loss(tokens.numpy(), [c.numpy() for c in captions], domains.tolist(), 10.0, labels.tolist())
     # The targets are made in float32: 0.1 there is off by 1e-9.
     assert losses["loss"].item() == pytest.approx(expected, rel=1e-6)

@@ -19,7 +19,7 @@ from reference.batches import BalancedSampler
 from reference.faces import open_faces
 from reference.mmfas import SHAPES, Alignment, Options, Readings, build, count_parameters
 from spec_tests.equations import formula_oracles as oracles
-from spec_tests.methods.numpy_mmfas_network import Second
+from spec_tests.methods.numpy_mmfas_network import NumpyMmfasNetwork
 from spec_tests.support import miniature
 
 SIZE = 32  # 4 patches and a class token: the widths and depths are the paper's, only the sequence is short
@@ -95,7 +95,7 @@ def test_the_network_is_the_one_written_down(name: str) -> None:
     torch.manual_seed(0)
     model = shaken(build(**choice, image_size=SIZE, readings=Readings(**readings)))
     batch = [x.double() for x in images(1, batch=2)]
-    twin = Second(
+    twin = NumpyMmfasNetwork(
         {name: p.detach().numpy() for name, p in model.named_parameters()},
         Readings(**readings),
         choice.get("fusion", "switch"),

@@ -21,12 +21,14 @@ import torch
 from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
 
-from reference import environment, metrics, mmda, mmfas, standin_clip
+from reference import environment, metrics, mmda, mmfas
 from reference.batches import Batch
-from reference.clip import Clip, load_captions
+from reference.captions import load_captions
+from reference.clip import Clip
 from reference.mmfas import Alignment, build
 from reference.rivals import method, rows
 from reference.rivals.blocks.clip_classifier import ClipMethod
+from reference.standin_clip.weights import ARCHITECTURE
 from reference.training import arithmetic
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -157,7 +159,7 @@ def mmda_model(mode: str) -> mmda.MMDA:
     """With untrained towers: ViT-B/16 on a GPU, the stand-in's architecture on a CPU."""
     import open_clip
 
-    architecture = open_clip.get_model_config("ViT-B-16") if DEVICE.type == "cuda" else standin_clip.ARCHITECTURE
+    architecture = open_clip.get_model_config("ViT-B-16") if DEVICE.type == "cuda" else ARCHITECTURE
     with torch.device(DEVICE):
         clip = Clip(open_clip.CLIP(**architecture), "untrained", "")
         readings = mmda.Readings(preset=mode.partition(",")[0], freeze=MODES[mode])

@@ -100,7 +100,7 @@ class TestPitfalls:
     def test_pitfall_03_the_two_wmca_clips_whose_depth_has_another_number(self, tmp_path, clip, frame):
         root = trees.wmca_jpg(tmp_path / "w")
         folder = root / "WMCA-Image" / "R_CDIT" / clip
-        trees.clip(folder, "color", [f"{frame:04}.jpg", "0036.jpg"])
+        trees.recording(folder, "color", [f"{frame:04}.jpg", "0036.jpg"])
         for modality in ("depth", "ir"):
             (folder / modality / f"{frame:04}.jpg").rename(folder / modality / f"{frame + 1:04}.jpg")
         result = index_tree("W", root, OPTIONS)

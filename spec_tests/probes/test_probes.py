@@ -31,13 +31,13 @@ def jobs_of(probe: probes.Probe, seeds: int = 1) -> list[plan.Job]:
 @pytest.fixture
 def roots(tmp_path: Path) -> Path:
     """A roots.toml whose index, of all sets, is already in place."""
-    made = miniature.write_index(tmp_path / "data", subjects=4, sets="CSWHP")
+    source = miniature.write_index(tmp_path / "data", subjects=4, sets="CSWHP")
     path = tmp_path / "mine.toml"
     path.write_text("".join(f'{letter} = "data/{letter}"\n' for letter in "CSWHP"))
     index = runner.locate(str(path), CPU, tmp_path / "build").index
     index.parent.mkdir(parents=True)
     for name in ("index.csv", "protocols.csv", "roots.toml"):
-        (index.parent / name).write_bytes((made.parent / name).read_bytes())
+        (index.parent / name).write_bytes((source.parent / name).read_bytes())
     return path
 
 
@@ -163,7 +163,7 @@ def test_the_programs_own_refusal_is_shown_and_ends_the_command(
 ) -> None:
     (folder,) = finished(roots, PROBES["mmfas-figure7"], capsys)
     (folder / "args.json").write_text('{"arguments": {"method": "mmda"}}')
-    with pytest.raises(BadInput, match=r"`.*reference\.grad_cam.*` failed with exit status 2"):
+    with pytest.raises(BadInput, match=r"`.*reference\.probes\.grad_cam.*` failed with exit status 2"):
         main(asked(roots, "mmfas-figure7"))
     assert not (roots.parent / "build" / "tables" / "mmfas-figure7").exists()
 

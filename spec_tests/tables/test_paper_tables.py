@@ -9,7 +9,6 @@ import sys
 import time
 from dataclasses import fields, replace
 from decimal import Decimal
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +31,7 @@ from paper_tables.rendering.page import page
 from paper_tables.rendering.wording import HONEST, caption, view_of
 from reference import metrics
 from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, write_run
+from spec_tests.support.markup import Checker, balanced
 
 TABLE = mmfas.TABLE_1
 TARGETS = list(TABLE.sets)
@@ -809,19 +809,11 @@ def test_markdown(small):
         assert f"### {rule}" in lines
 
 
-def _balanced(text):
-    depth = 0
-    for token in re.findall(r"\\.|[{}]", text, flags=re.DOTALL):
-        depth += {"{": 1, "}": -1}.get(token, 0)
-        assert depth >= 0
-    return depth == 0
-
-
 def test_latex_is_balanced_and_escaped(small):
     text = render.latex(small)
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     body = body.replace("{!}{%\n", "{!}{\n")
-    assert _balanced(body)
+    assert balanced(body)
     assert not re.search(r"(?<!\\)[%_#]", body)
     assert body.count(r"\begin{table*}") == body.count(r"\end{table*}") == 3
     assert body.count(r"\begin{tabular}{lrr" + "r" * 15 + "}") == 3
@@ -846,7 +838,7 @@ def test_latex_is_balanced_and_escaped(small):
 @example("\\{}")
 def test_escaped_text_is_always_balanced(text):
     escaped = render.tex_escape(text)
-    assert _balanced(escaped)
+    assert balanced(escaped)
     assert not re.search(r"(?<!\\)[%_#&]", escaped)
 
 
@@ -870,37 +862,6 @@ def test_every_caption_says_what_is_needed_to_read_it(small):
     real = " ".join(caption(replace(small, stand_in=False, data="mine"), HONEST))
     assert "stand-in" not in real
     assert "not comparable" not in real
-
-
-class Checker(HTMLParser):
-    VOID = ("meta", "input", "br", "hr", "img", "link")
-
-    def __init__(self):
-        super().__init__()
-        self.open, self.ids, self.links, self.text, self.labels = [], [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        assert len(found) == len(attrs), f"an attribute twice in {tag}"
-        if "id" in found:
-            self.ids.append(found["id"])
-        for name in ("src", "href", "xlink:href", "action", "data"):
-            if name in found:
-                self.links.append(found[name])
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open, f"</{tag}> closes nothing"
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
 
 
 def test_the_page_is_well_formed_and_needs_nothing_from_outside(small):

@@ -15,10 +15,10 @@ from paper_tables.planning import plan
 from paper_tables.report import __main__ as program
 from paper_tables.report import found
 from paper_tables.report.page import page
-from spec_tests.equations import adapter, report
+from spec_tests.equations import adapter, conformance_matrix
 from spec_tests.support.browser import Browser, find
 from spec_tests.support.fake_runs import fill
-from spec_tests.tables.test_paper_tables import Checker
+from spec_tests.support.markup import Checker
 
 RED = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9" fill="red"/></svg>'
 PRIVATE = "private <b>& not markup"
@@ -51,13 +51,14 @@ def build(tmp_path_factory):
         (build / "tables" / folder / f"{name}.svg").write_text(RED)
     leak = "Scores\n\n| run | scored | AUC |\n|---|---|---|\n| released | list order | 91.20 |\n\nAll in %.\n"
     (build / "tables" / "mmda-batch-leak" / "table.md").write_text(leak)
-    matrix = report.Matrix(adapter.Implementation("somebody.else", missing=["icl_loss"]))
-    for row in matrix.rows.values():
-        row.counts["passed" if not row.not_provided else "skipped"] = 3
-    matrix.rows["mmfas-eq1"].counts["failed"] = 1
-    matrix.rows["mmfas-eq1"].failures = [{"test": "t.py::test_x", "details": PRIVATE}]
+    matrix = conformance_matrix.Matrix(adapter.Implementation("somebody.else", missing=["icl_loss"]))
+    for equation in matrix.equations.values():
+        equation.counts["passed" if not equation.not_provided else "skipped"] = 3
+    matrix.equations["mmfas-eq1"].counts["failed"] = 1
+    matrix.equations["mmfas-eq1"].failures = [{"test": "t.py::test_x", "details": PRIVATE}]
     about = {"implementation": "somebody.else", "torch": "2.11", "devices": ["cpu"], "dtypes": ["float64"]}
-    report.write(build / "conformance" / "theirs.json", matrix.as_dict(about | {"examples_per_property": 25}))
+    about["examples_per_property"] = 25
+    conformance_matrix.write(build / "conformance" / "theirs.json", matrix.as_dict(about))
     return build
 
 
@@ -305,7 +306,7 @@ def opened(browser, build):
     yield browser
     browser.view(1280)
     assert browser.problems == []
-    assert all(url.startswith(("file://", "data:")) for url in browser.asked)
+    assert all(url.startswith(("file://", "data:")) for url in browser.requests)
 
 
 @in_browser

@@ -25,10 +25,10 @@ from reference import mmda as mmda_program
 from reference import mmfas as program
 from reference.rivals import clip_finetuned, trivial
 from reference.rivals.clip_zero_shot import ClipOptions
-from reference.standin_clip import IMAGE_SIZE
+from reference.standin_clip.weights import IMAGE_SIZE
 from reference.training import Training
 from spec_tests.support.fake_runs import fill
-from spec_tests.tables.test_paper_tables import Checker, _balanced
+from spec_tests.support.markup import Checker, balanced
 
 CPU, PAPER = plan.load_profile("cpu"), plan.load_profile("paper")
 INDEX = Path("build/index/x/index.csv")
@@ -356,7 +356,7 @@ def test_a_table_renders_whole_in_every_form(results, tmp_path):
         assert view_of(rule).rule == rule
     tex = render.latex(results)
     body = "\n".join(line for line in tex.splitlines() if not line.startswith("%")).replace("{!}{%\n", "{!}{\n")
-    assert _balanced(body)
+    assert balanced(body)
     labels = re.findall(r"\\label\{[^}]*\}", body)
     assert len(labels) == len(set(labels)) >= len(table.rules)
     assert not re.search(r"[→αβΔ±…]", tex)

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reference.clip import Clip, InputRange, load_captions, load_clip, normalise
+from reference.captions import load_captions
+from reference.clip import Clip, InputRange, load_clip, normalise
 from reference.rivals import method
 from reference.rivals.blocks.two_logits import logit_difference
 from reference.runs import HEADLINE
