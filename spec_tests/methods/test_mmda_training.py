@@ -18,7 +18,6 @@ from reference.evaluation import missing_in
 from reference.faces import open_faces
 from reference.mmda import MMDA, Adaptor, Options, Readings, Tower
 from reference.options import readings
-from reference.rivals import clip_finetuned, clip_zero_shot
 from spec_tests.support import miniature
 from spec_tests.support.tiny_clip import DIM, SIDE, tiny_clip
 
@@ -29,8 +28,7 @@ CAPTIONS = [["a photo of a print", "a screen"], ["a living face"]]
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`--clip phantom` is a tiny untrained CLIP here, and torch's settings are put back after each run."""
     threads = torch.get_num_threads()
-    for module in (mmda, clip_zero_shot):
-        monkeypatch.setattr(module, "load_clip", lambda *_: tiny_clip())
+    monkeypatch.setattr(mmda, "load_clip", lambda *_: tiny_clip())
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
@@ -289,39 +287,3 @@ def test_bad_input_gets_one_sentence(
 ) -> None:
     assert complaint in command(mmda.main, index, tmp_path / "run", *more)
     assert not (tmp_path / "run" / "scores").exists()
-
-
-# --- the CLIP rows -------------------------------------------------------------------------------------------
-
-
-def test_zero_shot_scores_without_training(index: Path, tmp_path: Path) -> None:
-    chosen = clip_zero_shot.ClipOptions(
-        index=index, run_dir=tmp_path / "run", cache_dir=index.parent / "cache", image_size=SIDE, clip="phantom",
-        sources="CS", targets="W", missing=("I",), device="cpu", batch_size=8,
-    )  # fmt: skip
-    clip_zero_shot.run(chosen)
-    with np.load(tmp_path / "run" / "scores" / "W-I.npz", allow_pickle=False) as f:
-        assert f["scores"].shape == (1, 8)
-        assert np.ptp(f["scores"]) > 0
-    model = clip_zero_shot.ClipClassifier(tiny_clip(), CAPTIONS, "released")
-    g = torch.Generator().manual_seed(0)
-    images = [torch.rand(2, 3, SIDE, SIDE, generator=g) * 2 - 1 for _ in range(3)]
-    cosines = model(*images) / model.clip.scale
-    assert cosines.abs().max() <= 1
-    # Bona fide stands first: with the captions exchanged, so are the columns.
-    turned = clip_zero_shot.ClipClassifier(tiny_clip(), CAPTIONS[::-1], "released")
-    torch.testing.assert_close(turned(*images) / model.clip.scale, cosines.flip(-1))
-
-
-def test_fine_tuned_clip_trains_both_towers(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = {
-        "--index": index, "--run-dir": tmp_path / "run", "--cache-dir": index.parent / "cache", "--image-size": SIDE,
-        "--clip": "phantom", "--sources": "CS", "--targets": "W", "--epochs": 1, "--batch-size": 8,
-        "--learning-rate": 1e-3, "--device": "cpu",
-    }  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["clip_finetuned", *(str(x) for pair in arguments.items() for x in pair)])
-    clip_finetuned.main()
-    weights = load_file(tmp_path / "run" / "model.safetensors")
-    before = tiny_clip().model.state_dict()
-    for name in ("visual.proj", "text_projection", "logit_scale"):
-        assert not np.array_equal(weights[f"clip.model.{name}"], before[name].numpy()), name
