@@ -18,7 +18,6 @@ import joblib
 import numpy as np
 import pytest
 from PIL import Image
-from reference.data import Faces, open_faces
 
 from data_manifests import decode
 from data_manifests import preprocessing as pre
@@ -26,6 +25,7 @@ from data_manifests.__main__ import main
 from data_manifests.adapters import Options, index_tree
 from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS, Row, load_index, parse_reference, save_index
+from reference.faces import Faces, open_faces
 from spec_tests.support import trees
 
 OPTIONS = Options(workers=1, frames=4)

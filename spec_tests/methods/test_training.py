@@ -406,6 +406,71 @@ def test_scores_that_are_no_numbers_stop_a_run(index: Path, tmp_path: Path) -> N
     assert not (tmp_path / "metrics.jsonl").exists()
 
 
+# What a loop is given, seen by one that draws from every generator
+
+
+def trained(given: method.Options, stop: int = -1) -> list[dict[str, Any]]:
+    """What each step saw and left. The run is interrupted before its step number `stop`."""
+    steps: list[dict[str, Any]] = []
+    with training.Training(given, "line", Path(__file__)) as harness:
+        model, other = nn.Linear(1, 1), nn.BatchNorm1d(1)
+        optimiser = harness.optimiser(model.parameters())
+        harness.remember(model=model, other=other, optimiser=optimiser)
+
+        def evaluate(epoch: int) -> evaluation.Scores:
+            return {name: {"cls": np.arange(rows.size, dtype=np.float32)} for name, rows in harness.sets.items()}
+
+        for epoch in harness.epochs(evaluate):
+            for batch in harness.batches(pixels=False):
+                if len(steps) == stop:
+                    raise KeyboardInterrupt
+                harness.set_rate(optimiser)
+                generators = {"draws": harness.draws, "image_draws": harness.image_draws, "global": None}
+                drawn = {name: torch.rand(4, 1, generator=g) for name, g in generators.items()}
+                target = other(sum(drawn.values()))
+                error = (model(torch.ones(1, 1)) - target).square().mean()
+                optimiser.zero_grad()
+                error.backward()
+                optimiser.step()
+                harness.log({"loss": error.detach(), "half": error.detach() / 2})
+                steps.append(
+                    {name: x.flatten().tolist() for name, x in drawn.items()}
+                    | {"epoch": epoch, "progress": batch.progress, "rows": batch.rows.tolist()}
+                    | {"rate": optimiser.param_groups[0]["lr"], "weight": model.weight.item()}
+                    | {"mean": other.running_mean.item()}
+                )
+    return steps
+
+
+def test_progress_runs_from_0_towards_1(index: Path, tmp_path: Path) -> None:
+    steps = trained(tiny(index, tmp_path / "run"))
+    assert [step["progress"] for step in steps] == [k / 12 for k in range(12)]
+    assert [step["epoch"] for step in steps] == [0] * 4 + [1] * 4 + [2] * 4
+    epochs = [[row for step in steps if step["epoch"] == e for row in step["rows"]] for e in range(3)]
+    assert len({*epochs[0]}) == 8
+    assert epochs[0] != epochs[1]
+
+
+@pytest.mark.parametrize(
+    ("stop", "every", "again_from"), [(2, 1, 2), (3, 2, 2), (5, 2, 4), (7, 2, 6), (6, 0, 4), (1, 0, 0)]
+)
+def test_an_interrupted_training_goes_on_with_every_part_and_generator(
+    index: Path, tmp_path: Path, stop: int, every: int, again_from: int
+) -> None:
+    """In mid-epoch too: each later step has the same progress, frames, draws, rate, weights and buffers."""
+    more = {"checkpoint_every": every, "optimiser": "adamw", "warmup": 0.5}
+    whole = trained(tiny(index, tmp_path / "whole", **more))
+    with pytest.raises(KeyboardInterrupt):
+        trained(tiny(index, tmp_path / "pieces", **more), stop)
+    assert trained(tiny(index, tmp_path / "pieces", **more)) == whole[again_from:]
+    assert content(tmp_path / "pieces") == content(tmp_path / "whole")
+    states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "pieces")]
+    assert states[0].keys() == {
+        "epoch", "step", "sums", "draws", "image_draws", "random", "model", "other", "optimiser",
+    }  # fmt: skip
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
 # Command lines
 
 
