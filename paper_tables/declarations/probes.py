@@ -3,38 +3,38 @@
     python -m paper_tables mmda-batch-leak
 
 A probe takes the table's own runs of seed 0, whatever the number of seeds; what is missing of them is run first, and
-its outputs lie in `build/tables/NAME`.
+what the probe leaves lies in `build/tables/NAME`.
 """
 
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from paper_tables.declarations import mmda, mmfas
-from paper_tables.planning.plan import Job, Table
+from paper_tables.declarations.table import Table
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that a probe draws: its title, its files' names without their endings, and what it shows."""
+
+    name: str
+    title: str
+    files: str  # a pattern: figure7-* is one for each test set
+    target: str  # of make
+    words: str
+    cells: bool = False  # whether the probe's table.json holds a table of numbers to stand under it
 
 
 @dataclass(frozen=True)
 class Probe:
-    """`python -m module --index … OPTION folder(s) … --out …` on the runs that `needs` names, in that order."""
+    """`python -m program --index … OPTION folder(s) … --out …` on the runs that `needs` names, in that order."""
 
     name: str
     title: str
     table: Table
-    needs: tuple[tuple[str, str], ...]  # a row's method and its part
-    module: str
+    needs: tuple[tuple[str, str], ...]  # a row and its part
+    program: str
+    pictures: tuple[Picture, ...]
     option: str = "--run-dir"
-
-    def select(self, jobs: Sequence[Job]) -> list[Job]:
-        """Of the table's planned jobs, those of seed 0 that the probe looks at."""
-        named = {(job.method.name, job.part): job for job in jobs if not job.seed}
-        return [named[need] for need in self.needs]
-
-    def command(self, jobs: Sequence[Job], index: Path, out: Path, device: str) -> tuple[str, ...]:
-        """What to run once `jobs`, those selected, are done."""
-        where = ("--index", str(index), self.option, *(str(job.folder) for job in jobs), "--out", str(out))
-        return (sys.executable, "-m", self.module, *where, "--device", device)
 
 
 MMFAS_FIGURE_7 = Probe(
@@ -43,6 +43,15 @@ MMFAS_FIGURE_7 = Probe(
     mmfas.TABLE_1,
     (("mmfas", ""),),
     "reference.probes.grad_cam",
+    (
+        Picture(
+            "mmfas-figure7",
+            "mmFAS, Figure 7: where the encoders look (Grad-CAM)",
+            "figure7-*",
+            "reproduce-mmfas-figure7",
+            "Heat maps of one training's three encoders. They show what moves the score, not why.",
+        ),
+    ),
 )
 
 # The paper names no run. PSW→C is where all its ablations are, and batch-free: a released model's features of a
@@ -53,6 +62,23 @@ MMDA_EMBEDDINGS = Probe(
     mmda.TABLE_1,
     (("mmda_batch_free", "PSW-C"),),
     "reference.probes.embeddings",
+    (
+        Picture(
+            "mmda-figure5",
+            "MMDA, Figure 5: test samples before CLIP is adapted and after (t-SNE)",
+            "figure5",
+            "reproduce-mmda-figure5",
+            "One training, one t-SNE: distances between clusters mean nothing, and another seed draws another picture. "
+            "The neighbours' AUC under each panel is computed in the original space.",
+        ),
+        Picture(
+            "mmda-figure6",
+            "MMDA, Figure 6: test samples before U-DSA and after (t-SNE)",
+            "figure6",
+            "reproduce-mmda-figure6",
+            "As Figure 5: one training, one t-SNE.",
+        ),
+    ),
 )
 
 MMDA_BATCH_LEAK = Probe(
@@ -61,6 +87,17 @@ MMDA_BATCH_LEAK = Probe(
     mmda.TABLE_1,
     (("mmda_released", "CPS-W"), ("mmda_batch_free", "CPS-W")),
     "reference.probes.batch_leak",
+    (
+        Picture(
+            "mmda-batch-leak",
+            "MMDA’s released code: how much of a score is owed to its batch-mates",
+            "scores",
+            "mmda-batch-leak",
+            "Not in the paper. One trained model scores one list in several orders and batch sizes; nothing else "
+            "changes.",
+            cells=True,
+        ),
+    ),
     "--run-dirs",
 )
 

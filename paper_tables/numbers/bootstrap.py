@@ -26,7 +26,7 @@ def draw(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return (counts (resamples, subjects), number (N,)): how often each resample holds each subject, and the
     subject of each sample. A pure function of its arguments; `name` (of the test set) seeds it, so that all
-    methods and seeds meet the same resamples."""
+    rows and seeds meet the same resamples."""
     names, number = np.unique(subject, return_inverse=True)
     live = np.bincount(number, weights=bonafide, minlength=names.size) > 0
     attack = np.bincount(number, weights=~bonafide, minlength=names.size) > 0

@@ -1,9 +1,9 @@
 """From run folders to table cells; nothing else goes in.
 
-A cell is the mean over the seeds of one method of one metric in one column: on one test set, or the mean over
+A cell is the mean over the seeds of one row of one metric in one column: on one test set, or the mean over
 several, of one run or of several trained on different sources, with the epoch (and the head, where a model has
 several outputs) chosen by one rule (`selection`). Everything is computed from `scores/*.npz`; `args.json` says
-what the run was, `done` that it is whole, and `model.safetensors` how many parameters it has.
+what the run was, `done` that it is complete, and `model.safetensors` how many parameters it has.
 
 Metrics (%, scores grow with bona-fide-ness, accepted = score >= threshold), by where the threshold comes from:
 
@@ -32,10 +32,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput
+from paper_tables.declarations.table import HEADLINE, KINDS, Column
 from paper_tables.numbers import bootstrap
 from paper_tables.numbers.bootstrap import Threshold
 from paper_tables.numbers.selection import ON_TEST_SET, OVER_HEADS, RULES, Record, source_val
-from paper_tables.planning.plan import HEADLINE, KINDS, Column
 from reference import metrics
 
 HTER_THRESHOLDS = ("source_val", "target")
@@ -69,7 +69,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunScores:
-    """What a finished run folder says. `sets` has `val` and the test sets with the scores of the headline head;
+    """The content of a finished run folder. `sets` has `val` and the test sets with the scores of the headline head;
     all share `epochs` (E,). `heads` names every output of a model that has several; it is empty otherwise."""
 
     folder: Path
@@ -148,12 +148,12 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise BadInput(f"{path}: missing or not valid JSON; delete {path.parent} and run it again") from e
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise BadInput(f"{path}: not a JSON object; delete {path.parent} and run it again")
-    return found
+    return content
 
 
 def _scores(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...], Scores]:
@@ -212,18 +212,18 @@ def thresholds(
 ) -> dict[str, Threshold]:
     """Threshold of every metric but `auc` that `main_metrics` names, from the scores `val` (N,) of the source's
     validation set, or `fixed` throughout."""
-    wanted = [metric for metric in main_metrics(kinds) if metric != "auc"]
+    names = [metric for metric in main_metrics(kinds) if metric != "auc"]
     if fixed is not None:
-        return dict.fromkeys(wanted, fixed)
+        return dict.fromkeys(names, fixed)
     _, eer = metrics.eer(val, bonafide)
-    found: dict[str, Threshold] = {
+    of_metric: dict[str, Threshold] = {
         "hter:source_val": eer,
         "hter:target": "eer",
         "accuracy:source_dev@BPCER1%": metrics.threshold_at_bpcer(val, bonafide, 0.01),
         "accuracy:target@BPCER1%": "bpcer1",
         "accuracy:source_dev@EER": eer,
     }
-    return {metric: found[metric] for metric in wanted}
+    return {metric: of_metric[metric] for metric in names}
 
 
 def _eer_auc(scores: NDArray[np.floating[Any]], bonafide: NDArray[np.bool_]) -> tuple[float, float]:
@@ -251,19 +251,19 @@ def evaluate(
         if head in of_val
         for at, epoch in enumerate(run.epochs)
     ]
-    found = [
+    of_record = [
         thresholds(of_val[r.head][i % run.epochs.size], val.bonafide, kinds, run.fixed_threshold)
         for i, r in enumerate(records)
     ]
     for sets in tests:
         samples, scores = run.samples(sets), outputs(sets)
         for i, r in enumerate(records):
-            r.targets["+".join(sets)] = _metrics(scores[r.head][i % run.epochs.size], samples, found[i], kinds)
+            r.targets["+".join(sets)] = _metrics(scores[r.head][i % run.epochs.size], samples, of_record[i], kinds)
     return records
 
 
 def _metrics(
-    scores: NDArray[np.floating[Any]], target: Scores, found: dict[str, Threshold], kinds: Sequence[str]
+    scores: NDArray[np.floating[Any]], target: Scores, of_metric: dict[str, Threshold], kinds: Sequence[str]
 ) -> dict[str, float]:
     bonafide = target.bonafide
     attacks = ~bonafide
@@ -276,7 +276,7 @@ def _metrics(
         return float(threshold)
 
     out = {"auc": metrics.auc(scores, bonafide)}
-    for metric, threshold in found.items():
+    for metric, threshold in of_metric.items():
         kind, _, policy = metric.partition(":")
         if kind == "hter":
             out[metric] = metrics.hter(scores, bonafide, resolve(threshold))
@@ -321,7 +321,7 @@ def cells(
     rules: Sequence[str] = ("source_val", "last", "oracle"),
     kinds: Sequence[str] = KINDS,
 ) -> dict[tuple[str, str, str], Cell]:
-    """All cells of one method, keyed (rule, column, metric); a column that no seed has all runs for, or whose
+    """All cells of one row, keyed (rule, column, metric); a column that no seed has all runs for, or whose
     head the model lacks, has none.
 
     A column's value is the mean of its places' values, by their numbers of tested images if it is weighted. With
@@ -342,15 +342,15 @@ def cells(
     out: dict[tuple[str, str, str], Cell] = {}
     for rule in rules:
         for column in columns:
-            whole = {
+            complete = {
                 seed: runs
                 for seed, runs in seeds.items()
                 if column.parts <= set(runs)
                 and all(p.head == HEADLINE or p.head in runs[p.part].heads for p in column.places)
             }
-            if whole:
+            if complete:
                 for metric in metrics_of(kinds):
-                    out[rule, column.name, metric] = _cell(whole, column, rule, metric, records, resamples)
+                    out[rule, column.name, metric] = _cell(complete, column, rule, metric, records, resamples)
     return out
 
 
@@ -372,16 +372,16 @@ def _cell(
     records: Mapping[Path, list[Record]],
     resamples: "_Resamples | None",
 ) -> Cell:
-    values, drawn, images = [], [], []
+    values, resampled, images = [], [], []
     for place in column.places:
         runs = [by_part[place.part] for by_part in seeds.values()]
         chosen = [RULES[rule](records[run.folder], place.tested, metric, place.head) for run in runs]
         values.append([c.targets[place.tested][metric] for c in chosen])
         images.append(runs[0].samples(place.sets).bonafide.size if column.weighted else 1)
         if resamples and metric in MAIN:
-            drawn.append(resamples.mean(runs, place.sets, metric, chosen))
+            resampled.append(resamples.mean(runs, place.sets, metric, chosen))
     mean = np.average(values, axis=0, weights=images).tolist()  # (seeds,)
-    interval = bootstrap.interval(np.average(drawn, axis=0, weights=images)) if drawn else None
+    interval = bootstrap.interval(np.average(resampled, axis=0, weights=images)) if resampled else None
     if len(column.places) > 1 and (rule in ON_TEST_SET or len(column.parts) > 1):
         return Cell(*mean_sd(mean), tuple(mean), None, interval, seeds=tuple(seeds))
     heads = tuple(c.head for c in chosen) if runs[0].heads else None
@@ -419,9 +419,9 @@ class _Resamples:
                 run.samples(names).scores[at] if chosen.head == HEADLINE else run.outputs(names)[chosen.head][at]
                 for names in (("val",), sets)
             )
-            found = thresholds(of_val, val.bonafide, self.kinds, run.fixed_threshold)
+            of_metric = thresholds(of_val, val.bonafide, self.kinds, run.fixed_threshold)
             self.known[key] = bootstrap.resampled(
-                scores.astype(np.float64), target.bonafide, *self._draws(run, sets), found
+                scores.astype(np.float64), target.bonafide, *self._draws(run, sets), of_metric
             )
         return self.known[key]
 

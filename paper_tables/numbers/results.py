@@ -1,21 +1,22 @@
-"""All that a rendered table says, gathered from the run folders: rows with their cells, and what is
-missing."""
+"""All that a rendered table says, gathered from the run folders: rows with their cells, and what is missing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from data_manifests.errors import BadInput
+from paper_tables.declarations.profile import Profile, Settings
 from paper_tables.declarations.published import Published, PublishedRow, load
+from paper_tables.declarations.table import Row, Table
 from paper_tables.numbers.cells import Cell, RunScores, cells, read_run
-from paper_tables.planning.plan import Job, Method, Profile, Table, shown
+from paper_tables.planning.plan import Job, command_line
 from paper_tables.planning.runner import Failure
 
 Key = tuple[str, str, str]  # rule, column, metric
 
 
 @dataclass(frozen=True)
-class Missing:
-    """A run that is not there: which, why, and the command that makes it."""
+class MissingRun:
+    """A run that is not finished: which, why, and the command that makes it."""
 
     title: str
     seed: int
@@ -24,34 +25,38 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A run that is there: which, when it ended, and the command that makes it once more beside the first."""
+class FinishedRun:
+    """A finished run: which, when it ended, its scores, and the command that repeats it beside the first."""
 
     title: str
     seed: int
     part: str
     finished: str
     command: str
+    scores: RunScores
 
 
 @dataclass(frozen=True)
-class Row:
-    """`cells` lacks what no finished run says; `published` is None for a row that the paper has not. `made` says of
-    each of `runs` how."""
+class RowResult:
+    """A row of the table with its numbers. `cells` lacks what no finished run says; `published` is None for a row that
+    the paper does not have."""
 
-    method: Method
-    runs: tuple[RunScores, ...]
-    made: tuple[Made, ...]
+    row: Row
+    finished: tuple[FinishedRun, ...]
+    missing: tuple[MissingRun, ...]
     cells: dict[Key, Cell]
-    missing: tuple[Missing, ...]
     published: PublishedRow | None
-    counted: int | None = None  # parameters of the model's leaf modules, where the table counts those
+    leaf_parameters: int | None = None  # where the table counts those
+
+    @property
+    def runs(self) -> list[RunScores]:
+        return [run.scores for run in self.finished]
 
     @property
     def parameters(self) -> int | None:
-        if self.counted is not None:
-            return self.counted
-        return self.runs[0].parameters if self.runs else None
+        if self.leaf_parameters is not None:
+            return self.leaf_parameters
+        return self.finished[0].scores.parameters if self.finished else None
 
 
 @dataclass(frozen=True)
@@ -66,22 +71,22 @@ class Results:
     stand_in: bool
     ci: bool
     published: Published | None
-    rows: tuple[Row, ...]
+    rows: tuple[RowResult, ...]
     images: dict[str, tuple[int, int]]
     protocol: str | None = None
     clip: str | None = None  # the weights that the runs were told to use, as `--clip` names them
 
-    def row(self, method: str) -> Row:
-        return next(row for row in self.rows if row.method.name == method)
+    def row(self, name: str) -> RowResult:
+        return next(result for result in self.rows if result.row.name == name)
 
     @property
-    def trained(self) -> list[Method]:
-        return [method for method in self.table.methods if method.trains and method.module]
+    def trained(self) -> list[Row]:
+        return [row for row in self.table.rows if row.trains and row.program]
 
     @property
-    def settings(self) -> dict[str, int | float | str]:
-        """What the profile trains this table's methods with."""
-        return self.profile.settings(self.trained[0].settings)
+    def settings(self) -> Settings:
+        """What the profile trains this table's rows with."""
+        return self.profile.settings(self.table)
 
 
 def gather(
@@ -96,45 +101,43 @@ def gather(
     ci: bool,
     protocol: str | None = None,
     clip: str | None = None,
-    counts: Mapping[str, int] | None = None,
+    leaf_parameters: Mapping[str, int] | None = None,
 ) -> Results:
-    """Read every finished run of `jobs` and compute its row; `counts` are parameters by method, where the table
-    wants them counted. Raises BadInput for a damaged run folder, or one that used another index than
-    `index_sha256`."""
-    published = load(table.published, table.printed) if table.published else None
+    """Read every finished run of `jobs` and compute its row; `leaf_parameters` are those by row, where the table counts
+    them. Raises BadInput for a damaged run folder, or one that used another index than `index_sha256`."""
+    published = load(table.published, table.flat_columns) if table.published else None
     failed = {failure.job.folder: failure.reason for failure in failures}
     tested = {part.name: list(part.sets) for part in table.parts}
     rows = []
     images: dict[str, tuple[int, int]] = {}
-    for method in table.methods:
-        mine = [job for job in jobs if job.method == method]
-        by_seed: dict[int, dict[str, RunScores]] = {}
-        made = []
-        for job in mine:
-            if job.done:
-                run = read_run(job.folder, tested[job.part])
-                if run.index_sha256 != index_sha256:
-                    raise BadInput(f"{run.folder}: was run on another index; delete the folder and run it again")
-                by_seed.setdefault(job.seed, {})[job.part] = run
-                made.append(_made(job))
-                for name in run.targets:
-                    live = int(run.sets[name].bonafide.sum())
-                    images.setdefault(name, (live, run.sets[name].bonafide.size - live))
-        missing = tuple(
-            Missing(job.title, job.seed, failed.get(job.folder, "not run"), shown(job.command))
-            for job in mine
+    for row in table.rows:
+        own = [job for job in jobs if job.row == row]
+        finished = [_finished(job, tested[job.part], index_sha256) for job in own if job.done]
+        missing = [
+            MissingRun(job.title, job.seed, failed.get(job.folder, "not run"), command_line(job.command))
+            for job in own
             if not job.done
-        )
-        runs = tuple(run for parts in by_seed.values() for run in parts.values())
-        found = cells(by_seed, table.columns, ci, table.rules, table.kinds)
-        row = published.rows[method.published] if published and method.published else None
-        rows.append(Row(method, runs, tuple(made), found, missing, row, (counts or {}).get(method.name)))
+        ]
+        by_seed: dict[int, dict[str, RunScores]] = {}
+        for run in finished:
+            by_seed.setdefault(run.seed, {})[run.part] = run.scores
+            for name in run.scores.targets:
+                bonafide = run.scores.sets[name].bonafide
+                live = int(bonafide.sum())
+                images.setdefault(name, (live, bonafide.size - live))
+        numbers = cells(by_seed, table.columns, ci, table.rules, table.kinds)
+        printed = published.rows[row.published] if published and row.published else None
+        parameters = (leaf_parameters or {}).get(row.name)
+        rows.append(RowResult(row, tuple(finished), tuple(missing), numbers, printed, parameters))
     return Results(table, profile, seeds, data, stand_in, ci, published, tuple(rows), images, protocol, clip)
 
 
-def _made(job: Job) -> Made:
+def _finished(job: Job, targets: Sequence[str], index_sha256: str) -> FinishedRun:
+    scores = read_run(job.folder, targets)
+    if scores.index_sha256 != index_sha256:
+        raise BadInput(f"{job.folder}: was run on another index; delete the folder and run it again")
     # Given again as it was, the command would find its folder finished and do nothing.
     again = str(job.folder.parent.parent / "again" / job.folder.name)
     command = [again if word == str(job.folder) else word for word in job.command]
-    finished = (job.folder / "done").read_text(encoding="utf-8").strip()
-    return Made(job.title, job.seed, job.part, finished, shown(command))
+    ended = (job.folder / "done").read_text(encoding="utf-8").strip()
+    return FinishedRun(job.title, job.seed, job.part, ended, command_line(command), scores)

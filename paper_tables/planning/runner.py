@@ -1,24 +1,18 @@
-"""Brings data and runs into being: renders and indexes what is missing, then runs what is missing or
-unfinished.
+"""Runs what is missing or unfinished, each run as a child process of its own.
 
-Every step is a command of its own, started as a child process, so that a table can be made again by hand.
-This process imports no torch: looking over a finished table takes seconds.
+Every step is a command, so that a table can be made again by hand. This process imports no torch: looking over a
+finished table takes seconds.
 """
 
-import ctypes
-import hashlib
 import heapq
 import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,97 +21,25 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from data_manifests.errors import BadInput
-from data_manifests.index import read_roots
-from data_manifests.phantom.sets import VERSION
-from paper_tables.planning.plan import ROOT, Job, Profile, shown
+from paper_tables.planning.plan import Job, command_line
+from reference.sources import ROOT
 
-_PHANTOM_MARKER = "phantom.json"  # lies beside the trees that `data_manifests.phantom render` wrote
 _PLAIN_EVERY = 10.0  # seconds between lines when nobody watches a terminal
 _GRACE = 20.0  # seconds a child has to end after SIGTERM
 
 
-@cache
-def has_cuda() -> bool:
-    """Whether torch can train on CUDA here. Without an NVIDIA driver that is known without loading torch."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
-    except OSError:
-        return False
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
-        return False
-    ask = "import torch, sys; sys.exit(not torch.cuda.is_available())"
-    return subprocess.run([sys.executable, "-c", ask], capture_output=True).returncode == 0
-
-
-def cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@dataclass(frozen=True)
-class Data:
-    """What the runs are trained and tested on. `commands` build it where it is missing."""
-
-    name: str
-    stand_in: bool
-    index: Path
-    commands: tuple[tuple[str, ...], ...]
-
-
-def locate(data: str, profile: Profile, build: Path) -> Data:
-    """`phantom`, or the path of a roots.toml. Raises BadInput if there is no such file."""
-    python = (sys.executable, "-m")
-    if data == "phantom":
-        name = f"{VERSION}-{profile.phantom}"
-        images, folder = build / "phantom" / name, build / "index" / f"phantom-{name}"
-        index = folder / "index.csv"
-        render = (
-            *python,
-            "data_manifests.phantom",
-            "render",
-            "--profile",
-            profile.phantom,
-            "--out",
-            str(images),
-        )
-        roots = images / "roots.toml"
-        commands = [] if roots.exists() else [render]
-        commands += (
-            []
-            if index.exists()
-            else [(*python, "data_manifests", "index", "--roots", str(roots), "--out", str(folder))]
-        )
-        return Data(f"phantom {name}", True, index, tuple(commands))
-    roots = Path(data)
-    if not roots.is_file():
-        raise BadInput(
-            f'--data {data}: neither `phantom` nor a file; write a roots.toml with lines such as C = "/data/cefa"'
-        )
-    # Named after its content too: other roots are another index.
-    folder = build / "index" / f"{roots.stem}-{hashlib.sha256(roots.read_bytes()).hexdigest()[:8]}"
-    index = folder / "index.csv"
-    command = (*python, "data_manifests", "index", "--roots", str(roots), "--out", str(folder))
-    rendered = any((root.parent / _PHANTOM_MARKER).exists() for root in read_roots(roots).values())
-    return Data(roots.stem, rendered, index, () if index.exists() else (command,))
-
-
-def standin_clip(jobs: Iterable[Job]) -> tuple[tuple[str, ...], ...]:
-    """The command that trains the stand-in CLIP, where one of the runs takes it; made once, it ends at once."""
-    if any(("--clip", "phantom") in pairwise(job.command) for job in jobs):
-        return ((sys.executable, "-m", "reference.standin_clip"),)
-    return ()
-
-
-def prepare(commands: Iterable[Sequence[str]], made: Path | None = None) -> None:
-    """Run commands that come before all runs. Raises BadInput when one fails, or leaves `made` unwritten."""
+def prepare(commands: Iterable[Sequence[str]], product: Path | None = None) -> None:
+    """Run commands one after the other. Raises BadInput when one fails, or leaves `product` unwritten."""
     for command in commands:
-        print(f"$ {shown(command)}", flush=True)
+        print(f"$ {command_line(command)}", flush=True)
         with _children() as children:
             child = _start(children, command)
             if child.wait():
-                raise BadInput(f"`{shown(command)}` failed with exit status {child.returncode}; see its message above")
-    if made and not made.exists():
-        raise BadInput(f"{made}: the commands above ended without writing it; run them again")
+                raise BadInput(
+                    f"`{command_line(command)}` failed with exit status {child.returncode}; see its message above"
+                )
+    if product and not product.exists():
+        raise BadInput(f"{product}: the commands above ended without writing it; run them again")
 
 
 @dataclass
@@ -142,8 +64,8 @@ class _Running:
         """Seconds on the epochs done here as the run counts them, so that starting up is no part of its pace;
         before the first epoch's end, or from a run that does not count, the time since its start."""
         here = self.lines[self.epochs_before :]
-        counted = sum(line.get("seconds", 0.0) + line.get("evaluation_seconds", 0.0) for line in here)
-        return counted or self.elapsed
+        seconds = sum(line.get("seconds", 0.0) + line.get("evaluation_seconds", 0.0) for line in here)
+        return seconds or self.elapsed
 
 
 @dataclass(frozen=True)
@@ -210,7 +132,7 @@ def _launch(children: list[subprocess.Popen[bytes]], job: Job, logs: Path) -> _R
 
 def _reason(r: _Running) -> str:
     """One sentence: the last line that the run wrote to stderr, and how it ended."""
-    said = [line.strip() for line in r.errors.read_text(errors="replace").splitlines() if line.strip()]
+    messages = [line.strip() for line in r.errors.read_text(errors="replace").splitlines() if line.strip()]
     code = r.process.returncode
     if code == 0:
         how = "ended without finishing"
@@ -218,8 +140,8 @@ def _reason(r: _Running) -> str:
         how = f"was ended by signal {-code} ({signal.Signals(-code).name})"
     else:
         how = f"ended with exit status {code}"
-    last = said[-1].removeprefix("error: ") if said else "it wrote no error message"
-    return f"{how}: {last} (all of it: {shown([str(r.errors)])})"
+    last = messages[-1].removeprefix("error: ") if messages else "it wrote no error message"
+    return f"{how}: {last} (all of it: {command_line([str(r.errors)])})"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -307,13 +229,13 @@ def duration(seconds: float | None) -> str:
 
 
 def _columns(r: _Running) -> list[str]:
-    """method, seed, epoch, loss, val EER, elapsed, left."""
+    """Run, seed, epoch, loss, val EER, elapsed, left."""
     last = r.lines[-1] if r.lines else {}
     loss = last.get("loss", last.get("bce"))
     evaluated = [line["sets"]["val"]["eer"] for line in r.lines if "sets" in line]
     left = time_left([(1.0, r.job.epochs - len(r.lines), r.epochs_here, r.spent)], [], [], 1)
     return [
-        r.job.row,
+        r.job.name,
         str(r.job.seed),
         f"{len(r.lines)}/{r.job.epochs}",
         "…" if loss is None else f"{loss:.4f}",
@@ -329,37 +251,37 @@ def _display(console: Console) -> Iterator[Any]:
     if not console.is_terminal:
         last = time.monotonic() - _PLAIN_EVERY
 
-        def plain(running: list[_Running], *counts: Any) -> None:
+        def print_lines(running: list[_Running], *counts: Any) -> None:
             nonlocal last
             if time.monotonic() - last < _PLAIN_EVERY:
                 return
             last = time.monotonic()
             for r in running:
-                method, seed, epoch, loss, eer, elapsed, left = _columns(r)
+                name, seed, epoch, loss, eer, elapsed, left = _columns(r)
                 print(
-                    f"{method} seed {seed} · epoch {epoch} · loss {loss} · val EER {eer} · {elapsed}, about {left} left"
+                    f"{name} seed {seed} · epoch {epoch} · loss {loss} · val EER {eer} · {elapsed}, about {left} left"
                 )
             print(_summary(len(running), *counts), flush=True)
 
-        yield plain
+        yield print_lines
         return
 
     with Live(console=console, refresh_per_second=4, transient=True) as live:
 
-        def drawn(running: list[_Running], *counts: Any) -> None:
+        def redraw(running: list[_Running], *counts: Any) -> None:
             grid = Grid(
                 caption=_summary(len(running), *counts),
                 caption_justify="left",
                 box=None,
                 padding=(0, 2, 0, 0),
             )
-            for name in ("method", "seed", "epoch", "loss", "val EER", "elapsed", "left"):
-                grid.add_column(name, justify="left" if name == "method" else "right", header_style="bold")
+            for name in ("run", "seed", "epoch", "loss", "val EER", "elapsed", "left"):
+                grid.add_column(name, justify="left" if name == "run" else "right", header_style="bold")
             for r in running:
                 grid.add_row(*_columns(r))
             live.update(grid)
 
-        yield drawn
+        yield redraw
 
 
 def _summary(running: int, waiting: int, finished: int, failed: int, elapsed: float, left: float | None) -> str:

@@ -14,10 +14,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from paper_tables.declarations.table import Curves, NumberGrid, Sweep
 from paper_tables.numbers.cells import Cell, RunScores
-from paper_tables.numbers.results import Results, Row
-from paper_tables.planning.plan import Curves, NumberGrid, Sweep
-from paper_tables.rendering.wording import HEADS, HONEST, HTER_SAID, POLICY_SAID, RULES_SAID, column_names
+from paper_tables.numbers.results import Results, RowResult
+from paper_tables.rendering.wording import HEADS, HONEST, HTER_SENTENCES, POLICY_SENTENCES, RULE_SENTENCES, column_names
 
 # Told apart by dashes and width first, by colour second; colours of even lightness that bear both backgrounds.
 _DASHES: tuple[tuple[float, ...], ...] = (
@@ -47,67 +47,67 @@ class Look:
 
 @dataclass(frozen=True)
 class Line:
-    """A method's curve."""
+    """A row's curve."""
 
-    row: Row
+    result: RowResult
     look: Look
 
 
 def lines(results: Results) -> list[Line]:
-    """Every trained method with runs; a method keeps its look in every figure of its table."""
-    trained = [row for row in results.rows if row.method.trains and row.method.module]
+    """Every trained row with runs; a row keeps its look in every figure of its table."""
+    trained = [result for result in results.rows if result.row.trains and result.row.program]
     looks = {}
-    for i, row in enumerate(trained):
+    for i, result in enumerate(trained):
         k = len(_DASHES) - len(trained) + i  # the last row, the paper's own method, is the solid line
-        looks[row.method.name] = Look(COLOURS[k % 6], _DASHES[k % 6], 2.2 if i == len(trained) - 1 else 1.5)
-    return [Line(row, looks[row.method.name]) for row in trained if row.runs]
+        looks[result.row.name] = Look(COLOURS[k % 6], _DASHES[k % 6], 2.2 if i == len(trained) - 1 else 1.5)
+    return [Line(result, looks[result.row.name]) for result in trained if result.runs]
 
 
 def sweep_points(results: Results, kind: str) -> dict[str, list[tuple[float, Cell]]]:
     """For each series of the sweep its points (x, cell) under honest selection, as far as they were run."""
     sweep = results.table.figure
     assert isinstance(sweep, Sweep)
-    found: dict[str, list[tuple[float, Cell]]] = {}
+    by_series: dict[str, list[tuple[float, Cell]]] = {}
     for label, points in sweep.series.items():
         for point in points:
-            cell = results.row(point.method).cells.get((HONEST.rule, point.column, HONEST.metric(kind)))
+            cell = results.row(point.row).cells.get((HONEST.rule, point.column, HONEST.metric(kind)))
             if cell:
-                found.setdefault(label, []).append((point.x, cell))
-    return found
+                by_series.setdefault(label, []).append((point.x, cell))
+    return by_series
 
 
 def legend(results: Results) -> dict[str, Look]:
     """The lines of the table's figure by their labels; none while nothing has been run."""
     figure = results.table.figure
     if isinstance(figure, Curves):
-        return {line.row.method.label: line.look for line in lines(results)}
+        return {line.result.row.label: line.look for line in lines(results)}
     if not isinstance(figure, Sweep):
         return {}
-    drawn = {label for kind in figure.kinds for label in sweep_points(results, kind)}
+    with_points = {label for kind in figure.kinds for label in sweep_points(results, kind)}
     looks = {}
     for i, label in enumerate(figure.series):
         k = i - len(figure.series)  # counted from the end: the last series is the solid line
         looks[label] = Look(COLOURS[k % 6], _DASHES[k % 6], 1.6, _MARKERS[i % len(_MARKERS)])
-    return {label: look for label, look in looks.items() if label in drawn}
+    return {label: look for label, look in looks.items() if label in with_points}
 
 
-def sweep_said(results: Results) -> str:
+def sweep_sentences(results: Results) -> str:
     """The sentences that say what a sweep's points are."""
     figure = results.table.figure
     assert isinstance(figure, Sweep)
-    said = [RULES_SAID[HONEST.rule]]
-    said += [HTER_SAID[HONEST.hter]] if "hter" in figure.kinds else []
-    said += [POLICY_SAID[HONEST.policy]] if "accuracy" in figure.kinds else []
+    sentences = [RULE_SENTENCES[HONEST.rule]]
+    sentences += [HTER_SENTENCES[HONEST.hter]] if "hter" in figure.kinds else []
+    sentences += [POLICY_SENTENCES[HONEST.policy]] if "accuracy" in figure.kinds else []
     several = "Points: mean over the seeds; bars: ± sample standard deviation."
     spread = "One run a point." if results.seeds == 1 else several
     if isinstance(figure, NumberGrid):
         spread = f"Framed: the best of its row; underlined: {figure.marked_label}. The stronger the shade, the better."
-    return " ".join([*said, spread, "The numbers, and those of the other rules, are in the table."])
+    return " ".join([*sentences, spread, "The numbers, and those of the other rules, are in the table."])
 
 
-def chosen_epoch(row: Row, target: str) -> tuple[int, ...]:
+def chosen_epoch(result: RowResult, target: str) -> tuple[int, ...]:
     """The epoch of each run that source validation chooses."""
-    epochs = row.cells["source_val", target, "auc"].epochs
+    epochs = result.cells["source_val", target, "auc"].epochs
     assert epochs is not None
     return epochs
 
@@ -115,18 +115,18 @@ def chosen_epoch(row: Row, target: str) -> tuple[int, ...]:
 def curve(run: RunScores, target: str, epoch: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """FPR (share of attacks accepted) and FNR (share of bona fide rejected) in % at every threshold, FPR
     ascending."""
-    found = run.sets[target]
-    scores = found.scores[int(np.flatnonzero(run.epochs == epoch)[0])]
+    samples = run.sets[target]
+    scores = samples.scores[int(np.flatnonzero(run.epochs == epoch)[0])]
     at = np.append(np.unique(scores), np.inf)[::-1]
-    live, attack = np.sort(scores[found.bonafide]), np.sort(scores[~found.bonafide])
+    live, attack = np.sort(scores[samples.bonafide]), np.sort(scores[~samples.bonafide])
     accepted = attack.size - np.searchsorted(attack, at, side="left")
     rejected = np.searchsorted(live, at, side="left")
     return 100 * accepted / attack.size, 100 * rejected / live.size
 
 
-def mean_curve(row: Row, target: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_curve(result: RowResult, target: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean over runs of the least FNR at each FPR; both in %, FPR ascending from 0 to 100."""
-    curves = [curve(r, target, e) for r, e in zip(row.runs, chosen_epoch(row, target), strict=True)]
+    curves = [curve(r, target, e) for r, e in zip(result.runs, chosen_epoch(result, target), strict=True)]
     grid = np.unique(np.concatenate([fpr for fpr, _ in curves]))
     # FNR falls along a curve: the last threshold of at most this FPR is the best one.
     fnr = np.mean([f[np.searchsorted(x, grid, side="right") - 1] for x, f in curves], axis=0)
@@ -161,7 +161,7 @@ def _style(look: Look) -> Any:
 def _draw_curves(ax: Axes, results: Results, target: str) -> None:
     """Both axes are linear up to 1 % and logarithmic above: good and bad curves both can be read."""
     for line in lines(results):
-        fpr, fnr = mean_curve(line.row, target)
+        fpr, fnr = mean_curve(line.result, target)
         ax.step(
             fpr,
             fnr,
@@ -169,7 +169,7 @@ def _draw_curves(ax: Axes, results: Results, target: str) -> None:
             color=line.look.colour,
             linestyle=_style(line.look),
             linewidth=line.look.width,
-            label=line.row.method.label,
+            label=line.result.row.label,
         )
     guide = np.linspace(0, 100, 401)
     ax.plot(guide, 100 - guide, color=_INK, linewidth=0.8, alpha=0.55, label="chance")
@@ -203,9 +203,9 @@ def _heading(ax: Axes, figure: Sweep, kind: str) -> None:
 def _draw_sweep(ax: Axes, results: Results, kind: str) -> None:
     figure = results.table.figure
     assert isinstance(figure, Sweep)
-    looks, places, drawn = legend(results), _ticks(figure), sweep_points(results, kind)
-    for i, (label, points) in enumerate(drawn.items()):
-        look, aside = looks[label], 0.07 * (i - (len(drawn) - 1) / 2)  # so that bars do not hide each other
+    looks, places, by_series = legend(results), _ticks(figure), sweep_points(results, kind)
+    for i, (label, points) in enumerate(by_series.items()):
+        look, aside = looks[label], 0.07 * (i - (len(by_series) - 1) / 2)  # so that bars do not hide each other
         x, cells = [places[x] + aside for x, _ in points], [cell for _, cell in points]
         y = [cell.mean for cell in cells]
         ax.plot(
@@ -233,11 +233,11 @@ def _draw_sweep(ax: Axes, results: Results, kind: str) -> None:
 def _draw_numbers(ax: Axes, results: Results, kind: str) -> None:
     figure = results.table.figure
     assert isinstance(figure, NumberGrid)
-    places, drawn = _ticks(figure), sweep_points(results, kind)
+    places, by_series = _ticks(figure), sweep_points(results, kind)
     sign = -1 if HEADS[kind].endswith("↓") else 1
-    goodness = [sign * cell.mean for points in drawn.values() for _, cell in points]
+    goodness = [sign * cell.mean for points in by_series.values() for _, cell in points]
     worst, span = min(goodness), max(max(goodness) - min(goodness), 1e-9)
-    for row, (label, points) in enumerate(drawn.items()):
+    for row, (label, points) in enumerate(by_series.items()):
         best = f"{sign * max(sign * cell.mean for _, cell in points):.1f}"  # as read: equal numbers are equally good
         for x, cell in points:
             place, text = places[x], f"{cell.mean:.1f}"
@@ -250,10 +250,10 @@ def _draw_numbers(ax: Axes, results: Results, kind: str) -> None:
             if figure.marked[label] == x:
                 ax.plot([place - 0.32, place + 0.32], [row + 0.3, row + 0.3], color=_INK, linewidth=0.9)
     _heading(ax, figure, kind)
-    ax.set_yticks(range(len(drawn)), [*drawn])
+    ax.set_yticks(range(len(by_series)), [*by_series])
     ax.set_ylabel(figure.y_label, color=_INK, fontsize=9)
     ax.set_xlim(-0.5, len(places) - 0.5)
-    ax.set_ylim(len(drawn) - 0.5, -0.5)
+    ax.set_ylim(len(by_series) - 0.5, -0.5)
     ax.tick_params(colors=_INK, labelsize=8, length=0)
     for side in ax.spines.values():
         side.set_visible(False)
@@ -297,7 +297,7 @@ def panel_svg(results: Results, panel: str) -> str:
 
 
 def files(results: Results) -> dict[str, bytes]:
-    """The whole figure, a panel a test set or metric, as SVG and PNG."""
+    """The whole figure, a panel for each test set or metric, as SVG and PNG."""
     figure = results.table.figure
     assert figure is not None
     curves = isinstance(figure, Curves)
@@ -306,15 +306,15 @@ def files(results: Results) -> dict[str, bytes]:
         width, height = _panel_size(results)
         columns = 1 if isinstance(figure, NumberGrid) else min(2, len(panels))
         rows = -(-len(panels) // columns)
-        drawn = Figure(figsize=(width * columns, height * rows + 1.1), layout="constrained")
-        axes = drawn.subplots(rows, columns, squeeze=False).ravel()
+        whole = Figure(figsize=(width * columns, height * rows + 1.1), layout="constrained")
+        axes = whole.subplots(rows, columns, squeeze=False).ravel()
         for ax, panel in zip(axes, panels, strict=False):
             _draw(ax, results, panel)
         for ax in axes[len(panels) :]:
             ax.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()
         if handles:
-            drawn.legend(
+            whole.legend(
                 handles, labels, loc="outside lower center", ncols=3, fontsize=9, frameon=False, handlelength=4
             )
         what = f"{results.data}{': procedural stand-in faces, no evidence about faces' if results.stand_in else ''}"
@@ -323,13 +323,18 @@ def files(results: Results) -> dict[str, bytes]:
         if isinstance(figure, NumberGrid):
             n = f"{n.replace(' ± SD', '')}; framed: best of its row, underlined: {figure.marked_label}"
         heading = f"{figure.title}\n{what}\nprofile {results.profile.name}, epoch by source validation, {n}"
-        drawn.suptitle(heading, fontsize=10)
-        out = {}
-        for kind, options in (
-            ("svg", {"metadata": _NO_METADATA}),
-            ("png", {"dpi": 160, "metadata": {"Software": None}}),
-        ):
-            buffer = BytesIO()
-            drawn.savefig(buffer, format=kind, **options)
-            out[kind] = buffer.getvalue()
-    return out
+        whole.suptitle(heading, fontsize=10)
+        return _encoded(whole)
+
+
+def _encoded(figure: Figure) -> dict[str, bytes]:
+    """A figure as the contents of an SVG and a PNG file, the same bytes each time."""
+    files = {}
+    for kind, options in (
+        ("svg", {"metadata": _NO_METADATA}),
+        ("png", {"dpi": 160, "metadata": {"Software": None}}),
+    ):
+        buffer = BytesIO()
+        figure.savefig(buffer, format=kind, **options)
+        files[kind] = buffer.getvalue()
+    return files

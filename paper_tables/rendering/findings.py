@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from paper_tables.numbers.cells import Cell, mean_sd
-from paper_tables.numbers.results import Results, Row
+from paper_tables.numbers.results import Results, RowResult
 from paper_tables.rendering.wording import HEADS, HONEST, RULE_NAMES, cell_text, number
 
 LEAST_SEEDS = 3  # for a verdict
@@ -18,10 +18,10 @@ class Section:
     """A titled table of words, with the sentences that explain it."""
 
     title: str
-    said: tuple[str, ...]
+    sentences: tuple[str, ...]
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    long: bool = False  # its sentences say enough where there is little room
+    long: bool = False  # print only the sentences on a terminal
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Difference:
 
 def sections(results: Results) -> list[Section]:
     """The findings of a table that has runs for them."""
-    made = [_gap(results) if results.table.gap else None, _differences(results) if results.table.baseline else None]
-    return [section for section in made if section and section.rows]
+    table = results.table
+    every = [*([_gap(results)] if table.gap else []), *([_differences(results)] if table.baseline else [])]
+    return [section for section in every if section.rows]
 
 
 def signed(value: float) -> str:
@@ -54,17 +55,17 @@ def _gap(results: Results) -> Section:
     table, way = results.table, results.table.rules[-1]
     steps = [("source_val", "hter:source_val"), ("source_val", "hter:target"), (way, "hter:target")]
     steps += [("source_val", "auc"), (way, "auc")]
-    rows, said = [], []
-    for row in results.rows:
+    rows, sentences = [], []
+    for result in results.rows:
         for column in table.columns:
-            if (way, column.name, "auc") not in row.cells:
+            if (way, column.name, "auc") not in result.cells:
                 continue
-            h1, h2, h3, a1, a2 = (row.cells[rule, column.name, metric] for rule, metric in steps)
+            h1, h2, h3, a1, a2 = (result.cells[rule, column.name, metric] for rule, metric in steps)
             hter, auc = _change(h1, h3), _change(a1, a2)
             cells = (cell_text(h1), cell_text(h2), cell_text(h3), hter, cell_text(a1), cell_text(a2), auc)
-            rows.append((row.method.label, column.label, *cells))
+            rows.append((result.row.label, column.label, *cells))
             if column is table.columns[-1]:
-                said.append(f"{row.method.label}, {column.label}: HTER {hter}, AUC {auc} points.")
+                sentences.append(f"{result.row.label}, {column.label}: HTER {hter}, AUC {auc} points.")
     hter_heads = ("HTER, source threshold", "HTER, own threshold", f"HTER, {RULE_NAMES[way]}", "HTER gap")
     heads = ("method", "column", *hter_heads, "AUC", f"AUC, {RULE_NAMES[way]}", "AUC gap")
     meaning = (
@@ -72,7 +73,7 @@ def _gap(results: Results) -> Section:
         f"at the source's threshold first, then the test set's own EER threshold, then {RULE_NAMES[way]} at that "
         "threshold. Gaps are differences seed by seed, in points."
     )
-    return Section("What choosing on the test set is worth", (meaning, *said), heads, tuple(rows), long=True)
+    return Section("What choosing on the test set is worth", (meaning, *sentences), heads, tuple(rows), long=True)
 
 
 def difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:
@@ -88,40 +89,40 @@ def difference(values: Sequence[float], baseline: Sequence[float]) -> Difference
     return Difference(mean, sd, len(values), verdict)
 
 
-def differences(results: Results, row: Row) -> dict[str, Difference]:
-    """Of `row` from the table's baseline in the last column, by metric, over the seeds that both have."""
+def differences(results: Results, result: RowResult) -> dict[str, Difference]:
+    """Of a row from the table's baseline in the last column, by metric, over the seeds that both have."""
     assert results.table.baseline is not None
     baseline = results.row(results.table.baseline)
     column = results.table.columns[-1].name
-    found = {}
-    for metric in map(HONEST.metric, results.table.shown):
-        ours, theirs = (r.cells.get((HONEST.rule, column, metric)) for r in (row, baseline))
+    by_metric = {}
+    for metric in map(HONEST.metric, results.table.visible):
+        ours, theirs = (r.cells.get((HONEST.rule, column, metric)) for r in (result, baseline))
         if not ours or not theirs:
             continue
         of_seed = dict(zip(theirs.seeds, theirs.values, strict=True))
         pairs = [(v, of_seed[s]) for s, v in zip(ours.seeds, ours.values, strict=True) if s in of_seed]
         if pairs:
-            found[metric] = difference([v for v, _ in pairs], [b for _, b in pairs])
-    return found
+            by_metric[metric] = difference([v for v, _ in pairs], [b for _, b in pairs])
+    return by_metric
 
 
 def _differences(results: Results) -> Section:
     table, rows = results.table, []
-    for row in results.rows:
-        found = differences(results, row)
-        if row.method.name == table.baseline or not found:
+    for result in results.rows:
+        by_metric = differences(results, result)
+        if result.row.name == table.baseline or not by_metric:
             continue
         texts = []
-        for d in found.values():
+        for d in by_metric.values():
             texts += [signed(d.mean) + ("" if d.sd is None else f" ± {number(d.sd)}") + f" ({d.n})", d.verdict]
-        rows.append((row.method.label, *texts))
-    heads = tuple(word for kind in table.shown for word in (f"Δ {HEADS[kind][:-2]}", f"{HEADS[kind][:-2]} verdict"))
-    said = (
-        f"{table.columns[-1].label}, {', '.join(map(HONEST.metric, table.shown))}, epoch by source validation: "
-        f"difference from {results.row(str(table.baseline)).method.label} seed by seed, mean ± sample standard "
+        rows.append((result.row.label, *texts))
+    heads = tuple(word for kind in table.visible for word in (f"Δ {HEADS[kind][:-2]}", f"{HEADS[kind][:-2]} verdict"))
+    sentences = (
+        f"{table.columns[-1].label}, {', '.join(map(HONEST.metric, table.visible))}, epoch by source validation: "
+        f"difference from {results.row(str(table.baseline)).row.label} seed by seed, mean ± sample standard "
         "deviation (n), in points.",
         f"Beyond seed noise: |mean difference| > {BEYOND:g} × the pooled standard deviation of both rows over their "
         f"seeds. Fewer than {LEAST_SEEDS} seeds: not decided. Of readings without any effect this lets 7 % pass at "
         "three seeds and 1 % at five, if runs vary independently and normally.",
     )
-    return Section("Difference from the default", said, ("reading", *heads), tuple(rows))
+    return Section("Difference from the default", sentences, ("reading", *heads), tuple(rows))

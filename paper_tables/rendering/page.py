@@ -5,34 +5,32 @@ without `:has()` shows the honest view. The only script adds copy buttons to the
 table's name, so that one page can hold several tables (`fragment`).
 """
 
-import re
 from html import escape
 from pathlib import Path
 
-from data_manifests.errors import BadInput
 from paper_tables.declarations.published import Published, load
+from paper_tables.declarations.table import Column, Curves, NumberGrid, Table
 from paper_tables.numbers.cells import DETAILS, HTER_THRESHOLDS, POLICIES, Cell
-from paper_tables.numbers.results import Results, Row
-from paper_tables.planning.plan import Column, Curves, NumberGrid, Table
+from paper_tables.numbers.results import Results, RowResult
 from paper_tables.rendering import figures
 from paper_tables.rendering.findings import sections
 from paper_tables.rendering.wording import (
     HEADS,
     HONEST,
-    HTER_SAID,
+    HTER_SENTENCES,
     NOT_IMPLEMENTED,
-    POLICY_SAID,
+    POLICY_SENTENCES,
     RULE_NAMES,
-    RULES_SAID,
+    RULE_SENTENCES,
     cell_text,
     column_names,
-    columns_said,
-    data_said,
+    column_sentences,
+    data_sentence,
     n_text,
     number,
     parameters_text,
-    profile_said,
-    runs_said,
+    profile_sentence,
+    run_sentences,
 )
 
 HTER_NAMES = {"source_val": "source validation EER", "target": "test set’s own EER"}
@@ -49,7 +47,7 @@ def _choices_of(table: Table) -> list[tuple[str, str, dict[str, str], str]]:
     """The table's choices: name, legend, values with their names, default. A value carries the classes of the
     choices it belongs to, and hides unless all are made."""
     choices = [("rule", "Epoch chosen by", {rule: RULE_NAMES[rule] for rule in table.rules}, HONEST.rule)]
-    if "hter" in table.shown:
+    if "hter" in table.visible:
         choices.append(("hter", "HTER threshold from", HTER_NAMES, HONEST.hter))
     if "accuracy" in table.kinds:
         choices.append(("acc", "Accuracy threshold from", POLICY_NAMES, HONEST.policy))
@@ -67,8 +65,8 @@ def style(table: Table) -> str:
     for choice, _, values, default in _choices_of(table):
         for chosen in values:
             hidden = ",".join(f".{_key(choice, v)}" for v in values if v != chosen)
-            made = f"#{table.name}:has(#{table.name}-{_key(choice, chosen)}:checked)"
-            rules.append(f"{made} :is({hidden}){{display:none}}")
+            checked = f"#{table.name}:has(#{table.name}-{_key(choice, chosen)}:checked)"
+            rules.append(f"{checked} :is({hidden}){{display:none}}")
         fallback += [f"#{table.name} .{_key(choice, v)}" for v in values if v != default]
     without = f"@supports not selector(:has(a)){{{','.join(fallback)},.choices{{display:none}}}}"
     return "\n".join([*rules, without])
@@ -76,7 +74,6 @@ def style(table: Table) -> str:
 
 def page(results: Results) -> str:
     """The whole document."""
-    names = column_names(results)
     title = escape(results.table.title)
     parts = [
         "<!doctype html>",
@@ -85,56 +82,57 @@ def page(results: Results) -> str:
         '<meta name="color-scheme" content="light dark">',
         f"<title>{title}</title>",
         f"<style>{CSS}\n{style(results.table)}</style></head>",
-        f'<body><main id="{results.table.name}"{" class=ci" if results.ci else ""}><h1>{title}</h1>',
-        _BEGIN,
-        f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_said(results))}</p>',
-        _choices(results.table),
-        _main_table(results, names),
-        _meaning(results),
-        _findings(results),
-        _figure(results, names),
-        _detail_table(results, names),
-        _commands(results),
-        _again(results),
-        _provenance(results),
-        _END,
+        f'<body><main id="{results.table.name}"{_ci(results)}><h1>{title}</h1>',
+        _content(results, 2),
         "</main>",
         f"<script>{COPY}</script>",
         "</body></html>",
     ]
-    return "\n".join(part for part in parts if part) + "\n"
+    return "\n".join(parts) + "\n"
 
 
-_BEGIN, _END = "<!-- table -->", "<!-- end of table -->"
+def fragment(results: Results) -> str:
+    """What the page shows under its title, as an element named after the table, for a page that has `CSS` and
+    `style(table)` and gives the table a heading of level 3."""
+    return f'<div id="{results.table.name}"{_ci(results)}>{_content(results, 4)}</div>'
 
 
-def fragment(path: Path, table: Table) -> str:
-    """What the page of `table` at `path` shows under its title, as an element named after the table, for a page that
-    has `CSS` and `style(table)` and gives the table a heading of level 3. Raises BadInput when this version of the
-    project did not write it."""
-    text = path.read_text(encoding="utf-8")
-    main, _, rest = text.partition(_BEGIN)
-    inside, end, _ = rest.partition(_END)
-    if not end or f'<main id="{table.name}"' not in main:
-        raise BadInput(f"{path}: not a page of {table.name} as written now; make the table again, or delete the file")
-    inside = re.sub(r"<(/?)h([23])\b", lambda m: f"<{m[1]}h{int(m[2]) + 2}", inside)
-    return f'<div id="{table.name}"{" class=ci" if "class=ci>" in main else ""}>{inside.strip()}</div>'
+def _ci(results: Results) -> str:
+    return " class=ci" if results.ci else ""
+
+
+def _content(results: Results, level: int) -> str:
+    """Everything under the title; `level` is that of the sections' headings."""
+    names = column_names(results)
+    parts = [
+        f'<p class="note{" standin" if results.stand_in else ""}">{escape(data_sentence(results))}</p>',
+        _choices(results.table),
+        _main_table(results, names),
+        _meaning(results),
+        _findings(results, level),
+        _figure(results, names, level),
+        _detail_table(results, names, level),
+        _commands(results, level),
+        _again(results, level),
+        _provenance(results),
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def published_alone(table: Table) -> str:
     """The published numbers of a table of which nothing was run, as an HTML table; empty where none are printed."""
     if table.published is None:
         return ""
-    published = load(table.published, table.printed)
-    places = [(c, kind) for c in table.columns for kind in table.shown if _printed(published, c.name, kind)]
+    published = load(table.published, table.flat_columns)
+    places = [(c, kind) for c in table.columns for kind in table.visible if _printed(published, c.name, kind)]
     heads = "".join(f'<th scope="col">{escape(c.label)} {HEADS[kind]}</th>' for c, kind in places)
     out = [f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}, published">']
     out.append(f'<table class="plain numbers"><thead><tr><th scope="col">Method</th>{heads}</tr></thead><tbody>')
-    for method in table.methods:
-        if method.published:
-            row = published.rows[method.published]
-            cells = "".join(f"<td>{row.values.get(c.name, {}).get(kind, '')}</td>" for c, kind in places)
-            out.append(f'<tr><th scope="row">{escape(method.label)}</th>{cells}</tr>')
+    for row in table.rows:
+        if row.published:
+            values = published.rows[row.published].values
+            cells = "".join(f"<td>{values.get(c.name, {}).get(kind, '')}</td>" for c, kind in places)
+            out.append(f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>')
     return "".join(out) + "</tbody></table></div>"
 
 
@@ -163,37 +161,37 @@ def _value(cell: Cell, classes: list[str]) -> str:
     return f'<span class="v {" ".join(classes)}">{text}</span>'
 
 
-def _ours(row: Row, table: Table, column: str, metrics: dict[str, list[str]]) -> str:
+def _ours(result: RowResult, table: Table, column: str, metrics: dict[str, list[str]]) -> str:
     """Every view's value of one place; `metrics` maps a metric to the classes of the choices it belongs
     to."""
     values = "".join(
         _value(cell, [_key("rule", rule), *classes])
         for rule in table.rules
         for metric, classes in metrics.items()
-        if (cell := row.cells.get((rule, column, metric)))
+        if (cell := result.cells.get((rule, column, metric)))
     )
     return values or '<span class="none">–</span>'
 
 
-def _method_cell(row: Row, table: Table, heads: tuple[str, ...]) -> str:
+def _method_cell(result: RowResult, table: Table, heads: tuple[str, ...]) -> str:
     """The row's name and facts; `heads` stand over its numbers where the screen is too narrow for columns."""
-    text = f'<th scope="row" role="rowheader"><span class="name">{escape(row.method.label)}</span>'
+    text = f'<th scope="row" role="rowheader"><span class="name">{escape(result.row.label)}</span>'
     facts = []
-    if parameters_text(row):
-        facts.append(f"{parameters_text(row)} parameters")
-    if row.published and row.published.parameters is not None:
-        facts.append(f"published {row.published.parameters} M")
-    if row.runs:
-        facts.append(f"n = {n_text(row)}")
+    if parameters_text(result):
+        facts.append(f"{parameters_text(result)} parameters")
+    if result.published and result.published.parameters is not None:
+        facts.append(f"published {result.published.parameters} M")
+    if result.runs:
+        facts.append(f"n = {n_text(result)}")
     if facts:
         text += f'<span class="facts">{escape(" · ".join(facts))}</span>'
-    if row.method.module is None:
+    if result.row.program is None:
         text += f'<span class="facts">{NOT_IMPLEMENTED}</span>'
-    if row.missing:
-        some = "some runs missing" if row.runs else "no run yet"
-        text += f'<span class="facts"><a href="#{table.name}-run-{row.method.name}">{some}: command</a></span>'
-    if row.made:
-        text += f'<span class="facts"><a href="#{table.name}-again-{row.method.name}">run again</a></span>'
+    if result.missing:
+        some = "some runs missing" if result.runs else "no run yet"
+        text += f'<span class="facts"><a href="#{table.name}-run-{result.row.name}">{some}: command</a></span>'
+    if result.finished:
+        text += f'<span class="facts"><a href="#{table.name}-again-{result.row.name}">run again</a></span>'
     trio = "".join(f"<span>{head}</span>" for head in heads)
     return f'{text}<span class="heads" aria-hidden="true"><span></span><span class="trio">{trio}</span></span></th>'
 
@@ -221,21 +219,21 @@ def _main_table(results: Results, names: dict[str, str]) -> str:
         "auc": {"auc": []},
         "accuracy": {f"accuracy:{p}": [_key("acc", p)] for p in POLICIES},
     }
-    heads = tuple(HEADS[kind] for kind in results.table.shown)
+    heads = tuple(HEADS[kind] for kind in results.table.visible)
     out = [_caption_of_view(results), '<div class="scroll" tabindex="0" role="region" aria-label="Table">']
     many = ' class="many"' if len(results.table.columns) > _MANY else ""
     out += [f'<table role="table"{many}>', _head(results, names, heads), '<tbody role="rowgroup">']
-    for row in results.rows:
-        kind = "" if row.cells else ' class="absent"'
-        if not row.method.trains:
+    for result in results.rows:
+        kind = "" if result.cells else ' class="absent"'
+        if not result.row.trains:
             kind = ' class="rule"'
-        out.append(f'<tr role="row"{kind}>{_method_cell(row, results.table, heads)}')
+        out.append(f'<tr role="row"{kind}>{_method_cell(result, results.table, heads)}')
         for column in results.table.columns:
             trio = []
-            for kind in results.table.shown:
-                ours = _ours(row, results.table, column.name, views[kind])
+            for kind in results.table.visible:
+                ours = _ours(result, results.table, column.name, views[kind])
                 paper = ""
-                if row.published and (printed := row.published.values.get(column.name, {}).get(kind)) is not None:
+                if result.published and (printed := result.published.values.get(column.name, {}).get(kind)) is not None:
                     paper = f'<span class="pub"><span class="sr">published </span>{printed}</span>'
                 trio.append(f'<span class="m"><span class="sr">{HEADS[kind][:-2]} </span>{ours}{paper}</span>')
             name = escape(names[column.name])
@@ -249,28 +247,30 @@ def _main_table(results: Results, names: dict[str, str]) -> str:
 
 def _caption_of_view(results: Results) -> str:
     table = results.table
-    said = [f'<span class="{_key("rule", k)}">{escape(RULES_SAID[k])}</span>' for k in table.rules]
-    if "hter" in table.shown:
-        said += [f' <span class="{_key("hter", k)}">{escape(v)}</span>' for k, v in HTER_SAID.items()]
-    if "accuracy" in table.shown:
-        said += [f' <span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_SAID.items()]
+    sentences = [f'<span class="{_key("rule", k)}">{escape(RULE_SENTENCES[k])}</span>' for k in table.rules]
+    if "hter" in table.visible:
+        sentences += [f' <span class="{_key("hter", k)}">{escape(v)}</span>' for k, v in HTER_SENTENCES.items()]
+    if "accuracy" in table.visible:
+        sentences += [f' <span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_SENTENCES.items()]
     key = "All numbers in %."
     if results.published:
         other = "published, other data: not comparable" if results.stand_in else "published"
         key += f' <b>Measured here</b>, and below it <span class="pub">{other}</span>.'
-    return f'<p class="view" aria-live="polite">{"".join(said)}</p><p class="key">{key}</p>'
+    return f'<p class="view" aria-live="polite">{"".join(sentences)}</p><p class="key">{key}</p>'
 
 
 def _meaning(results: Results) -> str:
-    items = "".join(f"<li>{escape(said)}</li>" for said in (*runs_said(results), *columns_said(results)))
+    items = "".join(
+        f"<li>{escape(sentence)}</li>" for sentence in (*run_sentences(results), *column_sentences(results))
+    )
     return f'<ul class="meaning">{items}</ul>'
 
 
-def _findings(results: Results) -> str:
+def _findings(results: Results, level: int) -> str:
     out = []
     for section in sections(results):
-        said = "".join(f"<li>{escape(s)}</li>" for s in section.said)
-        out.append(f'<section><h2>{escape(section.title)}</h2><ul class="meaning">{said}</ul>')
+        items = "".join(f"<li>{escape(sentence)}</li>" for sentence in section.sentences)
+        out.append(f'<section><h{level}>{escape(section.title)}</h{level}><ul class="meaning">{items}</ul>')
         out.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(section.title)}">')
         out.append('<table class="plain"><thead><tr>')
         out += [f'<th scope="col">{escape(head)}</th>' for head in section.head]
@@ -282,7 +282,7 @@ def _findings(results: Results) -> str:
     return "".join(out)
 
 
-def _figure(results: Results, names: dict[str, str]) -> str:
+def _figure(results: Results, names: dict[str, str], level: int) -> str:
     figure = results.table.figure
     if figure is None or not figures.legend(results):
         return ""
@@ -303,19 +303,19 @@ def _figure(results: Results, names: dict[str, str]) -> str:
         )
         labels = {t: _panel_label(results, t, names) for t in results.images}
         note = (
-            f"{data_said(results)} {profile_said(results)} Epochs by source validation; {runs}. "
+            f"{data_sentence(results)} {profile_sentence(results)} Epochs by source validation; {runs}. "
             "Nearer the origin is better. Axes are linear up to 1 % and logarithmic above."
         )
     else:
         labels = {kind: _sweep_label(results, kind) for kind in figure.kinds}
-        note = f"{data_said(results)} {profile_said(results)} {figures.sweep_said(results)}"
+        note = f"{data_sentence(results)} {profile_sentence(results)} {figures.sweep_sentences(results)}"
     panels = "".join(
         f'<div class="panel" role="img" aria-label="{escape(label)}">{figures.panel_svg(results, panel)}</div>'
         for panel, label in labels.items()
     )
     wide = ' wide scroll" tabindex="0" role="region" aria-label="Figure' if isinstance(figure, NumberGrid) else ""
     return (
-        f'<section><h2>{escape(figure.title)}</h2><figure><ul class="legend">{legend}</ul>'
+        f'<section><h{level}>{escape(figure.title)}</h{level}><figure><ul class="legend">{legend}</ul>'
         f'<div class="panels{wide}">{panels}</div><figcaption>{escape(note)}</figcaption></figure></section>'
     )
 
@@ -332,7 +332,7 @@ def _marker(look: figures.Look) -> str:
 
 def _panel_label(results: Results, target: str, names: dict[str, str]) -> str:
     rates = ", ".join(
-        f"{line.row.method.label} {number(line.row.cells['source_val', target, 'hter:target'].mean)} %"
+        f"{line.result.row.label} {number(line.result.cells['source_val', target, 'hter:target'].mean)} %"
         for line in figures.lines(results)
     )
     return f"FPR-FNR curves on {names[target]}. Equal error rates: {rates}"
@@ -346,27 +346,27 @@ def _sweep_label(results: Results, kind: str) -> str:
     return f"{HEADS[kind][:-2]} over {results.table.figure.x_label}. {'; '.join(lines)}"  # type: ignore[union-attr]
 
 
-def _detail_table(results: Results, names: dict[str, str]) -> str:
-    rows = [row for row in results.rows if row.cells]
+def _detail_table(results: Results, names: dict[str, str], level: int) -> str:
+    rows = [result for result in results.rows if result.cells]
     if not rows or "accuracy" not in results.table.kinds:
         return ""
-    said = "".join(f'<span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_NAMES.items())
+    policies = "".join(f'<span class="{_key("acc", k)}">{escape(v)}</span>' for k, v in POLICY_NAMES.items())
     out = [
-        "<section><h2>Errors behind the accuracy</h2>",
+        f"<section><h{level}>Errors behind the accuracy</h{level}>",
         "<p>Accuracy rewards whoever guesses the larger class: compare the three predictors that look at nothing. "
-        f"Here are, at the same threshold ({said}), the accuracy balanced over both classes, the share of attacks "
+        f"Here are, at the same threshold ({policies}), the accuracy balanced over both classes, the share of attacks "
         "accepted of the worst attack family (APCER max), and the share of bona fide rejected (BPCER).</p>",
         '<div class="scroll" tabindex="0" role="region" aria-label="Errors"><table role="table">',
         _head(results, names, tuple(DETAIL_HEADS.values())),
         '<tbody role="rowgroup">',
     ]
-    for row in rows:
-        kind = "" if row.method.trains else ' class="rule"'
-        out.append(f'<tr role="row"{kind}>{_method_cell(row, results.table, tuple(DETAIL_HEADS.values()))}')
+    for result in rows:
+        kind = "" if result.row.trains else ' class="rule"'
+        out.append(f'<tr role="row"{kind}>{_method_cell(result, results.table, tuple(DETAIL_HEADS.values()))}')
         for column in results.table.columns:
             trio = "".join(
                 f'<span class="m"><span class="sr">{DETAIL_HEADS[d][:-2]} </span>'
-                f"{_ours(row, results.table, column.name, {f'{d}:{p}': [_key('acc', p)] for p in POLICIES})}</span>"
+                f"{_ours(result, results.table, column.name, {f'{d}:{p}': [_key('acc', p)] for p in POLICIES})}</span>"
                 for d in DETAILS
             )
             name = escape(names[column.name])
@@ -376,15 +376,21 @@ def _detail_table(results: Results, names: dict[str, str]) -> str:
     return "".join(out)
 
 
-def _commands(results: Results) -> str:
-    rows = [row for row in results.rows if row.missing]
+def _row_heading(results: Results, kind: str, result: RowResult, level: int) -> str:
+    """The heading that a row's link to its commands leads to, a level below that of the section."""
+    name = f"{results.table.name}-{kind}-{result.row.name}"
+    return f'<h{level + 1} id="{name}">{escape(result.row.label)}</h{level + 1}>'
+
+
+def _commands(results: Results, level: int) -> str:
+    rows = [result for result in results.rows if result.missing]
     if not rows:
         return ""
-    out = ["<section><h2>Commands that fill what is missing</h2>"]
-    for row in rows:
-        out.append(f'<h3 id="{results.table.name}-run-{row.method.name}">{escape(row.method.label)}</h3>')
-        for m in row.missing:
-            which = m.title.removeprefix(row.method.name).strip()
+    out = [f"<section><h{level}>Commands that fill what is missing</h{level}>"]
+    for result in rows:
+        out.append(_row_heading(results, "run", result, level))
+        for m in result.missing:
+            which = m.title.removeprefix(result.row.name).strip()
             out.append(f"<p>{escape(which)}, {escape(m.reason)}:</p>{command(m.command)}")
     return "".join(out) + "</section>"
 
@@ -394,9 +400,9 @@ def command(text: str) -> str:
     return f'<div class="command"><pre tabindex="0"><code>{escape(text)}</code></pre></div>'
 
 
-def _again(results: Results) -> str:
-    """How each number was made: the commands of the finished runs, each with the columns that it makes."""
-    rows = [row for row in results.rows if row.made]
+def _again(results: Results, level: int) -> str:
+    """How to repeat each number: the commands of the finished runs, each with the columns that it fills."""
+    rows = [result for result in results.rows if result.finished]
     if not rows:
         return ""
     names = column_names(results)
@@ -405,9 +411,9 @@ def _again(results: Results) -> str:
         "<p>Each command writes beside the run that these numbers come from, into build/again/. A column is made by "
         "the runs that name it; a mean over several by all of them.</p>",
     ]
-    for row in rows:
-        out.append(f'<h3 id="{results.table.name}-again-{row.method.name}">{escape(row.method.label)}</h3>')
-        for m in row.made:
+    for result in rows:
+        out.append(_row_heading(results, "again", result, level))
+        for m in result.finished:
             columns = ", ".join(names[c.name] for c in results.table.columns if m.part in c.parts)
             out.append(f"<p>seed {m.seed}: {escape(columns)}</p>{command(m.command)}")
     return "".join(out) + "</details></section>"
@@ -423,7 +429,7 @@ _RUN_HEADS = ("run", "epoch chosen", "device", "threads", "torch", "commit", "fi
 
 
 def _provenance(results: Results) -> str:
-    runs = [pair for row in results.rows for pair in zip(row.runs, row.made, strict=True)]
+    runs = [run for result in results.rows for run in result.finished]
     if not runs:
         return ""
     out = [
@@ -432,18 +438,18 @@ def _provenance(results: Results) -> str:
         "".join(f'<th scope="col">{h}</th>' for h in _RUN_HEADS),
         "</tr></thead><tbody>",
     ]
-    for run, made in runs:
-        env = run.environment
+    for run in runs:
+        scores, env = run.scores, run.scores.environment
         device = env.get("device") if env.get("device") != "cpu" else env.get("cpu")
         cells = [
-            f"{run.chosen_epoch + 1} of {int(run.epochs[-1]) + 1}",
+            f"{scores.chosen_epoch + 1} of {int(scores.epochs[-1]) + 1}",
             device,
             env.get("threads"),
             env.get("torch"),
-            commit(run.git_commit),
-            made.finished,
+            commit(scores.git_commit),
+            run.finished,
         ]
-        out.append(f'<tr><th scope="row">{escape(run.folder.name)}</th>')
+        out.append(f'<tr><th scope="row">{escape(scores.folder.name)}</th>')
         out += [f"<td>{escape(str(c))}</td>" for c in cells]
         out.append("</tr>")
     return "".join(out) + "</tbody></table></div></details></section>"

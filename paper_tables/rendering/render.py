@@ -9,16 +9,16 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from paper_tables.numbers.cells import main_metrics, metrics_of
-from paper_tables.numbers.results import Results, Row
+from paper_tables.numbers.results import Results, RowResult
 from paper_tables.rendering.findings import Section, differences, sections
 from paper_tables.rendering.wording import (
     HEADS,
     HONEST,
-    HTER_SAID,
+    HTER_SENTENCES,
     NOT_IMPLEMENTED,
-    POLICY_SAID,
+    POLICY_SENTENCES,
     RULE_NAMES,
-    RULES_SAID,
+    RULE_SENTENCES,
     View,
     caption,
     cell_text,
@@ -27,30 +27,30 @@ from paper_tables.rendering.wording import (
     n_text,
     parameters_text,
     set_names,
-    thresholds_said,
+    threshold_sentences,
     view_of,
 )
 
 _EMPTY = "–"
 
 
-def _published_cells(row: Row, results: Results) -> list[str]:
-    assert row.published is not None
-    return [_printed(row, column, kind) for column in column_names(results) for kind in results.table.shown]
+def _published_cells(result: RowResult, results: Results) -> list[str]:
+    assert result.published is not None
+    return [_printed(result, column, kind) for column in column_names(results) for kind in results.table.visible]
 
 
-def _printed(row: Row, column: str, kind: str) -> str:
+def _printed(result: RowResult, column: str, kind: str) -> str:
     """The published number of a place, empty where the paper has none."""
-    return str(row.published.values.get(column, {}).get(kind, "")) if row.published else ""
+    return str(result.published.values.get(column, {}).get(kind, "")) if result.published else ""
 
 
-def _our_cells(row: Row, results: Results, view: View, plus_minus: str) -> list[str]:
-    keys = [(view.rule, c, view.metric(kind)) for c in column_names(results) for kind in results.table.shown]
-    return [cell_text(row.cells[key], plus_minus) if key in row.cells else _EMPTY for key in keys]
+def _our_cells(result: RowResult, results: Results, view: View, plus_minus: str) -> list[str]:
+    keys = [(view.rule, c, view.metric(kind)) for c in column_names(results) for kind in results.table.visible]
+    return [cell_text(result.cells[key], plus_minus) if key in result.cells else _EMPTY for key in keys]
 
 
-def _printed_parameters(row: Row) -> str:
-    return f"{row.published.parameters} M" if row.published and row.published.parameters is not None else ""
+def _printed_parameters(result: RowResult) -> str:
+    return f"{result.published.parameters} M" if result.published and result.published.parameters is not None else ""
 
 
 # ------------------------------------------------------------------------------------------------ Markdown
@@ -67,18 +67,18 @@ def markdown(results: Results) -> str:
     out = [f"# {results.table.title}", ""]
     out += [f"> {sentence}" for sentence in caption(results, HONEST)[1:2]] + [""]
 
-    heads = [f"{name} {HEADS[kind]}" for name in names.values() for kind in table.shown]
+    heads = [f"{name} {HEADS[kind]}" for name in names.values() for kind in table.visible]
     out += [_md_row(["method", "parameters", "n", *heads]), _md_row(["---", *["---:"] * (2 + len(heads))])]
-    for row in results.rows:
-        label, n = row.method.label, n_text(row)
-        if row.method.module is None:
+    for result in results.rows:
+        label, n = result.row.label, n_text(result)
+        if result.row.program is None:
             label += f" ({NOT_IMPLEMENTED})"
-        if row.method.name in notes:
-            n += f" [{notes[row.method.name][0]}]"
-        out.append(_md_row([label, parameters_text(row), n, *_our_cells(row, results, HONEST, "±")]))
-        if row.published:
-            printed = [f"*{x}*" if x else "" for x in _published_cells(row, results)]
-            size = f"*{_printed_parameters(row)}*" if _printed_parameters(row) else ""
+        if result.row.name in notes:
+            n += f" [{notes[result.row.name][0]}]"
+        out.append(_md_row([label, parameters_text(result), n, *_our_cells(result, results, HONEST, "±")]))
+        if result.published:
+            printed = [f"*{x}*" if x else "" for x in _published_cells(result, results)]
+            size = f"*{_printed_parameters(result)}*" if _printed_parameters(result) else ""
             out.append(_md_row(["*– published*", size, "", *printed]))
     out += ["", *[f"- {sentence}" for sentence in caption(results, HONEST)], ""]
     if notes:
@@ -90,22 +90,22 @@ def markdown(results: Results) -> str:
     for section in sections(results):
         out += _md_section(section)
     out += ["## Every selection rule and threshold, side by side", ""]
-    out += [f"- {said}" for said in thresholds_said(table)]
+    out += [f"- {sentence}" for sentence in threshold_sentences(table)]
     out.append("")
     metrics = main_metrics(table.kinds)
     heads = [f"{HEADS[kind][:-2]} {where}".rstrip() for kind, _, where in (m.partition(":") for m in metrics)]
     for rule in table.rules:
-        out += [f"### {RULE_NAMES[rule]}", "", RULES_SAID[rule], ""]
+        out += [f"### {RULE_NAMES[rule]}", "", RULE_SENTENCES[rule], ""]
         out += [
             _md_row(["method", "set" if _sets_only(results) else "column", "n", *heads]),
             _md_row(["---", "---", *["---:"] * (1 + len(heads))]),
         ]
-        for row in results.rows:
+        for result in results.rows:
             for column, name in names.items():
-                found = [row.cells.get((rule, column, metric)) for metric in metrics]
-                if all(found):
-                    values = [cell_text(cell) for cell in found if cell]
-                    out.append(_md_row([row.method.label, name, n_text(row), *values]))
+                row_cells = [result.cells.get((rule, column, metric)) for metric in metrics]
+                if all(row_cells):
+                    values = [cell_text(cell) for cell in row_cells if cell]
+                    out.append(_md_row([result.row.label, name, n_text(result), *values]))
         out.append("")
     return "\n".join(out)
 
@@ -115,7 +115,7 @@ def _sets_only(results: Results) -> bool:
 
 
 def _md_section(section: Section) -> list[str]:
-    out = [f"## {section.title}", "", *[f"- {said}" for said in section.said], ""]
+    out = [f"## {section.title}", "", *[f"- {sentence}" for sentence in section.sentences], ""]
     out += [_md_row([*section.head]), _md_row(["---"] * len(section.head))]
     return [*out, *[_md_row([*row]) for row in section.rows], ""]
 
@@ -155,7 +155,7 @@ def tex_escape(text: str) -> str:
 
 
 def latex(results: Results) -> str:
-    """A float a selection rule, and one a finding, for a document that loads booktabs and graphicx."""
+    """A float for each selection rule and each finding, for a document that loads booktabs and graphicx."""
     blocks = ["% needs \\usepackage{booktabs,graphicx}; generated, do not edit"]
     blocks += [_float(results, view_of(rule)) for rule in results.table.rules]
     blocks += [_tex_section(results, section, i) for i, section in enumerate(sections(results), start=1)]
@@ -166,25 +166,25 @@ def _float(results: Results, view: View) -> str:
     names = column_names(results)
     notes = footnotes(results)
     lines = [r"\begin{table*}", r"\centering", r"\resizebox{\textwidth}{!}{%"]
-    k = len(results.table.shown)
+    k = len(results.table.visible)
     lines += [rf"\begin{{tabular}}{{lrr{'r' * k * len(names)}}}", r"\toprule"]
     groups = [rf"\multicolumn{{{k}}}{{c}}{{{tex_escape(name)}}}" for name in names.values()]
     lines.append(" & ".join(["", "", "", *groups]) + r" \\")
     lines.append("".join(rf"\cmidrule(lr){{{4 + k * i}-{3 + k * (i + 1)}}}" for i in range(len(names))))
-    heads = [tex_escape(HEADS[kind]) for kind in results.table.shown] * len(names)
+    heads = [tex_escape(HEADS[kind]) for kind in results.table.visible] * len(names)
     lines.append(" & ".join(["method", "parameters", "$n$", *heads]) + r" \\")
     lines.append(r"\midrule")
-    for row in results.rows:
-        label, n = tex_escape(row.method.label), tex_escape(n_text(row))
-        if row.method.module is None:
+    for result in results.rows:
+        label, n = tex_escape(result.row.label), tex_escape(n_text(result))
+        if result.row.program is None:
             label += f" ({NOT_IMPLEMENTED})"
-        if row.method.name in notes:
-            n += rf"\,[{notes[row.method.name][0]}]"
-        ours = [tex_escape(c) for c in _our_cells(row, results, view, "±")]
-        lines.append(" & ".join([label, tex_escape(parameters_text(row)), n, *ours]) + r" \\")
-        if row.published:
-            printed = [rf"\textit{{{x}}}" if x else "" for x in _published_cells(row, results)]
-            size = rf"\textit{{{_printed_parameters(row)}}}" if _printed_parameters(row) else ""
+        if result.row.name in notes:
+            n += rf"\,[{notes[result.row.name][0]}]"
+        ours = [tex_escape(c) for c in _our_cells(result, results, view, "±")]
+        lines.append(" & ".join([label, tex_escape(parameters_text(result)), n, *ours]) + r" \\")
+        if result.published:
+            printed = [rf"\textit{{{x}}}" if x else "" for x in _published_cells(result, results)]
+            size = rf"\textit{{{_printed_parameters(result)}}}" if _printed_parameters(result) else ""
             lines.append(" & ".join([r"\quad\textit{published}", size, "", *printed]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}}"]
     lines.append(rf"\caption{{{tex_escape(' '.join(caption(results, view)))}}}")
@@ -194,8 +194,8 @@ def _float(results: Results, view: View) -> str:
         lines += [r"\par\raggedright\footnotesize", r"Missing runs; each command fills its row:\par"]
         for mark, missing in notes.values():
             for line in missing:
-                said, _, command = line.partition(": `")
-                lines.append(rf"[{mark}] {tex_escape(said)}: \texttt{{{tex_escape(command.removesuffix('`'))}}}\par")
+                which, _, command = line.partition(": `")
+                lines.append(rf"[{mark}] {tex_escape(which)}: \texttt{{{tex_escape(command.removesuffix('`'))}}}\par")
     lines.append(r"\end{table*}")
     return "\n".join(lines)
 
@@ -207,8 +207,8 @@ def _tex_section(results: Results, section: Section, number: int) -> str:
     lines.append(r"\midrule")
     lines += [" & ".join(map(tex_escape, row)) + r" \\" for row in section.rows]
     lines += [r"\bottomrule", r"\end{tabular}}"]
-    said = [f"{results.table.title}. {section.title}.", *caption(results, HONEST)[1:2], *section.said]
-    lines.append(rf"\caption{{{tex_escape(' '.join(said))}}}")
+    sentences = [f"{results.table.title}. {section.title}.", *caption(results, HONEST)[1:2], *section.sentences]
+    lines.append(rf"\caption{{{tex_escape(' '.join(sentences))}}}")
     lines += [rf"\label{{tab:{results.table.name}-finding-{number}}}", r"\end{table*}"]
     return "\n".join(lines)
 
@@ -219,9 +219,9 @@ def _tex_section(results: Results, section: Section, number: int) -> str:
 def as_json(results: Results) -> str:
     """Every number of every view, unrounded, and where it comes from."""
     rows: list[dict[str, Any]] = []
-    for row in results.rows:
+    for result in results.rows:
         cells: dict[str, Any] = {}
-        for (rule, target, metric), cell in row.cells.items():
+        for (rule, target, metric), cell in result.cells.items():
             values: dict[str, Any] = {"mean": cell.mean, "sd": cell.sd, "n": len(cell.values), "values": cell.values}
             values |= {"epochs": cell.epochs} if cell.epochs is not None else {}
             values |= {"heads": cell.heads} if cell.heads is not None else {}
@@ -229,36 +229,38 @@ def as_json(results: Results) -> str:
             cells.setdefault(rule, {}).setdefault(target, {})[metric] = values
         runs = [
             {
-                "folder": run.folder.name,
-                "seed": made.seed,
-                "part": made.part,
-                "finished": made.finished,
-                "again": made.command,
-                "arguments": run.arguments,
-                "environment": run.environment,
-                "git_commit": run.git_commit,
-                "index_sha256": run.index_sha256,
+                "folder": run.scores.folder.name,
+                "seed": run.seed,
+                "part": run.part,
+                "finished": run.finished,
+                "again": run.command,
+                "arguments": run.scores.arguments,
+                "environment": run.scores.environment,
+                "git_commit": run.scores.git_commit,
+                "index_sha256": run.scores.index_sha256,
             }
-            for run, made in zip(row.runs, row.made, strict=True)
+            for run in result.finished
         ]
         rows.append(
             {
-                "method": row.method.name,
-                "label": row.method.label,
-                "implemented": row.method.module is not None,
-                "parameters": row.parameters,
+                "method": result.row.name,
+                "label": result.row.label,
+                "implemented": result.row.program is not None,
+                "parameters": result.parameters,
                 "runs": runs,
-                "missing": [{"seed": m.seed, "reason": m.reason, "command": m.command} for m in row.missing],
+                "missing": [{"seed": m.seed, "reason": m.reason, "command": m.command} for m in result.missing],
                 "cells": cells,
-                "published": {s: {m: str(x) for m, x in values.items()} for s, values in row.published.values.items()}
-                if row.published
+                "published": {
+                    s: {m: str(x) for m, x in values.items()} for s, values in result.published.values.items()
+                }
+                if result.published
                 else None,
             }
         )
-        if row.published and row.published.parameters is not None:
-            rows[-1]["published_parameters_in_millions"] = str(row.published.parameters)
+        if result.published and result.published.parameters is not None:
+            rows[-1]["published_parameters_in_millions"] = str(result.published.parameters)
         if results.table.baseline:
-            rows[-1]["difference"] = {m: asdict(d) for m, d in differences(results, row).items()}
+            rows[-1]["difference"] = {m: asdict(d) for m, d in differences(results, result).items()}
     images = {s: {"bonafide": live, "attack": attack} for s, (live, attack) in results.images.items()}
     whole = {
         "table": results.table.name,
@@ -270,9 +272,9 @@ def as_json(results: Results) -> str:
         "clip": results.clip,
         "seeds": results.seeds,
         "caption": caption(results, HONEST),
-        "selection_rules": {rule: RULES_SAID[rule] for rule in results.table.rules},
+        "selection_rules": {rule: RULE_SENTENCES[rule] for rule in results.table.rules},
         "metrics": metrics_of(results.table.kinds),
-        "thresholds": {"hter": HTER_SAID, "accuracy": POLICY_SAID},
+        "thresholds": {"hter": HTER_SENTENCES, "accuracy": POLICY_SENTENCES},
         "sets": set_names(results),
         "images": images,
         "columns": column_names(results),
@@ -284,37 +286,45 @@ def as_json(results: Results) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
+def _published_json(result: RowResult) -> dict[str, dict[str, str]] | None:
+    if result.published is None:
+        return None
+    return {
+        place: {metric: str(x) for metric, x in values.items()} for place, values in result.published.values.items()
+    }
+
+
 # ------------------------------------------------------------------------------------------------ terminal
 
 
 def terminal(results: Results, console: Console) -> None:
-    """The honest view, a block a metric, with the published number dimmed beside ours where there is room."""
+    """The honest view, a block for each metric, with the published number dimmed beside ours where there is room."""
     names = column_names(results)
     wide = console.width >= 110
-    for kind in results.table.shown:
+    for kind in results.table.visible:
         metric = HONEST.metric(kind)
         grid = Grid(title=f"{HEADS[kind]}  %", title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
         grid.add_column("method", header_style="dim")  # names may be broken, numbers not
         for name in names.values():
             grid.add_column(name, header_style="dim", justify="right", no_wrap=True)
-        for row in results.rows:
-            if row.method.module is None and not wide:
+        for result in results.rows:
+            if result.row.program is None and not wide:
                 continue
             cells = []
             for column in names:
                 text, interval = Text(_EMPTY), ""
-                if cell := row.cells.get((HONEST.rule, column, metric)):
+                if cell := result.cells.get((HONEST.rule, column, metric)):
                     value, _, interval = cell_text(cell).partition(" [")
                     text = Text(value.replace(" ± ", "±"))  # five such columns fit 80 characters
-                if wide and _printed(row, column, kind):
-                    text.append(f"  ({_printed(row, column, kind)})", style="dim")
+                if wide and _printed(result, column, kind):
+                    text.append(f"  ({_printed(result, column, kind)})", style="dim")
                 if interval:
                     text.append(f"\n[{interval}")
                 cells.append(text)
-            grid.add_row(row.method.label, *cells)
+            grid.add_row(result.row.label, *cells)
         console.print(grid)
         console.print()
-    if results.table.counted:
+    if results.table.leaf_parameters:
         _terminal_parameters(results, console)
     for section in sections(results):
         grid = Grid(title=section.title, title_justify="left", title_style="bold", box=None, padding=(0, 1, 0, 0))
@@ -326,7 +336,7 @@ def terminal(results: Results, console: Console) -> None:
             console.print(Text(section.title, style="bold"))
         else:
             console.print(grid)
-        for sentence in section.said:
+        for sentence in section.sentences:
             console.print(f"· {sentence}", style="dim", highlight=False, markup=False)
         console.print()
     if wide and results.published:
@@ -343,7 +353,7 @@ def _terminal_parameters(results: Results, console: Console) -> None:
     grid.add_column("method", header_style="dim", no_wrap=True)
     for head in ("counted", "published"):
         grid.add_column(head, header_style="dim", justify="right")
-    for row in results.rows:
-        grid.add_row(row.method.label, parameters_text(row), _printed_parameters(row))
+    for result in results.rows:
+        grid.add_row(result.row.label, parameters_text(result), _printed_parameters(result))
     console.print(grid)
     console.print()

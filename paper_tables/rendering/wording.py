@@ -1,12 +1,15 @@
-"""What a rendered table says in words and digits; the same on the terminal, in Markdown, LaTeX and HTML."""
+"""The words and digits of a rendered table, the same on the terminal, in Markdown, LaTeX and HTML.
+
+`caption` joins the sentences under a table; each of them has a function or a constant of its own here.
+"""
 
 from dataclasses import dataclass
 
+from paper_tables.declarations.table import Table
 from paper_tables.numbers import bootstrap
 from paper_tables.numbers.cells import POLICIES, Cell
-from paper_tables.numbers.results import Results, Row
+from paper_tables.numbers.results import Results, RowResult
 from paper_tables.numbers.selection import ON_TEST_SET
-from paper_tables.planning.plan import Table
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ HONEST = view_of("source_val")
 
 HEADS = {"hter": "HTER ↓", "auc": "AUC ↑", "accuracy": "Acc ↑"}
 
-RULES_SAID = {
+RULE_SENTENCES = {
     "source_val": "Epoch: the one of least EER on the source's validation set (then highest AUC there, then earliest).",
     "last": "Epoch: the last.",
     "oracle": "Epoch: oracle, the test set itself chooses the best epoch, anew for each metric and set; "
@@ -40,11 +43,11 @@ RULES_SAID = {
     "released": "Epoch and head: as in MMDA's released code, the best on the test set itself, anew for each metric and "
     "set; no single model attains these numbers.",
 }
-HTER_SAID = {
+HTER_SENTENCES = {
     "source_val": "HTER at the EER threshold of the source's validation set.",
     "target": "HTER at the EER threshold of the test set itself (its EER), as the papers measure it.",
 }
-POLICY_SAID = {
+POLICY_SENTENCES = {
     "source_dev@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of "
     "the source's validation set (source_dev@BPCER1%): the only reading of “BPCER = 1 %” that the published "
     "numbers allow.",
@@ -54,13 +57,13 @@ POLICY_SAID = {
 }
 RULE_NAMES = {"source_val": "source validation", "last": "last epoch", "oracle": "oracle (test set)"}
 RULE_NAMES |= {"oracle_pair": "oracle (one epoch and head)", "released": "as released (test set)"}
-PROTOCOLS_SAID = {
+PROTOCOL_SENTENCES = {
     "mmdg": "Protocol: MMDG's lists; the sources' train lists train, their validation lists choose and set thresholds, "
     "the target's test list tests.",
     "official": "Protocol: each set's own official split (no MMDG lists are at hand); the sources' train splits train, "
     "their validation splits choose and set thresholds, the target's test split tests.",
 }
-STANDIN_SAID = "CLIP: a stand-in, a small one trained on procedural pictures; it never saw a photograph."
+STANDIN_CLIP_SENTENCE = "CLIP: a stand-in, a small one trained on procedural pictures; it never saw a photograph."
 NOT_IMPLEMENTED = "not implemented yet"
 
 
@@ -78,20 +81,19 @@ def cell_text(cell: Cell, plus_minus: str = "±") -> str:
     return text
 
 
-def parameters_text(row: Row) -> str:
-    if row.parameters is None:
+def parameters_text(result: RowResult) -> str:
+    if result.parameters is None:
         return ""
-    return f"{row.parameters / 1e6:.2f} M" if row.parameters else "0"
+    return f"{result.parameters / 1e6:.2f} M" if result.parameters else "0"
 
 
-def n_text(row: Row) -> str:
+def n_text(result: RowResult) -> str:
     """The number of seeds; of a row that lacks runs, how many of its runs there are."""
-    if row.method.module is None:
+    if result.row.program is None:
         return ""
-    done, wanted = len(row.runs), len(row.runs) + len(row.missing)
-    if done < wanted:
-        return f"{done} of {wanted}"
-    return str(max(len(cell.seeds) for cell in row.cells.values()))
+    if result.missing:
+        return f"{len(result.finished)} of {len(result.finished) + len(result.missing)}"
+    return str(max(len(cell.seeds) for cell in result.cells.values()))
 
 
 def column_names(results: Results) -> dict[str, str]:
@@ -105,13 +107,13 @@ def set_names(results: Results) -> dict[str, str]:
     return {letter: f"{name}{like}" for letter, name in results.table.sets.items()}
 
 
-def thresholds_said(table: Table) -> list[str]:
+def threshold_sentences(table: Table) -> list[str]:
     """Every choice of threshold that the table's shown kinds leave."""
-    said = list(HTER_SAID.values()) if "hter" in table.kinds else []
-    return said + (list(POLICY_SAID.values()) if "accuracy" in table.kinds else [])
+    sentences = list(HTER_SENTENCES.values()) if "hter" in table.kinds else []
+    return sentences + (list(POLICY_SENTENCES.values()) if "accuracy" in table.kinds else [])
 
 
-def data_said(results: Results) -> str:
+def data_sentence(results: Results) -> str:
     if not results.stand_in:
         return f"Data: {results.data}."
     return (
@@ -120,38 +122,40 @@ def data_said(results: Results) -> str:
     )
 
 
-def profile_said(results: Results) -> str:
+def profile_sentence(results: Results) -> str:
     t, p = results.settings, results.profile
-    said = (
+    sentence = (
         f"Profile {p.name}: {t['image-size']} × {t['image-size']} pixels, batches of {t['batch-size']}, "
         f"{t['epochs']} epochs, learning rate {t['learning-rate']:g}"
     )
     if "evaluate-every" in t:
         every = "epoch" if t["evaluate-every"] == 1 else f"{t['evaluate-every']} epochs"
-        said += f", evaluated every {every}"
+        sentence += f", evaluated every {every}"
     if "augmentation" in t:
-        said += f", augmentation: {t['augmentation']}"
-    for method in results.trained:
-        if options := p.methods.get(method.name):
-            said += f"; {method.name}: " + ", ".join(f"{k.replace('-', ' ')} {v}" for k, v in options.items())
-    return said + "."
+        sentence += f", augmentation: {t['augmentation']}"
+    for row in results.trained:
+        if options := row.training.get(p.name):
+            sentence += f"; {row.name}: " + ", ".join(f"{k.replace('-', ' ')} {v}" for k, v in options.items())
+    return sentence + "."
 
 
-def seeds_said(results: Results) -> str:
+def seeds_sentence(results: Results) -> str:
     if results.seeds == 1:
-        said = "One run a method (n = 1), hence no ±."
+        sentence = "One run a row (n = 1), hence no ±."
     else:
-        said = f"{results.seeds} seeds: mean ± sample standard deviation (divisor n − 1) over n runs; n = 1 has no ±."
+        sentence = (
+            f"{results.seeds} seeds: mean ± sample standard deviation (divisor n − 1) over n runs; n = 1 has no ±."
+        )
     if results.ci:
-        said += (
+        sentence += (
             f" [low, high]: 95 % percentile bootstrap of the mean over subjects ({bootstrap.RESAMPLES} resamples of "
             "each test set, within subjects seen bona fide, attacking, or both; models, epochs and source "
             "thresholds fixed)."
         )
-    return said
+    return sentence
 
 
-def weighted_said(results: Results) -> str:
+def weighted_sentence(results: Results) -> str:
     images = {letter: sum(n) for letter, n in results.images.items()}
     if not images:
         return "Weighted: mean over the sets by their numbers of tested images."
@@ -160,52 +164,55 @@ def weighted_said(results: Results) -> str:
     return f"Weighted: mean over the sets by the images tested here: {parts}."
 
 
-def letters_said(results: Results) -> str:
+def letters_sentence(results: Results) -> str:
     return "Sets: " + ", ".join(f"{letter} {name}" for letter, name in set_names(results).items()) + "."
 
 
-def published_said(results: Results) -> str:
+def published_sentence(results: Results) -> str:
     assert results.published is not None
-    said = f"Published: {results.published.place} of the paper, on the original data; {results.table.published_note}"
-    return said + (" Other data: not comparable." if results.stand_in else "")
+    sentence = (
+        f"Published: {results.published.place} of the paper, on the original data; {results.table.published_note}"
+    )
+    return sentence + (" Other data: not comparable." if results.stand_in else "")
 
 
-def runs_said(results: Results) -> list[str]:
-    """How the runs behind the table were made."""
-    said = [profile_said(results)]
+def run_sentences(results: Results) -> list[str]:
+    """What the runs behind the table were trained with."""
+    sentences = [profile_sentence(results)]
     if results.clip:
-        said.append(STANDIN_SAID if results.clip == "phantom" else f"CLIP: {results.clip}.")
+        sentences.append(STANDIN_CLIP_SENTENCE if results.clip == "phantom" else f"CLIP: {results.clip}.")
     if results.protocol:
-        said.append(PROTOCOLS_SAID[results.protocol])
-    return [*said, seeds_said(results)]
+        sentences.append(PROTOCOL_SENTENCES[results.protocol])
+    return [*sentences, seeds_sentence(results)]
 
 
-def columns_said(results: Results) -> list[str]:
+def column_sentences(results: Results) -> list[str]:
     """What the columns and the numbers beside them are."""
-    columns, said = results.table.columns, []
+    columns, sentences = results.table.columns, []
     if not any(column.dataset for column in columns):
-        said.append(letters_said(results))
+        sentences.append(letters_sentence(results))
     if any(column.weighted for column in columns):
-        said.append(weighted_said(results))
-    said += results.table.notes
-    return said + ([published_said(results)] if results.published else [])
+        sentences.append(weighted_sentence(results))
+    sentences += results.table.notes
+    return sentences + ([published_sentence(results)] if results.published else [])
 
 
 def caption(results: Results, view: View) -> list[str]:
     """The sentences that stand under a table; every view says all that is needed to read it alone."""
-    said = [f"{results.table.title}. All numbers in %.", data_said(results), *runs_said(results), RULES_SAID[view.rule]]
-    if "hter" in results.table.shown:
-        said.append(HTER_SAID[view.hter])
-    if "accuracy" in results.table.shown:
-        said.append(POLICY_SAID[view.policy])
-    return said + columns_said(results)
+    sentences = [f"{results.table.title}. All numbers in %.", data_sentence(results), *run_sentences(results)]
+    sentences.append(RULE_SENTENCES[view.rule])
+    if "hter" in results.table.visible:
+        sentences.append(HTER_SENTENCES[view.hter])
+    if "accuracy" in results.table.visible:
+        sentences.append(POLICY_SENTENCES[view.policy])
+    return sentences + column_sentences(results)
 
 
 def footnotes(results: Results) -> dict[str, tuple[int, list[str]]]:
-    """For each row that lacks runs: its mark, and a line a missing run with the command that makes it."""
+    """For each row that lacks runs: its mark, and for each missing run a line with the command that makes it."""
     notes: dict[str, tuple[int, list[str]]] = {}
-    for row in results.rows:
-        if row.missing:
-            lines = [f"{m.title}, {m.reason}: `{m.command}`" for m in row.missing]
-            notes[row.method.name] = (len(notes) + 1, lines)
+    for result in results.rows:
+        if result.missing:
+            lines = [f"{m.title}, {m.reason}: `{m.command}`" for m in result.missing]
+            notes[result.row.name] = (len(notes) + 1, lines)
     return notes

@@ -1,1 +1,1 @@
-"""One page of everything that was found: tables, figures, the conformance matrix and the claims ledger."""
+"""One page of everything: tables, figures, the conformance matrix and the claims ledger."""

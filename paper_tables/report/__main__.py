@@ -3,7 +3,7 @@
     python -m paper_tables.report
     python -m paper_tables.report --conformance --out report.html
 
-Nothing is trained: a table that was not made shows the command that makes it.
+Nothing is trained: a table that was not run shows the command that fills it.
 """
 
 import argparse
@@ -15,10 +15,12 @@ from pathlib import Path
 from data_manifests.errors import BadInput, cli_errors, replacing
 from paper_tables.audit.ledger import decide, expected
 from paper_tables.audit.numbers import read
-from paper_tables.declarations import mmda, mmfas
-from paper_tables.planning.plan import ROOT, shown
-from paper_tables.report import found
+from paper_tables.declarations.probes import PROBES
+from paper_tables.declarations.tables import TABLES
+from paper_tables.planning.plan import command_line
+from paper_tables.report import collect
 from paper_tables.report.page import Contents, page
+from reference.sources import ROOT
 
 LARGEST = 5_000_000  # bytes
 
@@ -32,12 +34,15 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def contents(build: Path) -> Contents:
-    """What there is. Raises BadInput for a file that this version of the project did not write."""
+    """Everything that the report shows. Raises BadInput for a file that this version of the project did not write."""
     return Contents(
-        {table.name: (table, found.made(table, build)) for table in (*mmfas.TABLES, *mmda.TABLES)},
-        [(wanted, found.pictures(wanted, build)) for wanted in found.PICTURES],
-        found.leak(build),
-        found.conformance(build),
+        {name: (table, collect.table_files(table, build)) for name, table in TABLES.items()},
+        [
+            (picture, collect.picture_files(probe, picture, build))
+            for probe in PROBES.values()
+            for picture in probe.pictures
+        ],
+        collect.conformance(build),
         list(decide(read(), expected())),
     )
 
@@ -55,10 +60,10 @@ def main(argv: Sequence[str]) -> int:
     build = args.build.absolute()
     if args.conformance:
         command = conformance_command(build)
-        print(f"$ {shown(command)}", flush=True)
+        print(f"$ {command_line(command)}", flush=True)
         status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
         if status not in (0, 1):  # 1: some test failed, which the report is to show
-            raise BadInput(f"`{shown(command)}` ended with exit status {status}; see its message above")
+            raise BadInput(f"`{command_line(command)}` ended with exit status {status}; see its message above")
     text = page(contents(build)).encode()
     if len(text) > LARGEST:
         raise BadInput(f"the report would weigh {len(text) / 1e6:.1f} MB, more than 5; make fewer seeds or tables")

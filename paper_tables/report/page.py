@@ -13,10 +13,11 @@ from typing import Any
 
 from paper_tables.audit.claim import KINDS, VERDICTS
 from paper_tables.audit.ledger import Entry
-from paper_tables.planning.plan import Table
+from paper_tables.declarations.probes import Picture
+from paper_tables.declarations.table import Table
 from paper_tables.rendering import page as table_page
 from paper_tables.rendering.page import command
-from paper_tables.report.found import Drawn, Made, Picture, target
+from paper_tables.report.collect import PictureFiles, TableFiles, target
 
 _HERE = Path(__file__).resolve().parent
 TITLE = "mmFAS and MMDA: rebuilt, run and audited"
@@ -26,16 +27,15 @@ PAPERS = ("mmFAS", "MMDA")
 
 @dataclass(frozen=True)
 class Contents:
-    """All that the report shows. `tables` and `pictures` are in the order declared; what was not made is None, or
-    empty."""
+    """Everything that the report shows. `tables` and `pictures` are in the order declared; what was not run is None,
+    or empty."""
 
-    tables: Mapping[str, tuple[Table, Made | None]]
-    pictures: Sequence[tuple[Picture, Sequence[Drawn]]]
-    leak: list[list[str]]
+    tables: Mapping[str, tuple[Table, TableFiles | None]]
+    pictures: Sequence[tuple[Picture, PictureFiles]]
     conformance: dict[str, Any] | None
     claims: Sequence[Entry]
 
-    def kind(self, kind: str) -> list[tuple[Table, Made | None]]:
+    def kind(self, kind: str) -> list[tuple[Table, TableFiles | None]]:
         """The declared tables called `<paper>-<kind>…`."""
         return [pair for name, pair in self.tables.items() if name.partition("-")[2].startswith(kind)]
 
@@ -43,7 +43,7 @@ class Contents:
 def page(c: Contents) -> str:
     """The whole document."""
     css = (_HERE / "style.css").read_text(encoding="utf-8")
-    choices = "\n".join(table_page.style(table) for table, found in c.tables.values() if found)
+    choices = "\n".join(table_page.style(table) for table, files in c.tables.values() if files)
     script = (_HERE / "script.js").read_text(encoding="utf-8")
     parts = [
         "<!doctype html>",
@@ -57,13 +57,13 @@ def page(c: Contents) -> str:
         _navigation(),
         '<main id="content" tabindex="-1">',
         _top(c),
-        _section("tables", "Tables", _TABLES_SAID, _index(c) + "".join(_table(*pair) for pair in c.kind("table"))),
-        _section("figures", "Figures", _FIGURES_SAID, _figures(c)),
-        _section("conformance", "Conformance", _CONFORMANCE_SAID, _conformance(c.conformance)),
-        _section("claims", "Claims of the papers", _CLAIMS_SAID, _claims(c.claims)),
-        _section("readings", "Readings", _READINGS_SAID, "".join(_table(*pair) for pair in c.kind("readings"))),
-        _section("again", "Run it again", _AGAIN_SAID, _again()),
-        _section("origin", "Where the numbers come from", _ORIGIN_SAID, _origin(c)),
+        _section("tables", "Tables", _TABLES_WORDS, _index(c) + "".join(_table(*pair) for pair in c.kind("table"))),
+        _section("figures", "Figures", _FIGURES_WORDS, _figures(c)),
+        _section("conformance", "Conformance", _CONFORMANCE_WORDS, _conformance(c.conformance)),
+        _section("claims", "Claims of the papers", _CLAIMS_WORDS, _claims(c.claims)),
+        _section("readings", "Readings", _READINGS_WORDS, "".join(_table(*pair) for pair in c.kind("readings"))),
+        _section("again", "Run it again", _AGAIN_WORDS, _again()),
+        _section("origin", "Where the numbers come from", _ORIGIN_WORDS, _origin(c)),
         "</main>",
         f"<script>{script}\n{table_page.COPY}</script>",
         "</body></html>",
@@ -80,38 +80,38 @@ _SECTIONS = {
     "again": "Run it again",
     "origin": "Origin",
 }
-_TABLES_SAID = (
+_TABLES_WORDS = (
     "Published numbers stand in italics under ours. “n” is the number of trainings; ± is the sample standard deviation "
     "over them, and [low, high], where it was asked for, a 95 % bootstrap interval over subjects. The choices over a "
     "table say who picked the epoch and the threshold; what is shown first never looks at the test set."
 )
-_FIGURES_SAID = (
+_FIGURES_WORDS = (
     "Numbers of the papers' figures were not printed, so these have nothing to be compared with digit by digit."
 )
-_CONFORMANCE_SAID = (
+_CONFORMANCE_WORDS = (
     "Every numbered equation of both papers, and every metric, has property tests that any implementation can be held "
     "to. “Passed” means that no counterexample was found among the examples drawn."
 )
-_CLAIMS_SAID = (
+_CLAIMS_WORDS = (
     "What the papers say in numbers, decided from their own printed digits and the released code; no data and no "
     "training is involved. “Contradicted” means that two printed statements cannot both hold as we read them: by how "
     "much, under which assumption, and what would settle it is in each entry. It says nothing about why."
 )
-_READINGS_SAID = (
+_READINGS_WORDS = (
     "Where mmFAS's paper leaves something open, one reading is the default and the others are options. This table "
     "replaces one at a time and says whether the difference exceeds what another seed alone would do."
 )
-_AGAIN_SAID = (
+_AGAIN_WORDS = (
     "Each number's own command is under its table, at “Run a cell again”. These make whole parts; whatever exists is "
     "kept, and what was cut off goes on."
 )
-_ORIGIN_SAID = (
+_ORIGIN_WORDS = (
     "As the runs and the tests recorded it themselves. “+changes”: the working copy differed from the commit."
 )
 
 
-def _section(name: str, title: str, said: str, content: str) -> str:
-    return f'<section id="{name}" class="part"><h2>{title}</h2><p>{said}</p>{content}</section>'
+def _section(name: str, title: str, words: str, content: str) -> str:
+    return f'<section id="{name}" class="part"><h2>{title}</h2><p>{words}</p>{content}</section>'
 
 
 def _navigation() -> str:
@@ -120,21 +120,21 @@ def _navigation() -> str:
 
 
 def _top(c: Contents) -> str:
-    made = [found for _, found in c.tables.values() if found]
-    drawn = sum(bool(files) for _, files in c.pictures)
-    equations = _counted(c.conformance["verdicts"]) if c.conformance else "not run"
+    tables = [files for _, files in c.tables.values() if files]
+    pictures = sum(bool(files.images) for _, files in c.pictures)
+    equations = _counts(c.conformance["verdicts"]) if c.conformance else "not run"
     verdicts = Counter(e.finding.verdict for e in c.claims)
     facts = (
-        ("Tables and plots", "#tables", f"{len(made)} of {len(c.tables)} run"),
-        ("Pictures", "#figures", f"{drawn} of {len(c.pictures)} drawn"),
+        ("Tables and plots", "#tables", f"{len(tables)} of {len(c.tables)} run"),
+        ("Pictures", "#figures", f"{pictures} of {len(c.pictures)} drawn"),
         ("Equations", "#conformance", equations),
-        ("Claims", "#claims", f"{len(c.claims)}: " + _counted({v: verdicts[v] for v in VERDICTS})),
+        ("Claims", "#claims", f"{len(c.claims)}: " + _counts({v: verdicts[v] for v in VERDICTS})),
     )
     glance = "".join(
         f'<div><dt><a href="{link}">{name}</a></dt><dd>{escape(words)}</dd></div>' for name, link, words in facts
     )
     note = ""
-    if any(found.stand_in for found in made):
+    if any(files.stand_in for files in tables):
         note = (
             '<p class="note standin">Data here are <b>phantom</b>: procedural heads, materials and sensors, rendered; '
             "no person was photographed. Such runs show that the programs work from end to end. How methods compare on "
@@ -150,19 +150,17 @@ def _top(c: Contents) -> str:
     )
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{n} {what}" for what, n in counts.items() if n)
 
 
 # ----------------------------------------------------------------------------------------- tables and figures
 
 
-def _make(table: Table, found: Made | None) -> str:
-    """What to type for the whole table, with the settings that it was made with."""
-    if found is None:
-        return f"make {target(table)}"
-    data = "" if found.data.startswith("phantom ") else f" DATA={found.data}.toml"
-    return f"make {target(table)}{data} PROFILE={found.profile} SEEDS={found.seeds}"
+def _make(table: Table, files: TableFiles) -> str:
+    """What to type for the whole table, with the settings of its runs."""
+    data = "" if files.data.startswith("phantom ") else f" DATA={files.data}.toml"
+    return f"make {target(table)}{data} PROFILE={files.profile} SEEDS={files.seeds}"
 
 
 def _short(table: Table) -> str:
@@ -170,37 +168,37 @@ def _short(table: Table) -> str:
     return f"{paper}, {name or 'readings'}"
 
 
-def _runs(found: Made) -> str:
-    return f"{found.done} of {found.done + found.missing} runs" if found.missing else f"{found.done} runs"
+def _runs(files: TableFiles) -> str:
+    return f"{files.done} of {files.done + files.missing} runs" if files.missing else f"{files.done} runs"
 
 
-def _data(found: Made) -> str:
-    return found.data if found.data.startswith("phantom") or not found.stand_in else f"phantom ({found.data})"
+def _data(files: TableFiles) -> str:
+    return files.data if files.data.startswith("phantom") or not files.stand_in else f"phantom ({files.data})"
 
 
 def _index(c: Contents) -> str:
     """Every table and plot with its state, to jump to."""
     items = "".join(
         f'<li><a href="#at-{table.name}">{escape(_short(table))}</a> '
-        f'<span class="facts">{_runs(found) if found else "not run"}</span></li>'
-        for table, found in c.tables.values()
+        f'<span class="facts">{_runs(files) if files else "not run"}</span></li>'
+        for table, files in c.tables.values()
     )
     return f'<ul class="index">{items}</ul>'
 
 
-def _table(table: Table, found: Made | None) -> str:
+def _table(table: Table, files: TableFiles | None) -> str:
     title = f'<h3 id="at-{table.name}">{escape(table.title)}</h3>'
-    if found is None:
+    if files is None:
         published = table_page.published_alone(table)
         if published:
             note = "<p>In %, on the original data, as printed.</p>"
             published = f"<details><summary>The published numbers</summary>{note}{published}</details>"
         return f'<article class="absent">{title}{_absent(target(table))}{published}</article>'
-    facts = f"Data: {_data(found)} · profile {found.profile} · seeds: {found.seeds} · {_runs(found)}"
+    facts = f"Data: {_data(files)} · profile {files.profile} · seeds: {files.seeds} · {_runs(files)}"
+    summary = "Ours and published" if table.published else "Ours"
     return (
-        f'<article>{title}<p class="facts">{escape(facts)}</p>{command(_make(table, found))}'
-        f"<details open><summary>{'Ours and published' if table.published else 'Ours'}</summary>{found.shown}</details>"
-        "</article>"
+        f'<article>{title}<p class="facts">{escape(facts)}</p>{command(_make(table, files))}'
+        f"<details open><summary>{summary}</summary>{files.fragment}</details></article>"
     )
 
 
@@ -209,8 +207,8 @@ def _absent(make: str) -> str:
 
 
 def _figures(c: Contents) -> str:
-    """Figures in the order of the papers; one that is made with a table stands there and is named here."""
-    numeric = {table.name: _table(table, found) for table, found in c.kind("figure")}
+    """Figures in the order of the papers; one that belongs to a table stands there and is named here."""
+    numeric = {table.name: _table(table, files) for table, files in c.kind("figure")}
     for table, _ in c.kind("table"):
         if table.figure:
             paper = table.name.partition("-")[0]
@@ -218,30 +216,30 @@ def _figures(c: Contents) -> str:
                 f"<article><h3>{escape(table.figure.title)}</h3><p>Made with, and shown under, "
                 f'<a href="#at-{table.name}">{escape(table.title)}</a>.</p></article>'
             )
-    drawn = {wanted.name: _picture(wanted, files, c.leak) for wanted, files in c.pictures}
-    every = numeric | drawn
+    pictures = {picture.name: _picture(picture, files) for picture, files in c.pictures}
+    every = numeric | pictures
     papers = [paper.lower() for paper in PAPERS]
     order = sorted(every, key=lambda name: (papers.index(name.partition("-")[0]), not name[-1].isdigit(), name))
     return "".join(every[name] for name in order)
 
 
-def _picture(wanted: Picture, files: Sequence[Drawn], leak: list[list[str]]) -> str:
-    title = f'<h3 id="at-{wanted.name}">{escape(wanted.title)}</h3>'
-    if not files:
-        return f'<article class="absent">{title}<p>{escape(wanted.said)}</p>{_absent(wanted.target)}</article>'
+def _picture(picture: Picture, files: PictureFiles) -> str:
+    title = f'<h3 id="at-{picture.name}">{escape(picture.title)}</h3>'
+    if not files.images:
+        return f'<article class="absent">{title}<p>{escape(picture.words)}</p>{_absent(picture.target)}</article>'
     images = "".join(
-        f'<img alt="{escape(wanted.title)}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
-        for kind, content in files
+        f'<img alt="{escape(picture.title)}" src="data:{kind};base64,{base64.b64encode(content).decode()}">'
+        for kind, content in files.images
     )
     numbers = ""
-    if wanted.name == "mmda-batch-leak" and leak:
-        head, *rows = leak
-        numbers = plain(wanted.title, head, [[escape(word) for word in row] for row in rows])
+    if files.cells:
+        head, *rows = files.cells
+        numbers = plain(picture.title, head, [[escape(word) for word in row] for row in rows])
     return (
         f'<article>{title}<figure class="picture"><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="{escape(wanted.title)}">{images}</div>'
-        f"<figcaption>{escape(wanted.said)} The picture names its data; phantom data are no evidence about faces."
-        f"</figcaption></figure>{numbers}{command(f'make {wanted.target}')}</article>"
+        f'aria-label="{escape(picture.title)}">{images}</div>'
+        f"<figcaption>{escape(picture.words)} The picture names its data; phantom data are no evidence about faces."
+        f"</figcaption></figure>{numbers}{command(f'make {picture.target}')}</article>"
     )
 
 
@@ -265,51 +263,22 @@ def plain(label: str, head: Sequence[str], rows: Iterable[Sequence[str]], kinds:
 # --------------------------------------------------------------------------------------------- conformance
 
 
-def _conformance(found: dict[str, Any] | None) -> str:
-    if found is None:
+def _conformance(report: dict[str, Any] | None) -> str:
+    """The matrix as spec_tests rendered it; style.css knows its classes."""
+    if report is None:
         return f'<p class="facts">Not run yet. To fill it (property tests, minutes):</p>{command(CONFORMANCE)}'
-    rows = []
-    for row in found["equations"]:
-        functions = ", ".join(
-            f"<s>{escape(f)}</s>" if f in row["not_provided"] else escape(f) for f in row["functions"]
-        )
-        failures = "".join(
-            f"<details><summary>{escape(f['test'])}</summary><pre>{escape(f['details'])}</pre></details>"
-            for f in row["failures"]
-        )
-        tests = _counted(row["tests"])
-        rows.append(
-            [
-                escape(row["equation"]),
-                escape(row["title"]) + failures,
-                f"<code>{functions}</code>",
-                _verdict(row["verdict"]),
-                escape(tests),
-            ]
-        )
-    head = ("Equation", "What it is", "Functions", "Verdict", "Tests")
-    about = {
-        "implementation": found["implementation"],
-        "torch": found.get("torch", "not recorded"),
-        "devices": ", ".join(found.get("devices", [])),
-        "dtypes": ", ".join(found.get("dtypes", [])),
-        "examples a property": str(found.get("examples_per_property", "not recorded")),
-    }
-    said = " · ".join(f"{name}: {escape(value)}" for name, value in about.items())
-    kinds = ("", "words", "words", "", "")
-    return f'<p class="facts">{said}</p>{plain("Equations and verdicts", head, rows, kinds)}'
+    return str(report["fragment"])
 
 
-_MARKS = {"confirmed": "✓", "passed": "✓", "contradicted": "✗", "FAILED": "✗", "undetermined": "?", "xfailed": "!"}
+# --------------------------------------------------------------------------------------------------- claims
+
+_MARKS = {"confirmed": "✓", "contradicted": "✗", "undetermined": "?"}
 
 
 def _verdict(verdict: str) -> str:
     """A verdict with a mark of its own, so that colour is not all that tells it."""
     mark = f'<span aria-hidden="true">{_MARKS.get(verdict, "·")} </span>'
     return f'<span class="verdict {verdict.lower().replace(" ", "-")}">{mark}{escape(verdict)}</span>'
-
-
-# --------------------------------------------------------------------------------------------------- claims
 
 
 def _claims(claims: Sequence[Entry]) -> str:
@@ -397,15 +366,15 @@ def _origin(c: Contents) -> str:
     rows = [
         [
             f'<a href="#at-{table.name}">{escape(_short(table))}</a>',
-            escape(_data(found)),
-            escape(f"{found.profile}, seeds: {found.seeds}"),
-            str(found.done),
-            escape(", ".join(found.commits)),
-            escape("; ".join(found.environments)),
-            escape(" to ".join(dict.fromkeys((found.finished[0], found.finished[-1])))),
+            escape(_data(files)),
+            escape(f"{files.profile}, seeds: {files.seeds}"),
+            str(files.done),
+            escape(", ".join(files.commits)),
+            escape("; ".join(files.environments)),
+            escape(" to ".join(dict.fromkeys((files.finished[0], files.finished[-1])))),
         ]
-        for table, found in c.tables.values()
-        if found
+        for table, files in c.tables.values()
+        if files
     ]
     if not rows:
         return '<p class="facts">No table has been run yet.</p>'

@@ -8,15 +8,20 @@ import tyro
 
 from data_manifests.errors import BadInput
 from paper_tables import __main__ as program
-from paper_tables.__main__ import TABLES, main
+from paper_tables.__main__ import main
 from paper_tables.declarations import probes
 from paper_tables.declarations.probes import PROBES
+from paper_tables.declarations.profile import load as load_profile
+from paper_tables.declarations.tables import TABLES
 from paper_tables.planning import plan, runner
+from paper_tables.planning.data import locate
+from paper_tables.planning.probes import command, select
 from reference.probes import batch_leak, embeddings, grad_cam
+from reference.sources import ROOT
 from spec_tests.support import miniature
 from spec_tests.support.fake_runs import write_run
 
-CPU = plan.load_profile("cpu")
+CPU = load_profile("cpu")
 OPTIONS = {
     "mmfas-figure7": grad_cam.Options,
     "mmda-embeddings": embeddings.Options,
@@ -34,7 +39,7 @@ def roots(tmp_path: Path) -> Path:
     source = miniature.write_index(tmp_path / "data", subjects=4, sets="CSWHP")
     path = tmp_path / "mine.toml"
     path.write_text("".join(f'{letter} = "data/{letter}"\n' for letter in "CSWHP"))
-    index = runner.locate(str(path), CPU, tmp_path / "build").index
+    index = locate(str(path), CPU, tmp_path / "build").index
     index.parent.mkdir(parents=True)
     for name in ("index.csv", "protocols.csv", "roots.toml"):
         (index.parent / name).write_bytes((source.parent / name).read_bytes())
@@ -61,15 +66,15 @@ def test_each_probe_looks_at_rows_that_its_table_runs() -> None:
     assert not PROBES.keys() & TABLES.keys()
     for name, probe in PROBES.items():
         assert probe.name == name
-        jobs = probe.select(jobs_of(probe, seeds=3))
-        assert [(job.method.name, job.part, job.seed) for job in jobs] == [(*need, 0) for need in probe.needs]
-        assert [job.folder for job in jobs] == [job.folder for job in probe.select(jobs_of(probe))]
+        jobs = select(probe, jobs_of(probe, seeds=3))
+        assert [(job.row.name, job.part, job.seed) for job in jobs] == [(*need, 0) for need in probe.needs]
+        assert [job.folder for job in jobs] == [job.folder for job in select(probe, jobs_of(probe))]
 
 
 @pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
 def test_its_program_takes_the_command(probe: probes.Probe) -> None:
-    jobs = probe.select(jobs_of(probe))
-    _, dash_m, module, *words = probe.command(jobs, Path("i/index.csv"), Path("out"), "cpu")
+    jobs = select(probe, jobs_of(probe))
+    _, dash_m, module, *words = command(probe, jobs, Path("i/index.csv"), Path("out"), "cpu")
     assert (dash_m, module) == ("-m", OPTIONS[probe.name].__module__)
     options = tyro.cli(OPTIONS[probe.name], args=words)
     folders = options.run_dirs if probe.option == "--run-dirs" else [options.run_dir]
@@ -78,7 +83,7 @@ def test_its_program_takes_the_command(probe: probes.Probe) -> None:
 
 
 def test_the_batch_leak_is_drawn_of_the_released_run_and_both_test_on_the_same_set() -> None:
-    released, batch_free = probes.MMDA_BATCH_LEAK.select(jobs_of(probes.MMDA_BATCH_LEAK))
+    released, batch_free = select(probes.MMDA_BATCH_LEAK, jobs_of(probes.MMDA_BATCH_LEAK))
     for job, preset in ((released, "released"), (batch_free, "batch_free")):
         words = list(job.command)
         chosen = {option: words[words.index(option) + 1] for option in ("--preset", "--sources", "--targets")}
@@ -86,7 +91,7 @@ def test_the_batch_leak_is_drawn_of_the_released_run_and_both_test_on_the_same_s
 
 
 def test_every_probe_has_a_target_with_its_help() -> None:
-    makefile = (plan.ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
     for target, name in (
         ("reproduce-mmfas-figure7", "mmfas-figure7"),
         ("reproduce-mmda-figure5", "mmda-embeddings"),
@@ -152,9 +157,9 @@ def test_on_finished_runs_only_the_probe_is_run(
         ran.clear()
         assert main(asked(roots, name)) == 0
         out = roots.parent / "build" / "tables" / name
-        index = runner.locate(str(roots), CPU, roots.parent / "build").index
+        index = locate(str(roots), CPU, roots.parent / "build").index
         jobs = [plan.Job(None, 0, folder, (), 1, 1.0) for folder in folders]
-        assert ran == [probe.command(jobs, index, out, "cpu")]
+        assert ran == [command(probe, jobs, index, out, "cpu")]
         assert probe.title in capsys.readouterr().out
 
 
@@ -181,6 +186,6 @@ def test_without_its_runs_a_probe_is_not_run(
 
     monkeypatch.setattr(program, "run_all", run_all)
     assert main(asked(roots, "mmfas-figure7")) == 1
-    assert [job.method.name for job in failed] == ["mmfas"]
+    assert [job.row.name for job in failed] == ["mmfas"]
     assert ran == []
     assert "error: mmfas seed 0 ended with exit status 1: no" in capsys.readouterr().err

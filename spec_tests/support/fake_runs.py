@@ -58,14 +58,14 @@ def fill(table, jobs, samples=24, epochs=(0, 1, 2)):
         rng = np.random.default_rng([*job.title.encode()])
         words = list(job.command)
         heads = ["cls"]
-        if job.method.module == "reference.mmda":
+        if job.row.program == "reference.mmda":
             layers = int(words[words.index("--layers") + 1]) if "--layers" in words else 7
             heads += [f"align{i}" for i in range(2 * layers + 1)]
         scores, by_head = {}, {}
         for name in ("val", *sets[job.part]):
             level = np.where(live, 1.0, -1.0) * rng.uniform(0.2, 1.2)
-            drawn = (level + rng.normal(size=(len(epochs), len(heads), samples))).astype(np.float32)
+            of_heads = (level + rng.normal(size=(len(epochs), len(heads), samples))).astype(np.float32)
             subject = np.array([f"{name[0]}:{i // 4}" for i in range(samples)])
-            scores[name] = drawn[:, 0], live, family, subject
-            by_head[name] = {head: drawn[:, i] for i, head in enumerate(heads)}
+            scores[name] = of_heads[:, 0], live, family, subject
+            by_head[name] = {head: of_heads[:, i] for i, head in enumerate(heads)}
         write_run(job.folder, [*epochs], scores, heads=by_head if len(heads) > 1 else None)

@@ -20,16 +20,23 @@ from rich.console import Console
 from data_manifests.errors import BadInput
 from data_manifests.index import Row, save_index
 from data_manifests.phantom.build import MARKER
-from paper_tables.__main__ import choose, main, write
-from paper_tables.declarations import mmfas
+from paper_tables.__main__ import main
+from paper_tables.declarations import mmfas, profile
+from paper_tables.declarations.profile import load as load_profile
 from paper_tables.declarations.published import load
+from paper_tables.declarations.table import Column, Place
 from paper_tables.numbers import bootstrap, cells, selection
 from paper_tables.numbers.results import gather
 from paper_tables.planning import plan, runner
+from paper_tables.planning.data import locate
+from paper_tables.planning.request import choose
 from paper_tables.rendering import figures, render
+from paper_tables.rendering.files import write
 from paper_tables.rendering.page import page
 from paper_tables.rendering.wording import HONEST, caption, view_of
 from reference import metrics
+from reference.rivals import rows as comparison_rows
+from reference.sources import ROOT
 from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, write_run
 from spec_tests.support.markup import Checker, balanced
 
@@ -101,8 +108,8 @@ def test_a_malformed_published_table_is_refused(tmp_path, old, new, says):
 
 
 def test_every_published_row_is_shown_once():
-    shown = [method.published for method in TABLE.methods if method.published]
-    assert sorted(shown) == sorted(load(TABLE.published).rows)
+    printed = [row.published for row in TABLE.rows if row.published]
+    assert sorted(printed) == sorted(load(TABLE.published).rows)
 
 
 # ------------------------------------------------------------------------------------------- selection rules
@@ -151,9 +158,9 @@ def hand_made(folder, **changes):
 
 def cells_of(runs, ci=False):
     """The cells of seeds of one run each: a column a test set, and their mean by images."""
-    columns = [plan.Column(s, s, (plan.Place("", (s,)),)) for s in runs[0].targets]
+    columns = [Column(s, s, (Place("", (s,)),)) for s in runs[0].targets]
     places = tuple(place for column in columns for place in column.places)
-    columns.append(plan.Column("weighted", "Weighted", places, weighted=True))
+    columns.append(Column("weighted", "Weighted", places, weighted=True))
     return cells.cells({seed: {"": run} for seed, run in enumerate(runs)}, columns, ci)
 
 
@@ -433,7 +440,7 @@ def test_no_interval_without_subjects(tmp_path):
 
 # -------------------------------------------------------------------------------------------------- planning
 
-PROFILE = plan.load_profile("cpu")
+PROFILE = load_profile("cpu")
 
 
 def _plan(seeds=1, index_sha256="0" * 64, profile=PROFILE, table=TABLE, runs=Path("build/runs")):
@@ -441,7 +448,7 @@ def _plan(seeds=1, index_sha256="0" * 64, profile=PROFILE, table=TABLE, runs=Pat
 
 
 def test_the_paper_profile_is_the_papers_settings():
-    paper = plan.load_profile("paper")
+    paper = load_profile("paper")
     wanted = {"image-size": 224, "batch-size": 128, "epochs": 30, "learning-rate": 1e-4}
     assert {k: paper.training[k] for k in wanted} == wanted
     assert paper.seeds == 3
@@ -479,14 +486,14 @@ def test_a_folder_is_named_after_everything_that_decides_the_run(monkeypatch):
     assert len(set(names)) == len(names)
     assert not set(names) & {job.folder.name for job in _plan(index_sha256="1" * 64)}
     longer = replace(PROFILE, training=PROFILE.training | {"epochs": 99})
-    trains = [j.folder.name for j in _plan() if j.method.trains]
+    trains = [j.folder.name for j in _plan() if j.row.trains]
     assert not set(trains) & {job.folder.name for job in _plan(profile=longer)}
-    one = replace(PROFILE, methods=PROFILE.methods | {"mmfas": {"epochs": 99}})
-    changed = {job.method.name for job in _plan(profile=one) if job.folder.name not in names}
-    assert changed == {"mmfas"}
+    one = replace(TABLE, own_rows=(replace(TABLE.own_rows[0], training={"cpu": {"epochs": 99}}),))
+    assert {job.row.name for job in _plan(table=one) if job.folder.name not in names} == {"mmfas"}
     whole = replace(PROFILE, tables={TABLE.name: {"epochs": 99}})
-    assert [job.folder for job in _plan(profile=whole.of(TABLE))] == [job.folder for job in _plan(profile=longer)]
-    assert whole.of(replace(TABLE, name="another")) == whole
+    assert [job.folder for job in _plan(profile=whole)] == [job.folder for job in _plan(profile=longer)]
+    other = replace(TABLE, name="another")  # none of rows.toml stands there
+    assert {job.folder.name for job in _plan(profile=whole, table=other)} < set(names)
     before = plan.sources("reference.mmfas")
     monkeypatch.setattr(plan, "sources", lambda module: before | {"reference/mmfas.py": "edited"})
     assert not set(names) & {job.folder.name for job in _plan()}
@@ -509,26 +516,39 @@ def test_sources_are_what_a_command_imports_and_nothing_else():
         ("[gpu]\n", "--profile cpu: there is auto, gpu"),
         ("[cpu\n", "not valid TOML"),
         ("extra = 1\n", "has no use for extra"),
-        ("[cpu.methods.mmfas]\nepoch = 3\n", "replaces epoch"),
         ("[cpu.tables.mmfas-table1]\nepoch = 3\n", "replaces epoch"),
     ],
 )
 def test_a_malformed_profile_is_refused(tmp_path, text, says):
     path = tmp_path / "profiles.toml"
     if not text.startswith(("[cpu]", "[gpu]", "[cpu\n")):
-        whole = plan.PROFILES.read_text().split("[paper]")[0]
+        whole = profile.FILE.read_text().split("[paper]")[0]
         text = whole + text if text.startswith("[") else whole.replace("seeds = 1\n", "seeds = 1\n" + text)
     path.write_text(text)
     with pytest.raises(BadInput, match=re.escape(says)):
-        plan.load_profile("cpu", path)
+        load_profile("cpu", path)
 
 
-def test_only_methods_that_can_run_are_chosen():
-    assert [m.name for m in choose([TABLE], "mmfas,vit_s16")] == ["vit_s16", "mmfas"]  # in the table's order
-    assert choose([TABLE], None) == [m for m in TABLE.methods if m.module]
-    for wrong in ("pipenet", "nothing"):
-        with pytest.raises(BadInput, match=f"--methods {wrong}.*mmfas"):
-            choose([TABLE], wrong)
+def test_only_rows_that_can_run_are_chosen():
+    implemented = [row for row in TABLE.rows if row.program]
+    assert [row.name for row in choose([TABLE], "mmfas,vit_s16", "cpu")] == ["vit_s16", "mmfas"]  # in the table's order
+    for wrong in ("pipenet", "nothing", "all,mmfas"):
+        with pytest.raises(BadInput, match=f"--methods {wrong.partition(',')[0]}.*mmfas"):
+            choose([TABLE], wrong, "cpu")
+    later = replace(TABLE, own_rows=(replace(TABLE.own_rows[0], first=False),))
+    assert [row.name for row in choose([later], None, "cpu")] == [r.name for r in implemented if r.name != "mmfas"]
+    for names, name in ((None, "paper"), ("all", "cpu"), ("all", "paper")):
+        assert [row.name for row in choose([later], names, name)] == [row.name for row in implemented]
+
+
+def test_the_first_rows_are_those_that_rows_toml_calls_first(tmp_path, monkeypatch):
+    text = comparison_rows.FILE.read_text().replace("[resnet50]\n", "[resnet50]\nfirst = false\n")
+    (tmp_path / "rows.toml").write_text(text)
+    for path in comparison_rows.FILE.parent.glob("*.py"):
+        (tmp_path / path.name).touch()
+    monkeypatch.setattr(comparison_rows, "FILE", tmp_path / "rows.toml")
+    every, first = ([row.name for row in choose([TABLE], names, "cpu")] for names in ("all", None))
+    assert set(every) - set(first) == {"resnet50"}
 
 
 # --------------------------------------------------------------------------------------------------- running
@@ -549,8 +569,8 @@ sys.exit(2)
 
 
 def _job(folder, code, cost=1.0, name="mmfas"):
-    method = next(m for m in TABLE.methods if m.name == name)
-    return plan.Job(method, 0, folder, (sys.executable, "-c", code, str(folder)), 1, cost)
+    row = next(row for row in TABLE.rows if row.name == name)
+    return plan.Job(row, 0, folder, (sys.executable, "-c", code, str(folder)), 1, cost)
 
 
 def test_what_is_missing_or_unfinished_runs_and_a_failure_costs_only_itself(tmp_path, capsys):
@@ -594,11 +614,12 @@ def test_ending_the_table_ends_its_runs(tmp_path):
     )
     parent = f"""
 import sys
-sys.path.insert(0, {str(plan.ROOT)!r})
+sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from rich.console import Console
-from paper_tables import mmfas, plan, runner
-job = plan.Job(mmfas.TABLE_1.methods[0], 0, Path({str(tmp_path / "run")!r}),
+from paper_tables.declarations import mmfas
+from paper_tables.planning import plan, runner
+job = plan.Job(mmfas.TABLE_1.rows[0], 0, Path({str(tmp_path / "run")!r}),
                (sys.executable, "-c", {child!r}, {str(tmp_path / "run")!r}), 1, 1.0)
 runner.run_all([job], 1, Path({str(tmp_path)!r}), Console())
 """
@@ -676,7 +697,7 @@ def _indexed(tmp_path):
                 splits[split].append(name)
     roots = tmp_path / "mine.toml"
     roots.write_text("".join(f'{letter} = "data"\n' for letter in TARGETS))
-    index = runner.locate(str(roots), PROFILE, tmp_path / "build").index
+    index = locate(str(roots), PROFILE, tmp_path / "build").index
     save_index(index.parent, rows, {"mmfas": splits}, dict.fromkeys(TARGETS, tmp_path / "data"))
     return roots
 
@@ -719,11 +740,11 @@ def test_from_index_to_page_and_again_in_no_time(tmp_path, capsys):
 
 def test_rendered_trees_are_stand_in_data_however_they_are_named(tmp_path):
     roots = _indexed(tmp_path)
-    assert not runner.locate(str(roots), PROFILE, tmp_path).stand_in
+    assert not locate(str(roots), PROFILE, tmp_path).stand_in
     (tmp_path / "phantom.json").write_text("{}")  # what rendering leaves beside the trees it writes
-    assert runner.locate(str(roots), PROFILE, tmp_path).stand_in
+    assert locate(str(roots), PROFILE, tmp_path).stand_in
     assert MARKER == "phantom.json"
-    phantom = runner.locate("phantom", PROFILE, tmp_path)
+    phantom = locate("phantom", PROFILE, tmp_path)
     assert phantom.stand_in
     assert phantom.name == f"phantom {Path(phantom.commands[0][-1]).name}"
 
@@ -753,14 +774,14 @@ def test_bad_requests_end_with_one_sentence_and_status_2(tmp_path):
         with pytest.raises(BadInput, match=says):
             main(["mmfas-table1", "--build", str(tmp_path / "build"), "--profile", "cpu", *arguments])
     command = [sys.executable, "-m", "paper_tables", "mmfas-table1", "--profile", "huge"]
-    out = subprocess.run(command, cwd=plan.ROOT, capture_output=True, text=True)
+    out = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (out.returncode, out.stderr.count("\n")) == (2, 1)
     assert out.stderr.startswith("error: --profile huge")
 
 
 def test_the_parent_process_loads_no_torch():
     code = "import sys, paper_tables.__main__; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=plan.ROOT).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
 # ------------------------------------------------------------------------------------------------- rendering
@@ -782,9 +803,8 @@ def small(tmp_path_factory):
     return gather(TABLE, PROFILE, 2, "phantom 1-cpu", True, "f" * 64, jobs, failures, False)
 
 
-def _command(results, method, seed):
-    row = next(row for row in results.rows if row.method.name == method)
-    return next(m.command for m in row.missing if m.seed == seed)
+def _command(results, name, seed):
+    return next(m.command for m in results.row(name).missing if m.seed == seed)
 
 
 def test_markdown(small):
@@ -889,7 +909,7 @@ def test_the_page_is_well_formed_and_needs_nothing_from_outside(small):
 
 def test_the_page_holds_every_view_and_shows_the_honest_one(small):
     text = page(small)
-    row = next(r for r in small.rows if r.method.name == "mmfas")
+    row = small.row("mmfas")
     for (rule, target, metric), cell in row.cells.items():
         if metric in cells.MAIN and target == "S":
             kind, _, threshold = metric.partition(":")
@@ -937,7 +957,7 @@ def test_the_terminal_shows_each_metric_and_stays_within_its_width(small, width)
 
 def test_a_long_name_does_not_cut_the_numbers(small):
     label = "A21: a reading whose name is longer than others are"
-    rows = [replace(row, method=replace(row.method, label=label)) for row in small.rows]
+    rows = [replace(result, row=replace(result.row, label=label)) for result in small.rows]
     console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
     render.terminal(replace(small, rows=rows), console)
     text = console.export_text()
@@ -946,7 +966,7 @@ def test_a_long_name_does_not_cut_the_numbers(small):
 
 
 def test_the_curves_are_the_error_rates_at_every_threshold(small):
-    row = next(r for r in small.rows if r.method.name == "mmfas")
+    row = small.row("mmfas")
     fpr, fnr = figures.curve(row.runs[1], "S", 19)
     scores, live = np.array(eight((4, 6, 7, 8, 1, 2, 3, 5))[0][0]), np.array(LIVE, bool)
     wanted = [metrics.far_frr(scores, live, t) for t in [np.inf, *sorted(scores, reverse=True)]]
@@ -959,7 +979,7 @@ def test_the_curves_are_the_error_rates_at_every_threshold(small):
 def test_figure_files_are_images_and_repeat_byte_for_byte(small, tmp_path):
     written = write(small, tmp_path / "a")
     assert sorted(p.name for p in written) == [
-        "figure5.png", "figure5.svg", "table.html", "table.json", "table.md", "table.tex",
+        "figure5.png", "figure5.svg", "fragment.html", "table.html", "table.json", "table.md", "table.tex",
     ]  # fmt: skip
     assert (tmp_path / "a" / "figure5.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "a" / "figure5.svg").read_text()

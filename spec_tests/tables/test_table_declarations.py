@@ -13,24 +13,31 @@ import tyro
 from rich.console import Console
 
 from data_manifests.errors import BadInput
-from paper_tables.__main__ import STANDIN_SIDE, TABLES, main, protocol_of, write
+from paper_tables.__main__ import main
 from paper_tables.declarations import mmda, mmfas
+from paper_tables.declarations.profile import load as load_profile
 from paper_tables.declarations.published import load
+from paper_tables.declarations.table import Place, Sweep
+from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import gather
 from paper_tables.planning import counts, plan, runner
+from paper_tables.planning.data import protocol_of
+from paper_tables.planning.request import STANDIN_SIDE
 from paper_tables.rendering import figures, render
+from paper_tables.rendering.files import write
 from paper_tables.rendering.page import page
 from paper_tables.rendering.wording import HONEST, caption, column_names, view_of
 from reference import mmda as mmda_program
 from reference import mmfas as program
 from reference.rivals import clip_finetuned, trivial
 from reference.rivals.clip_zero_shot import ClipOptions
+from reference.sources import ROOT
 from reference.standin_clip.weights import IMAGE_SIZE
 from reference.training import Training
 from spec_tests.support.fake_runs import fill
 from spec_tests.support.markup import Checker, balanced
 
-CPU, PAPER = plan.load_profile("cpu"), plan.load_profile("paper")
+CPU, PAPER = load_profile("cpu"), load_profile("paper")
 INDEX = Path("build/index/x/index.csv")
 
 
@@ -52,7 +59,7 @@ def test_every_table_and_figure_of_numbers_of_both_papers_is_declared():
         *(f"mmda-{name}" for name in ("table1", "table2", "table3", "table4", "table5", "figure3", "figure4")),
     }
     assert mmfas.TABLE_1.figure.name == "figure5"
-    help_text = (plan.ROOT / "Makefile").read_text()
+    help_text = (ROOT / "Makefile").read_text()
     for name in TABLES:
         target = "readings-mmfas:" if name == "mmfas-readings" else f"reproduce-{name}:"
         assert re.search(rf"^{target}.*## ", help_text, flags=re.MULTILINE), name
@@ -60,24 +67,24 @@ def test_every_table_and_figure_of_numbers_of_both_papers_is_declared():
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
 def test_a_declaration_holds_together(table):
-    names = [method.name for method in table.methods]
+    names = [row.name for row in table.rows]
     assert len(set(names)) == len(names)
     assert len({column.name for column in table.columns}) == len(table.columns)
     scored = {part.name: set(part.sets) for part in table.parts}
     for column in table.columns:
         for place in column.places:
             assert set(place.sets) <= scored[place.part]
-    assert set(table.shown) <= set(table.kinds)
+    assert set(table.visible) <= set(table.kinds)
     assert table.rules[:2] == ("source_val", "last")  # the honest one is the default everywhere
     if table.published:
-        shown = [method.published for method in table.methods if method.published]
-        published = load(table.published, table.printed)
-        assert sorted(shown) == sorted(published.rows)  # every row of the paper once
+        printed = [row.published for row in table.rows if row.published]
+        published = load(table.published, table.flat_columns)
+        assert sorted(printed) == sorted(published.rows)  # every row of the paper once
         assert [c.name for c in table.columns if c.name in published.sets] == [*published.sets]  # in the paper's order
-        assert set(published.metrics) == set(table.shown)
-    if isinstance(table.figure, plan.Sweep):
+        assert set(published.metrics) == set(table.visible)
+    if isinstance(table.figure, Sweep):
         for points in table.figure.series.values():
-            assert {p.method for p in points} <= set(names)
+            assert {p.row for p in points} <= set(names)
             assert {p.column for p in points} <= {column.name for column in table.columns}
     names = [job.folder.name for job in jobs_of(table, seeds=2)]
     assert len(set(names)) == len(names)
@@ -95,13 +102,13 @@ def test_rows_stand_beside_the_printed_numbers_they_are_named_after():
         (mmda.TABLE_4, "moe_md2a", "C", "hter", "9.70"),
         (mmda.TABLE_5, "rs2", "C", "auc", "97.20"),
     ):
-        found = load(table.published, table.printed).rows[row].values[column][kind]
+        found = load(table.published, table.flat_columns).rows[row].values[column][kind]
         assert printed is None or str(found) == printed
     columns = {c.name: c for c in mmda.TABLE_3.columns}
     # CW→PS trains on C and W; its one ROC joins P and S.
-    assert columns["PS"].places == (plan.Place("CW-PS", ("P", "S")),)
-    assert columns["CW"].places == (plan.Place("PS-CW", ("C", "W")),)
-    assert columns["CW-PS-mean"].places == (plan.Place("CW-PS", ("P",)), plan.Place("CW-PS", ("S",)))
+    assert columns["PS"].places == (Place("CW-PS", ("P", "S")),)
+    assert columns["CW"].places == (Place("PS-CW", ("C", "W")),)
+    assert columns["CW-PS-mean"].places == (Place("CW-PS", ("P",)), Place("CW-PS", ("S",)))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +127,7 @@ def test_a_malformed_flat_table_is_refused(tmp_path, old, new, says):
     path = tmp_path / "t.toml"
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(BadInput, match=re.escape(says)):
-        load(path, mmfas.TABLE_2.printed)
+        load(path, mmfas.TABLE_2.flat_columns)
 
 
 # ---------------------------------------------------------------------------------------------------- planning
@@ -147,7 +154,7 @@ def test_a_row_is_one_run_for_each_choice_of_sources():
     assert " ".join(job.command[1:]) == (
         f"-m reference.mmda --index {INDEX} --run-dir {job.folder} --preset paper --sources CPS --targets W "
         f"--missing D I DI --protocol official --clip phantom --image-size {t['image-size']} "
-        f"--batch-size {t['batch-size']} --epochs {CPU.methods['mmda']['epochs']} "
+        f"--batch-size {t['batch-size']} --epochs {mmda.TABLE_1.rows[-1].training['cpu']['epochs']} "
         f"--learning-rate {t['learning-rate']} --threads {CPU.threads} --device cpu --seed 1"
     )
     zero = " ".join(jobs["clip_zero_shot PSW-C seed 0"].command)
@@ -171,8 +178,8 @@ PROGRAMS = {
 
 def parsed(job):
     """The options of a run as its own program understands them."""
-    options = tyro.cli(PROGRAMS.get(job.method.module, Training), args=list(job.command[3:]))
-    return options.resolved() if job.method.module == "reference.mmda" else options
+    options = tyro.cli(PROGRAMS.get(job.row.program, Training), args=list(job.command[3:]))
+    return options.resolved() if job.row.program == "reference.mmda" else options
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -180,7 +187,7 @@ def test_the_programs_understand_every_command(table):
     sources = {part.name: part.name.partition("-") for part in table.parts}
     for job in jobs_of(table):
         options = parsed(job)
-        if job.method.sees:
+        if job.row.sees:
             options.check()
             assert options.image_size == 48
         assert options.protocol == ("official" if table.protocols else "mmfas")
@@ -191,7 +198,7 @@ def test_the_programs_understand_every_command(table):
 
 
 def test_the_rows_of_mmfas_table_2_are_what_they_are_called():
-    jobs = {job.method.published: parsed(job) for job in jobs_of(mmfas.TABLE_2) if job.method.published}
+    jobs = {job.row.published: parsed(job) for job in jobs_of(mmfas.TABLE_2) if job.row.published}
     rows = {name: (o.fusion, o.modalities, o.icl, o.cm) for name, o in jobs.items()}
     assert rows == {
         **{name: ("mean", name.upper(), False, "off") for name in ("r", "d", "i", "rd", "ri", "di", "rdi")},
@@ -207,18 +214,18 @@ def test_the_rows_of_mmfas_table_2_are_what_they_are_called():
         "ca_aligned": ("cross", "RDI", True, "mined"),
         "sa_aligned": ("switch", "RDI", True, "mined"),
     }
-    orders = {job.method.published: parsed(job).order.lower() for job in jobs_of(mmfas.TABLE_3)}
+    orders = {job.row.published: parsed(job).order.lower() for job in jobs_of(mmfas.TABLE_3)}
     assert all(name == order for name, order in orders.items())
     assert len(orders) == 6
 
 
 def test_the_rows_of_mmdas_ablations_are_what_they_are_called():
-    found = {job.method.published: parsed(job) for job in jobs_of(mmda.TABLE_4)}
+    found = {job.row.published: parsed(job) for job in jobs_of(mmda.TABLE_4)}
     for name, o in found.items():
         adapter, _, denoise = name.partition("_")
         assert (o.adapter, o.denoise, o.layers, o.alignment) == (adapter, denoise or "none", 0, "vanilla")
     assert len(found) == 8
-    found = {job.method.published: parsed(job) for job in jobs_of(mmda.TABLE_5)}
+    found = {job.row.published: parsed(job) for job in jobs_of(mmda.TABLE_5)}
     assert {(name, o.alignment) for name, o in found.items()} == {(n, n) for n in ("vanilla", "smooth", "rs2")}
     assert {(o.adapter, o.denoise, o.layers) for o in found.values()} == {("moe", "md2a", 0)}
 
@@ -242,10 +249,10 @@ def test_each_reading_replaces_one_option_and_none_is_left_out():
                 wanted.append((field.name, value))
     assert set(wanted) <= set(replaced)
     assert {name for name, _ in replaced} - {name for name, _ in wanted} == {"alpha", "projection"}
-    named = {int(number) for method in mmfas.READINGS.methods for number in re.findall(r"^A(\d+):", method.label)}
+    named = {int(number) for row in mmfas.READINGS.rows for number in re.findall(r"^A(\d+):", row.label)}
     assert named == set(range(1, 22))
     # What the profile trains with is the default; the paper's profile has the other augmentation.
-    job = next(job for job in jobs_of(mmfas.READINGS, profile=PAPER) if job.method.name == "a21_augmentation")
+    job = next(job for job in jobs_of(mmfas.READINGS, profile=PAPER) if job.row.name == "a21_augmentation")
     assert parsed(job).augmentation == "flip" != PAPER.training["augmentation"]
 
 
@@ -306,22 +313,22 @@ def test_a_failure_before_the_runs_ends_the_command(tmp_path):
 
 
 def test_the_counted_parameters_are_the_published_ones(tmp_path, monkeypatch):
-    found = counts.counted(mmfas.TABLE_2, tmp_path)
-    published = load(mmfas.TABLE_2.published, mmfas.TABLE_2.printed)
-    for method in mmfas.TABLE_2.methods:
-        if method.published:
-            assert Decimal(found[method.name]) / 10**6 == pytest.approx(
-                published.rows[method.published].parameters, abs=Decimal("0.005")
-            ), method.name
+    found = counts.leaf_parameters(mmfas.TABLE_2, tmp_path)
+    published = load(mmfas.TABLE_2.published, mmfas.TABLE_2.flat_columns)
+    for row in mmfas.TABLE_2.rows:
+        if row.published:
+            assert Decimal(found[row.name]) / 10**6 == pytest.approx(
+                published.rows[row.published].parameters, abs=Decimal("0.005")
+            ), row.name
     assert len(found) == 18
     (kept,) = tmp_path.iterdir()
     monkeypatch.setattr(counts.subprocess, "run", None)  # a second count would need a second process
-    assert counts.counted(mmfas.TABLE_2, tmp_path) == found
+    assert counts.leaf_parameters(mmfas.TABLE_2, tmp_path) == found
     monkeypatch.undo()
     monkeypatch.setattr(counts, "sources", lambda module: {module: "edited"})
     monkeypatch.setattr(counts.sys, "executable", "/bin/false")
     with pytest.raises(BadInput, match="counting mmFAS's parameters failed with exit status 1"):
-        counts.counted(mmfas.TABLE_2, tmp_path)
+        counts.leaf_parameters(mmfas.TABLE_2, tmp_path)
     assert list(tmp_path.iterdir()) == [kept]
 
 
@@ -334,7 +341,7 @@ def results_of(table, build, seeds=1, leave_out=1):
     jobs = jobs_of(table, profile, seeds, build / "runs")
     fill(table, jobs[: len(jobs) - leave_out], samples=12, epochs=(0, 1))
     protocol, clip = ("official", "phantom") if table.clip else (None, None)
-    counted = dict.fromkeys((m.name for m in table.methods), 8_600_000) if table.counted else None
+    counted = dict.fromkeys((row.name for row in table.rows), 8_600_000) if table.leaf_parameters else None
     where = ("phantom 1-cpu", True, "f" * 64)
     return gather(table, profile, seeds, *where, jobs, [], False, protocol, clip, counted)
 
@@ -348,7 +355,7 @@ def test_a_table_renders_whole_in_every_form(results, tmp_path):
     table = results.table
     text = render.markdown(results)
     widths = [len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")]
-    k = len(table.shown) * len(table.columns)
+    k = len(table.visible) * len(table.columns)
     assert widths[0] == k + 4
     (missing,) = (m for row in results.rows for m in row.missing)
     assert f"- [1] {missing.title}, not run: `{missing.command}`" in text
@@ -377,7 +384,7 @@ def test_a_table_renders_whole_in_every_form(results, tmp_path):
         assert all(len(line) <= width for line in lines if "python -m" not in line)
     # What there is, is in every form: the honest cell of the first row and column.
     row = next(row for row in results.rows if row.cells)
-    metric = HONEST.metric(table.shown[0])
+    metric = HONEST.metric(table.visible[0])
     value = f"{row.cells['source_val', table.columns[0].name, metric].mean:.2f}"
     assert all(value in form for form in (text, tex, html, "\n".join(lines)))
 
@@ -399,7 +406,7 @@ def test_stand_in_results_say_so_and_are_judged_by_nothing(results):
     assert "CLIP: openai." in mmdg
 
 
-@pytest.mark.parametrize("results", [t for t in TABLES.values() if isinstance(t.figure, plan.Sweep)], indirect=True)
+@pytest.mark.parametrize("results", [t for t in TABLES.values() if isinstance(t.figure, Sweep)], indirect=True)
 def test_figures_are_drawn_from_what_was_run(results, tmp_path):
     sweep = results.table.figure
     written = {path.name: path.read_bytes() for path in write(results, tmp_path)}
@@ -410,10 +417,10 @@ def test_figures_are_drawn_from_what_was_run(results, tmp_path):
     for kind in sweep.kinds:
         drawn = figures.sweep_points(results, kind)
         for label, points in sweep.series.items():
-            wanted = [p for p in points if results.row(p.method).runs]
+            wanted = [p for p in points if results.row(p.row).runs]
             assert [x for x, _ in drawn.get(label, [])] == [p.x for p in wanted]
             for (_, cell), p in zip(drawn.get(label, []), wanted, strict=True):
-                assert cell is results.row(p.method).cells["source_val", p.column, HONEST.metric(kind)]
+                assert cell is results.row(p.row).cells["source_val", p.column, HONEST.metric(kind)]
     markers = [look.marker for look in figures.legend(results).values()]
     assert len(set(markers)) == len(markers)  # told apart without colour
     assert sweep.title in page(results)

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from data_manifests.errors import BadInput
 from paper_tables.declarations import mmda, mmfas
+from paper_tables.declarations.profile import load as load_profile
+from paper_tables.declarations.table import Column, Place
 from paper_tables.numbers import bootstrap, cells, selection
 from paper_tables.numbers.results import gather
 from paper_tables.planning import plan
-from paper_tables.planning.plan import Column, Place
 from paper_tables.rendering import findings
 from reference import metrics
 from reference import mmda as program
@@ -308,7 +309,7 @@ def test_what_mmda_writes_is_what_the_tables_read(tmp_path, monkeypatch):
 
 # ------------------------------------------------------------------------------------------------- the findings
 
-PROFILE = plan.load_profile("cpu")
+PROFILE = load_profile("cpu")
 
 
 def gathered(table, build, scores, seeds=1, failed=()):
@@ -348,9 +349,9 @@ def test_the_gap_goes_from_honest_to_published_in_steps(tmp_path):
     assert gap == "−37.50 ± 17.68"  # −50 and −25
     assert (auc, best_auc) == ("96.88 ± 4.42", "100.00 ± 0.00")
     assert auc_gap == "+3.12 ± 4.42"
-    assert "Vanilla alignment, PSW→C: HTER −37.50 ± 17.68, AUC +3.12 ± 4.42 points." in section.said
+    assert "Vanilla alignment, PSW→C: HTER −37.50 ± 17.68, AUC +3.12 ± 4.42 points." in section.sentences
     # Without runs there is nothing to say.
-    every = {f"{method.name} PSW-C seed 0" for method in mmda.TABLE_5.methods}
+    every = {f"{row.name} PSW-C seed 0" for row in mmda.TABLE_5.rows}
     assert findings.sections(gathered(mmda.TABLE_5, tmp_path / "none", scores, failed=every)) == []
 
 
@@ -380,7 +381,7 @@ def test_readings_are_compared_seed_by_seed_where_both_were_run(tmp_path):
     better = {0: PERFECT, 1: ONE_WRONG, 2: PERFECT}
 
     def scores(job):
-        test = better[job.seed] if job.method.name == "mmfas" else ONE_WRONG
+        test = better[job.seed] if job.row.name == "mmfas" else ONE_WRONG
         return {"cls": ((PERFECT, PERFECT), (test, test))}
 
     failed = {"a2_mean seed 0", "mmfas seed 2", *(f"a3_raw seed {i}" for i in range(3))}
@@ -397,4 +398,4 @@ def test_readings_are_compared_seed_by_seed_where_both_were_run(tmp_path):
     assert "default" not in rows
     assert rows["A5: logarithm of the temperature"][:2] == ("+12.50 ± 17.68 (2)", "not decided")
     assert len(section.head) == 1 + 4
-    assert "2 × the pooled standard deviation" in " ".join(section.said)
+    assert "2 × the pooled standard deviation" in " ".join(section.sentences)

@@ -39,23 +39,23 @@ def load(path: Path, flat: Mapping[str, tuple[str, str]] | None = None) -> Publi
     its `columns` is; a column `parameters` needs no entry. Raises BadInput unless every row has every number, a
     percentage in [0, 100]."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as e:
         raise BadInput(f"{path}: not valid TOML ({e}); restore it from the repository") from e
     shape: dict[str, type] = {"columns": list} if flat else {"metrics": list, "sets": dict}
     for key, kind in ({"paper": str, "place": str} | shape | {"rows": dict}).items():
-        if not isinstance(found.get(key), kind):
+        if not isinstance(content.get(key), kind):
             raise BadInput(f"{path}: no {key}; restore the file from the repository")
     if flat:
-        if odd := sorted((set(found["columns"]) ^ set(flat)) - {PARAMETERS}):
+        if odd := sorted((set(content["columns"]) ^ set(flat)) - {PARAMETERS}):
             raise BadInput(f"{path}: the columns of the file and of the table's declaration differ in {odd[0]}")
-        rows = {name: _flat_row(path, name, row, found["columns"], flat) for name, row in found["rows"].items()}
+        rows = {name: _flat_row(path, name, row, content["columns"], flat) for name, row in content["rows"].items()}
         sets = {letter: letter for letter, _ in flat.values()}
         metrics = tuple(dict.fromkeys(metric for _, metric in flat.values()))
-        return Published(found["paper"], found["place"], metrics, sets, rows)
-    metrics, sets = tuple(found["metrics"]), dict(found["sets"])
-    rows = {name: _row(path, name, row, sets, metrics) for name, row in found["rows"].items()}
-    return Published(found["paper"], found["place"], metrics, sets, rows)
+        return Published(content["paper"], content["place"], metrics, sets, rows)
+    metrics, sets = tuple(content["metrics"]), dict(content["sets"])
+    rows = {name: _row(path, name, row, sets, metrics) for name, row in content["rows"].items()}
+    return Published(content["paper"], content["place"], metrics, sets, rows)
 
 
 def _row(path: Path, name: str, row: dict[str, object], sets: dict[str, str], metrics: tuple[str, ...]) -> PublishedRow:

@@ -1,0 +1,142 @@
+"""What one command line asks for, and the runs and commands that follow from it."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from data_manifests.errors import BadInput
+from data_manifests.index import Index
+from paper_tables.declarations import profile as profiles
+from paper_tables.declarations.probes import PROBES, Probe
+from paper_tables.declarations.profile import Profile
+from paper_tables.declarations.table import Row, Table
+from paper_tables.declarations.tables import TABLES
+from paper_tables.planning import probes
+from paper_tables.planning.data import Data, locate, protocol_of, standin_clip
+from paper_tables.planning.plan import Job, command_line, plan
+
+STANDIN_CLIP, REAL_CLIP = "phantom", "openai"
+STANDIN_SIDE = 48  # pixels of the images that the stand-in CLIP takes, whatever the profile says
+
+
+@cache
+def has_cuda() -> bool:
+    """Whether torch can train on CUDA here. Without an NVIDIA driver that is known without loading torch."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if os.name == "posix" else "nvcuda.dll")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or not count.value:
+        return False
+    question = "import torch, sys; sys.exit(not torch.cuda.is_available())"
+    return subprocess.run([sys.executable, "-c", question], capture_output=True).returncode == 0
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def choose(tables: Sequence[Table], names: str | None, profile: str) -> list[Row]:
+    """The rows to run, of all tables: those named with commas between, `all` implemented ones, or by default those
+    that the profile trains first. Raises BadInput on a name that is no row, or one that cannot be run."""
+    implemented = [row for table in tables for row in table.rows if row.program]
+    if names is None:
+        return [row for row in implemented if row.first or profile != "cpu"]
+    if names == "all":
+        return implemented
+    known = dict.fromkeys(row.name for row in implemented)
+    for name in names.split(","):
+        if name not in known:
+            raise BadInput(f"--methods {name}: not a row that can be run here; choose from all, {', '.join(known)}")
+    return [row for row in implemented if row.name in names.split(",")]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Tables and probes, the chosen rows of those tables, and what they are run with and on. Everything is kept in
+    `build`; `at_once` runs go side by side."""
+
+    tables: tuple[Table, ...]
+    probes: tuple[Probe, ...]
+    rows: list[Row]
+    profile: Profile
+    seeds: int
+    device: str
+    at_once: int
+    data: Data
+    clip: str
+    build: Path
+
+    def jobs(self, table: Table, index: Index | None) -> list[Job]:
+        """Every run of a table."""
+        common = [*(("--protocol", protocol_of(table, index)) if table.protocols else ())]
+        common += ["--clip", self.clip] if table.clip else []
+        sha256 = index.sha256 if index else None
+        runs = self.build / "runs"
+        return plan(table, self.profile, self.seeds, self.data.index, sha256, runs, self.device, common)
+
+    def probe_jobs(self, probe: Probe, index: Index | None) -> list[Job]:
+        """The runs that a probe looks at."""
+        return probes.select(probe, self.jobs(probe.table, index))
+
+    def probe_command(self, probe: Probe, index: Index | None) -> tuple[str, ...]:
+        """What to run once they are done."""
+        out = self.build / "tables" / probe.name
+        return probes.command(probe, self.probe_jobs(probe, index), self.data.index, out, self.device)
+
+    def unfinished(self, index: Index | None) -> list[Job]:
+        """The runs asked for that are still to do, each once: tables and probes share them."""
+        jobs = {job.folder: job for table in self.tables for job in self.jobs(table, index) if job.row in self.rows}
+        jobs |= {job.folder: job for probe in self.probes for job in self.probe_jobs(probe, index)}
+        return [job for job in jobs.values() if not job.done]
+
+    def lines(self, index: Index | None) -> Iterator[str]:
+        """What would be run, as one would type it, data first and probes last."""
+        yield from map(command_line, self.data.commands)
+        if index is None:
+            yield "# nothing is indexed yet; XXXXXXXX stands for a hash that the index decides"
+            if any(len(table.protocols) > 1 for table in (*self.tables, *(probe.table for probe in self.probes))):
+                yield "# and the index decides the protocol: mmdg where it names MMDG's lists, official otherwise"
+        jobs = self.unfinished(index)
+        yield from map(command_line, (*standin_clip(jobs), *(job.command for job in jobs)))
+        yield from (command_line(self.probe_command(probe, index)) for probe in self.probes)
+
+
+def request(
+    names: Sequence[str],
+    build: Path,
+    *,
+    data: str,
+    profile: str,
+    methods: str | None,
+    seeds: int | None,
+    jobs: int | None,
+    clip: str | None,
+) -> Request:
+    """Complete what a command line says, tables and probes by `names`, with what the profile and the machine say.
+    Raises BadInput."""
+    tables = tuple(TABLES[name] for name in dict.fromkeys(names) if name in TABLES)
+    probes = tuple(PROBES[name] for name in dict.fromkeys(names) if name in PROBES)
+    if probes and methods:
+        raise BadInput(f"--methods {methods}: {probes[0].name} needs runs of its own; leave --methods out")
+    if profile == "auto":
+        profile = "paper" if has_cuda() else "cpu"
+    chosen = choose(tables, methods, profile)
+    settings = profiles.load(profile)
+    device = settings.device
+    if device == "auto":
+        device = "cuda" if has_cuda() else "cpu"
+    # One run more than the cores hold: five equal runs then fill two cores to the end, instead of leaving one idle.
+    at_once = jobs or (1 if device == "cuda" else cores() // settings.threads + 1)
+    located = locate(data, settings, build)
+    clip = clip or (STANDIN_CLIP if located.stand_in else REAL_CLIP)
+    if clip == STANDIN_CLIP:
+        settings = replace(settings, mmda=settings.mmda | {"image-size": STANDIN_SIDE})
+    seeds = seeds or settings.seeds
+    return Request(tables, probes, chosen, settings, seeds, device, at_once, located, clip, build)

@@ -1,0 +1,131 @@
+"""Collects what lies under build/ for the report: declared tables and pictures, and the newest conformance report.
+
+Nothing is run or written here. What is not there is None; a file that cannot be used raises BadInput.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_manifests.errors import BadInput
+from paper_tables.declarations.probes import Picture, Probe
+from paper_tables.declarations.table import Table
+from paper_tables.rendering.files import FRAGMENT
+from paper_tables.rendering.page import commit
+
+LARGEST_SVG = 400_000  # bytes; a larger picture is shown as PNG
+Image = tuple[str, bytes]  # media type and content
+
+
+@dataclass(frozen=True)
+class TableFiles:
+    """A table that was run: the part of its page that the report shows, and what its JSON file says of the runs."""
+
+    fragment: str
+    data: str
+    stand_in: bool
+    profile: str
+    seeds: int
+    done: int
+    missing: int
+    commits: tuple[str, ...]
+    environments: tuple[str, ...]
+    finished: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """A picture of a probe: its images, and the cells of the table under it, head first. Both are empty while the
+    probe has not been run."""
+
+    images: tuple[Image, ...]
+    cells: tuple[tuple[str, ...], ...] = ()
+
+
+def target(table: Table) -> str:
+    """What `make` calls the table."""
+    paper, _, name = table.name.partition("-")
+    return f"readings-{paper}" if name == "readings" else f"reproduce-{table.name}"
+
+
+def table_files(table: Table, build: Path) -> TableFiles | None:
+    """The table as `python -m paper_tables` wrote it, if it did. Raises BadInput for files of another version."""
+    folder = build / "tables" / table.name
+    path = folder / "table.json"
+    if not path.exists():
+        return None
+    content = _json(path)
+    try:
+        rows = content["rows"]
+        runs = [run for row in rows for run in row["runs"]]
+        files = TableFiles(
+            (folder / FRAGMENT).read_text(encoding="utf-8"),
+            content["data"],
+            content["stand_in"],
+            content["profile"]["name"],
+            content["seeds"],
+            len(runs),
+            sum(len(row["missing"]) for row in rows),
+            tuple(sorted({commit(run["git_commit"]) for run in runs})),
+            tuple(sorted({_environment(run["environment"]) for run in runs})),
+            tuple(sorted(run["finished"] for run in runs)),
+        )
+    except (KeyError, TypeError, FileNotFoundError) as e:
+        raise BadInput(
+            f"{path}: not a table as written now, it lacks {e}; run `make {target(table)}` again, or delete the folder"
+        ) from e
+    return files if runs else None
+
+
+def _environment(env: dict[str, Any]) -> str:
+    device = env["cpu"] if env["device"] == "cpu" else env["device"]
+    return f"{device}, torch {env['torch']}"
+
+
+def picture_files(probe: Probe, picture: Picture, build: Path) -> PictureFiles:
+    """The picture's images in the order of their names, and the probe's table where it stands under this picture.
+    Raises BadInput for files of another version."""
+    folder = build / "tables" / probe.name
+    images = tuple(_image(path, picture) for path in sorted(folder.glob(f"{picture.files}.svg")))
+    path = folder / "table.json"
+    if not picture.cells or not path.exists():
+        return PictureFiles(images)
+    try:
+        cells = tuple(tuple(map(str, row)) for row in _json(path)["text"])
+    except (KeyError, TypeError) as e:
+        raise BadInput(f"{path}: has no text for the report; run `make {picture.target}` again, or delete it") from e
+    return PictureFiles(images, cells)
+
+
+def _image(path: Path, picture: Picture) -> Image:
+    data = path.read_bytes()
+    if len(data) <= LARGEST_SVG:
+        return "image/svg+xml", data
+    png = path.with_suffix(".png")
+    if not png.exists():
+        raise BadInput(
+            f"{png}: not there, and {path.name} is too large for the page; run `make {picture.target}` again"
+        )
+    return "image/png", png.read_bytes()
+
+
+def conformance(build: Path) -> dict[str, Any] | None:
+    """The newest of build/conformance/*.json, as `pytest spec_tests --conformance-report` writes them."""
+    files = sorted((build / "conformance").glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    if not files:
+        return None
+    content = _json(files[-1])
+    if odd := [key for key in ("verdicts", "fragment") if key not in content]:
+        raise BadInput(f"{files[-1]}: not a conformance report as written now, it has no {odd[0]}; delete it")
+    return content
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise BadInput(f"{path}: not valid JSON ({e}); make it again, or delete it") from e
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: not a JSON object; make it again, or delete it")
+    return content
