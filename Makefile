@@ -1,6 +1,5 @@
 # A newcomer needs two commands: `make reproduce-table1` and `make test`. `make help` lists the rest.
 
-# --- variables (make VARIABLE=value target) ---------------------------------------------------------------
 DATA    ?= phantom
 PROFILE ?= auto
 SEEDS   ?=
@@ -20,16 +19,19 @@ options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(
 .DELETE_ON_ERROR:
 
 .PHONY: help
-help: ## list the targets and variables
-	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 30
+help: ## this list
+	@awk '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z][a-zA-Z0-9_-]*:.*## / { target = $$0; sub(/:.*/, "", target); sub(/^[^#]*## /, ""); \
+	  printf "  %-26s %s\n", target, $$0 }' $(MAKEFILE_LIST)
 	@echo
-	@echo 'DATA=phantom                  stand-in faces, or a file naming the roots of licensed data sets (README)'
-	@echo 'PROFILE=auto|cpu|paper        auto: paper on CUDA, cpu without'
-	@echo 'SEEDS=n                       trainings of each row (default: 1 in the cpu profile, 3 in the paper profile)'
-	@echo 'METHODS=mmfas,vit_s16         only these rows, or all (default: all; in the cpu profile the first of rows.toml)'
-	@echo 'JOBS=n                        trainings at the same time'
-	@echo 'DRY=1                         print the commands instead of running them'
-	@echo 'PYTHON=python3                use this environment instead of building .venv'
+	@echo 'Variables, as in: make reproduce-table1 SEEDS=3'
+	@echo '  DATA=phantom               stand-in faces, or a file with the roots of licensed data sets (data_manifests/README.md)'
+	@echo '  PROFILE=auto|cpu|paper     auto: paper on CUDA, cpu without'
+	@echo '  SEEDS=n                    trainings of each row (1 in the cpu profile, 3 in the paper profile)'
+	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
+	@echo '  JOBS=n                     trainings at the same time'
+	@echo '  DRY=1                      print the commands instead of running them'
+	@echo '  PYTHON=python3             use this environment instead of building .venv'
 
 .venv/installed: requirements.txt
 	@echo 'Building .venv from requirements.txt (half a minute to a few minutes, about 6 GB)'
@@ -38,13 +40,13 @@ help: ## list the targets and variables
 	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.txt
 	@touch $@
 
-# --- tables -----------------------------------------------------------------------------------------------
+##@ Tables and figures: take the data of DATA, train what is missing, leave build/tables/NAME/ (text, Markdown, LaTeX, JSON, page)
 ONE = $(addprefix reproduce-mmfas-,table1 table2 table3 figure6) \
       $(addprefix reproduce-mmda-,table1 table2 table3 table4 table5 figure3 figure4)
 
 .PHONY: $(ONE) $(addprefix reproduce-table,1 2 3 4 5) reproduce-mmfas-figure5 readings-mmfas
 .PHONY: reproduce-mmfas-figure7 reproduce-mmda-figure5 reproduce-mmda-figure6 mmda-batch-leak
-reproduce-table1: $(ENV) ## Table 1 of both papers; likewise reproduce-table2 … reproduce-table5
+reproduce-table1: $(ENV) ## Table 1 of both papers; likewise reproduce-table2 to reproduce-table5
 	@$(TABLE) mmfas-table1 mmda-table1 $(options)
 
 reproduce-table2: $(ENV)
@@ -59,7 +61,7 @@ reproduce-table5: reproduce-mmda-table5
 reproduce-mmfas-table1: ## mmFAS Table 1: train on CeFA, test on CeFA, CASIA-SURF, WMCA, HQ-WMCA
 reproduce-mmfas-table2: ## mmFAS Table 2: modalities, alignment losses, attention; parameters
 reproduce-mmfas-table3: ## mmFAS Table 3: the order of queries, keys and values
-reproduce-mmfas-figure5: reproduce-mmfas-table1 ## mmFAS Figure 5: FPR-FNR curves, made with Table 1
+reproduce-mmfas-figure5: reproduce-mmfas-table1 ## mmFAS Figure 5: FPR-FNR curves; takes and leaves Table 1
 reproduce-mmfas-figure6: ## mmFAS Figure 6: the weights of the alignment losses
 reproduce-mmda-table1: ## MMDA Table 1: three data sets train, the fourth tests
 reproduce-mmda-table2: ## MMDA Table 2: modalities missing at test
@@ -70,51 +72,51 @@ reproduce-mmda-figure3: ## MMDA Figure 3: layers of U-DSA and caption sets
 reproduce-mmda-figure4: ## MMDA Figure 4: alignment heads of U-DSA
 
 # Pictures and measurements of Table 1's models (seed 0), which are trained first where they are missing.
-reproduce-mmfas-figure7: $(ENV) ## mmFAS Figure 7: where it looks, by Grad-CAM, in each modality
+reproduce-mmfas-figure7: $(ENV) ## mmFAS Figure 7: where it looks, by Grad-CAM; takes Table 1's mmFAS of seed 0
 	@$(TABLE) mmfas-figure7 $(options)
 
-reproduce-mmda-figure5: $(ENV) ## MMDA Figure 5: t-SNE of CLIP and MMDA
+reproduce-mmda-figure5: $(ENV) ## MMDA Figure 5: t-SNE of CLIP and MMDA; takes one run of Table 1
 	@$(TABLE) mmda-embeddings $(options)
 
-reproduce-mmda-figure6: reproduce-mmda-figure5 ## MMDA Figure 6: before and after U-DSA, made with Figure 5
+reproduce-mmda-figure6: reproduce-mmda-figure5 ## MMDA Figure 6: before and after U-DSA; made with Figure 5
 
-mmda-batch-leak: $(ENV) ## how much of a released MMDA score is owed to the batch it is computed in
+mmda-batch-leak: $(ENV) ## how much of a released MMDA score is owed to its batch; takes two runs of Table 1
 	@$(TABLE) mmda-batch-leak $(options)
 
 $(ONE): reproduce-%: $(ENV)
 	@$(TABLE) $* $(options)
 
-readings-mmfas: $(ENV) ## mmFAS: which of the readings it leaves open matter (SEEDS=3 or more to decide)
+readings-mmfas: $(ENV) ## which of the readings that mmFAS leaves open matter; SEEDS=3 or more to decide
 	@$(TABLE) mmfas-readings $(options)
 
-# --- stand-in data ----------------------------------------------------------------------------------------
+##@ Stand-in data: takes nothing, leaves build/phantom/ and build/index/
 .PHONY: phantom phantom-sheet phantom-controls
 phantom: $(ENV) ## render the stand-in data and build its index
 	@$(TABLE) mmfas-table1 --prepare-only $(options)
 
-phantom-sheet: $(ENV) ## a labelled picture of every attack family in every modality and set
+phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build/phantom-sheet/
 	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet
 
-phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data (cpu profile)
+phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data; prints, leaves nothing
 	@$(TABLE) mmfas-table1 --prepare-only --profile cpu
-	@$(PYTHON) -m data_manifests.phantom controls
+	@$(PYTHON) -m reference.phantom_controls
 
-# --- audit ------------------------------------------------------------------------------------------------
+##@ Audit: takes the published numbers, seconds
 .PHONY: audit errata
-audit: $(ENV) ## decide every recorded claim of both papers from their printed numbers (seconds)
+audit: $(ENV) ## decide every recorded claim of both papers; prints, and fails when a finding changes
 	@$(PYTHON) -m paper_tables.audit
 
 errata: $(ENV) ## write ERRATA.md from the claims ledger
 	@$(PYTHON) -m paper_tables.audit --errata ERRATA.md
 
-# --- report -----------------------------------------------------------------------------------------------
+##@ Report: takes what lies in build/, runs nothing
 .PHONY: report
-report: $(ENV) ## everything found so far as one HTML page, build/report.html (CONFORMANCE=1 tests the equations first)
+report: $(ENV) ## one HTML page, build/report.html; CONFORMANCE=1 tests the equations first
 	@$(PYTHON) -m paper_tables.report $(if $(filter-out 0,$(CONFORMANCE)),--conformance)
 
-# --- checks -----------------------------------------------------------------------------------------------
+##@ Checks of this project
 .PHONY: test lint spec bench mutants
-test: lint spec ## lint, and every test
+test: lint spec ## lint, and every test; leaves the matrix in build/conformance/
 
 lint: $(ENV) ## ruff and mypy
 	@$(PYTHON) -m ruff check -q .
@@ -124,17 +126,17 @@ lint: $(ENV) ## ruff and mypy
 spec: $(ENV) ## every test (pytest spec_tests/)
 	@$(PYTHON) -m pytest spec_tests --conformance-report=build/conformance/reference.json
 
-mutants: $(ENV) ## break each equation in many ways and show which test notices
+mutants: $(ENV) ## break the code in many ways and show which test notices (an hour); leaves build/mutants.json
 	@$(PYTHON) -m spec_tests.bugs.mutants
 
-bench: $(ENV) ## speed of training and inference, as JSON in build/bench/
+bench: $(ENV) ## speed of the training step and of scoring; leaves build/bench/bench.json
 	@mkdir -p build/bench
 	@$(PYTHON) -m pytest -o addopts= spec_tests/methods/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
 
 .PHONY: requirements clean
-requirements: ## pin the newest versions again (needs uv)
+requirements: ## pin the newest versions again; takes uv, leaves requirements.txt
 	uv pip compile -q --upgrade --universal --generate-hashes --python-version 3.11 --extra dev --no-header --no-annotate \
 	  pyproject.toml -o requirements.txt
 
-clean: ## delete everything generated: stand-in data, caches, runs, tables (keeps .venv)
+clean: ## delete everything generated: stand-in data, caches, runs, tables; keeps .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

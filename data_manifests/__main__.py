@@ -1,15 +1,16 @@
-"""`python -m data_manifests VERB`: from a licensee's trees to verified indexes and the papers' protocols.
+"""`python -m data_manifests VERB`: check licensed data sets, index them and make the papers' protocols.
 
 list                                      the data sets and where they come from
 describe SET                              everything published about one: layouts, codes, counts, lists, defects
-verify SET --root DIR                     a tree against what is published; exit status 1 when anything is wrong
-index SET --root DIR --out FILE           one tree to an index
-index --roots roots.toml --out FOLDER     every tree named in a file to one index
-protocol NAME [--index FILE]              what a protocol is, or that protocol added to an index
+verify SET --root DIR                     compare a tree with what is published; exit status 1 when anything is wrong
+index SET --root DIR --out FILE           make an index of one tree
+index --roots roots.toml --out FOLDER     make one index of all trees that a file names
+protocol NAME [--index FILE]              say what a protocol is, or add it to an index
 croissant SET                             the description as Croissant 1.0 metadata
 
-SET is C CASIA-SURF CeFA, S CASIA-SURF, W WMCA, H HQ-WMCA, P PADISI-Face, by letter or name. `roots.toml` names each
-tree, `C = "/data/cefa"`, and under `[lists]` the folder of the public lists, `mmdg = "/data/mmdg"`.
+SET is the letter or the name of a data set: C CASIA-SURF CeFA, S CASIA-SURF, W WMCA, H HQ-WMCA, P PADISI-Face.
+`roots.toml` names each tree, `C = "/data/cefa"`, and under `[lists]` the folder of the public lists,
+`mmdg = "/data/mmdg"`.
 """
 
 import argparse
@@ -39,18 +40,18 @@ from data_manifests.protocols import (
 )
 from data_manifests.verify import save, verify
 
-_SHOWN = 3  # file names listed of a longer list
+_FIRST = 3  # how many file names a message lists of a longer list
 _STATES = Path("build/verify")
 
 Protocols = dict[str, dict[str, list[str]]]
 
 
 def coverage(rows: Sequence[Row]) -> list[list[str]]:
-    """Table lines, header first: set × class × family with clips, subjects, frames and missing modalities."""
+    """Table lines, header first: recordings, subjects, frames and missing modalities of each set, class and family."""
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.dataset, row.label, row.attack_family), []).append(row)
-    lines = [["set", "class", "family", "clips", "subjects", "frames", "no rgb", "no depth", "no ir"]]
+    lines = [["set", "class", "family", "recordings", "subjects", "frames", "no rgb", "no depth", "no ir"]]
     for (dataset, label, family), members in groups.items():
         counts = [len({r.clip_id for r in members}), len({r.subject_id for r in members}), len(members)]
         counts += [sum(not getattr(r, modality) for r in members) for modality in MODALITIES]
@@ -59,35 +60,40 @@ def coverage(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def _print_table(lines: Sequence[Sequence[str]], words: int) -> None:
-    """Columns aligned, the first `words` of them to the left, the numbers to the right."""
+    """Print aligned columns: the first `words` of them to the left, the others, numbers, to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (c.ljust(w) if i < words else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
         print("  ".join(cells).rstrip())
 
 
-def _kept_relative(path: Path, roots: Mapping[str, Path], out: Path) -> dict[str, str]:
-    """The roots as FOLDER's roots.toml names them: a relative root stays relative, so the whole can be moved."""
-    written = tomllib.loads(path.read_text(encoding="utf-8"))
+def _relative_as_before(path: Path, roots: Mapping[str, Path], out: Path) -> dict[str, str]:
+    """The roots for the roots.toml in `out`; a relative root stays relative, so that trees and index can move."""
+    texts = tomllib.loads(path.read_text(encoding="utf-8"))
     return {
-        letter: str(root) if Path(written[letter]).is_absolute() else os.path.relpath(root, out.resolve())
+        letter: str(root) if Path(texts[letter]).is_absolute() else os.path.relpath(root, out.resolve())
         for letter, root in roots.items()
     }
 
 
-def _options(args: argparse.Namespace) -> Options:
+def _tree_options(options: argparse.Namespace) -> Options:
     return Options(
-        workers=args.workers,
-        swir_nm=args.swir_nm,
-        names_only=getattr(args, "names_only", False),
-        layouts=tuple(args.layout),
-        depth_maps=args.depth_maps,
-        unpickle=args.unpickle,
+        workers=options.workers,
+        swir_nm=options.swir_nm,
+        names_only=getattr(options, "names_only", False),
+        layouts=tuple(options.layout),
+        depth_maps=options.depth_maps,
+        unpickle=options.unpickle,
     )
 
 
+def _ignored(names: Sequence[str]) -> str:
+    first = ", ".join(names[:_FIRST]) + (", …" if len(names) > _FIRST else "")
+    return f"{len(names)} files of the operating system ignored: {first}"
+
+
 def _gather(roots: Mapping[str, Path], options: Options) -> tuple[list[Row], Protocols, list[str]]:
-    """Rows, usable official protocols and notes of every tree."""
+    """The rows, the usable official protocols and the notes of every tree."""
     rows: list[Row] = []
     protocols: Protocols = {}
     notes: list[str] = []
@@ -97,12 +103,11 @@ def _gather(roots: Mapping[str, Path], options: Options) -> tuple[list[Row], Pro
         protocols |= result.protocols
         notes += result.notes
         if result.ignored:
-            shown = ", ".join(result.ignored[:_SHOWN]) + (", …" if len(result.ignored) > _SHOWN else "")
-            notes.append(f"{code}: {len(result.ignored)} files of the operating system ignored: {shown}")
+            notes.append(f"{code}: {_ignored(result.ignored)}")
     by_id = {row.sample_id: row for row in rows}
     for name, splits in list(protocols.items()):
         check_subjects(name, splits, by_id)
-        if flaw := one_class(splits, by_id):  # a partial copy of a data set is no reason not to use it
+        if flaw := one_class(splits, by_id):  # a partial copy of a data set is still of use
             notes.append(f"{name}: left out, since {flaw}")
             del protocols[name]
     return rows, protocols, notes
@@ -118,28 +123,29 @@ def _print_protocols(protocols: Mapping[str, Mapping[str, Sequence[str]]], rows:
     _print_table(lines, words=2)
 
 
-def index(args: argparse.Namespace) -> None:
+def index(options: argparse.Namespace) -> None:
     """Index one tree (SET --root DIR --out FILE) or every tree named in a file (--roots FILE --out FOLDER)."""
     lists: Mapping[str, Path] = {}
-    if args.set is not None:
-        if args.root is None or args.roots is not None:
+    if options.set is not None:
+        if options.root is None or options.roots is not None:
             raise BadInput("index SET takes --root DIR, not --roots; several trees at once are named in a roots.toml")
-        out = args.out.parent if args.out.suffix == ".csv" else args.out
-        if args.out.suffix == ".csv" and args.out.name != "index.csv":
-            raise BadInput(f"--out {args.out}: an index is called index.csv; give {args.out.with_suffix('')}/index.csv")
-        roots = {letter(args.set): args.root.resolve()}
-        written_roots = {code: str(root) for code, root in roots.items()}
+        out = options.out.parent if options.out.suffix == ".csv" else options.out
+        if options.out.suffix == ".csv" and options.out.name != "index.csv":
+            folder = options.out.with_suffix("")
+            raise BadInput(f"--out {options.out}: an index is called index.csv; give {folder}/index.csv")
+        roots = {letter(options.set): options.root.resolve()}
+        root_texts = {code: str(root) for code, root in roots.items()}
     else:
-        if args.roots is None or args.root is not None:
+        if options.roots is None or options.root is not None:
             raise BadInput("index takes either SET --root DIR or --roots FILE")
-        out = args.out
-        roots, lists = read_roots(args.roots), read_lists(args.roots)
+        out = options.out
+        roots, lists = read_roots(options.roots), read_lists(options.roots)
         if not roots:
-            raise BadInput(f'{args.roots}: names no data set; write lines such as C = "/data/cefa"')
-        written_roots = _kept_relative(args.roots, roots, out)
+            raise BadInput(f'{options.roots}: names no data set; write lines such as C = "/data/cefa"')
+        root_texts = _relative_as_before(options.roots, roots, out)
     if unknown := set(lists) - {"mmdg"}:
-        raise BadInput(f"{args.roots}: lists {sorted(unknown)[0]!r} are not known; there is mmdg")
-    rows, protocols, notes = _gather(roots, _options(args))
+        raise BadInput(f"{options.roots}: lists {sorted(unknown)[0]!r} are not known; there is mmdg")
+    rows, protocols, notes = _gather(roots, _tree_options(options))
     by_id = {row.sample_id: row for row in rows}
     union, left_out = official(rows, protocols)
     notes += left_out
@@ -151,22 +157,22 @@ def index(args: argparse.Namespace) -> None:
         protocols[benchmark.name] = benchmark.splits
         notes += benchmark.notes
     try:
-        protocols["mmfas"], left_out = mmfas(rows, seed=args.mmfas_seed)
+        protocols["mmfas"], left_out = mmfas(rows, seed=options.mmfas_seed)
         notes += left_out
     except BadInput as e:
-        if args.set is None:
+        if options.set is None:
             raise
         notes.append(f"mmfas left out: {e}")  # one set is indexed for its own protocols
-    written = save_index(out, rows, protocols, written_roots)
+    is_new = save_index(out, rows, protocols, root_texts)
     _print_table(coverage(rows), words=3)
     for note in notes:
         print(f"note: {note}")
     _print_protocols(protocols, by_id)
-    state = "written" if written else "already there and identical, left untouched"
+    state = "written" if is_new else "already there and identical, left untouched"
     print(f"{out / 'index.csv'}: {len(rows)} frames, {state}")
 
 
-def list_sets(args: argparse.Namespace) -> None:
+def list_sets(options: argparse.Namespace) -> None:
     """List the data sets: year, owner, modalities, layouts."""
     lines = [["set", "name", "year", "modalities", "layouts", "owner"]]
     for code in FILES:
@@ -186,14 +192,14 @@ def _group(count: Count) -> str:
 
 
 def _size(rule: ProtocolRule) -> str:
-    sizes = ((what, getattr(rule, what)) for what in ("clips", "frames"))
-    told = [f"{what} {' / '.join(_number(n.get(split)) for split in SPLITS)}" for what, n in sizes if n]
-    return "; ".join(told) or "size not published"
+    sizes = ((what, getattr(rule, what)) for what in ("recordings", "frames"))
+    texts = [f"{what} {' / '.join(_number(n.get(split)) for split in SPLITS)}" for what, n in sizes if n]
+    return "; ".join(texts) or "size not published"
 
 
-def describe(args: argparse.Namespace) -> None:
+def describe(options: argparse.Namespace) -> None:
     """Print everything published about a data set."""
-    about = manifest(letter(args.set))
+    about = manifest(letter(options.set))
     print(f"{about.name} ({about.code}), {about.year}, {about.publication}")
     for what in ("owner", "url", "access", "licence", "figures", "personal_data"):
         print(f"  {what.replace('_', ' ')}: {getattr(about, what)}")
@@ -215,14 +221,14 @@ def _describe_parts(about: Manifest) -> None:
         print(f"  {rule.name}: {rule.what} ({_size(rule)})")
     for expected in about.expected:
         print(f"expected in {', '.join(expected.layouts)} ({expected.name}; {expected.source})")
-        lines = [["group", "subjects", "clips", "frames"]]
-        lines += [[_group(c), *(_number(v) for v in (c.subjects, c.clips, c.frames))] for c in expected.count]
+        lines = [["group", "subjects", "recordings", "frames"]]
+        lines += [[_group(c), *(_number(v) for v in (c.subjects, c.recordings, c.frames))] for c in expected.count]
         _print_table(lines, words=1)
     if about.list:
         print("public lists")
-        lines = [["file", "of", "live is", "lines", "bona fide", "attack", "clips", "sha1"]]
+        lines = [["file", "of", "live is", "lines", "bona fide", "attack", "recordings", "sha1"]]
         for entry in about.list:
-            counts = [_number(v) for v in (entry.lines, entry.bonafide, entry.attack, entry.clips)]
+            counts = [_number(v) for v in (entry.lines, entry.bonafide, entry.attack, entry.recordings)]
             lines.append([entry.file, entry.benchmark, entry.live, *counts, f"{entry.sha1}…" if entry.sha1 else "-"])
         _print_table(lines, words=3)
     print("known defects")
@@ -230,24 +236,23 @@ def _describe_parts(about: Manifest) -> None:
         print(f"  {defect.name}: {defect.what}")
 
 
-def verify_tree(args: argparse.Namespace) -> None:
+def verify_tree(options: argparse.Namespace) -> None:
     """Compare a tree with what is published; exit status 1 when anything is wrong."""
-    code = letter(args.set)
-    depth = "fast" if args.fast else "full" if args.full else "headers"
-    root = args.root.resolve()
-    state = args.state
+    code = letter(options.set)
+    depth = "fast" if options.fast else "full" if options.full else "headers"
+    root = options.root.resolve()
+    state = options.state
     if depth == "full" and state is None:
         state = _STATES / f"{code}-{hashlib.sha256(str(root).encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.jsonl"
-    report = verify(code, root, depth, _options(args), args.expect, args.lists, state)
-    if args.json is not None:
-        save(report, args.json)
+    report = verify(code, root, depth, _tree_options(options), options.expect, options.lists, state)
+    if options.json is not None:
+        save(report, options.json)
     print(f"{report.name}, layout {report.layout}, {report.depth}")
     _print_table(report.table(), words=2)
     for note in report.notes:
         print(f"note: {note}")
     if report.ignored:
-        shown = ", ".join(report.ignored[:_SHOWN]) + (", …" if len(report.ignored) > _SHOWN else "")
-        print(f"note: {len(report.ignored)} files of the operating system ignored: {shown}")
+        print(f"note: {_ignored(report.ignored)}")
     for problem in report.problems:
         print(f"problem: {problem}")
     wrong = sum(bool(count.difference) for count in report.counts)
@@ -256,53 +261,53 @@ def verify_tree(args: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-def protocol(args: argparse.Namespace) -> None:
+def protocol(options: argparse.Namespace) -> None:
     """Say what a protocol is or, with --index, add it to an index and count it."""
     rules = {rule.name: (code, rule) for code in FILES for rule in manifest(code).protocol}
-    code, rule = rules.get(args.name, ("", None))
+    code, rule = rules.get(options.name, ("", None))
     if rule is not None:
         print(f"{rule.name} of {DATASETS[code]}: {rule.what} ({_size(rule)})")
-    elif args.name in _GENERAL or args.name.startswith("mmfas-C-"):
-        print(_GENERAL.get(args.name) or f"mmFAS trained, validated and tested on C by {args.name[6:]}.")
-    elif args.index is None:
+    elif options.name in _GENERAL or options.name.startswith("mmfas-C-"):
+        print(_GENERAL.get(options.name) or f"mmFAS trained, validated and tested on C by {options.name[6:]}.")
+    elif options.index is None:
         known = ", ".join([*rules, *_GENERAL])
-        raise BadInput(f"no protocol {args.name!r}; there is {known}, and mmfas-<protocol of C>")
-    if args.index is None:
+        raise BadInput(f"no protocol {options.name!r}; there is {known}, and mmfas-<protocol of C>")
+    if options.index is None:
         return
-    index = load_index(args.index)
+    index = load_index(options.index)
     by_id = {row.sample_id: row for row in index.rows}
     ids = [row.sample_id for row in index.rows]
     protocols: Protocols = {
         name: {split: [ids[i] for i in numbers] for split, numbers in splits.items()}
         for name, splits in index.protocols.items()
     }
-    name = args.name
+    name = options.name
     if name == "mmdg" and name not in protocols:
-        if args.lists is None:
+        if options.lists is None:
             raise BadInput("protocol mmdg needs the folder of MMDG's lists; name it with --lists")
-        benchmark = mmdg(index.rows, args.lists)
+        benchmark = mmdg(index.rows, options.lists)
         name, splits, notes = benchmark.name, benchmark.splits, benchmark.notes
     else:
-        splits, notes = derive(name, index.rows, protocols, args.mmfas_seed)
+        splits, notes = derive(name, index.rows, protocols, options.mmfas_seed)
     if name not in CROSSING:
         check_subjects(name, splits, by_id)
     if flaw := one_class(splits, by_id):
-        raise BadInput(f"protocol {name}: {flaw} in this index; restore the missing clips of the data set")
+        raise BadInput(f"protocol {name}: {flaw} in this index; restore the missing recordings of the data set")
     added = protocols.get(name) != splits
     protocols[name] = splits
     if added:
-        roots = tomllib.loads((args.index.parent / "roots.toml").read_text(encoding="utf-8"))
-        save_index(args.index.parent, index.rows, protocols, {c: roots[c] for c in index.roots})
+        roots = tomllib.loads((options.index.parent / "roots.toml").read_text(encoding="utf-8"))
+        save_index(options.index.parent, index.rows, protocols, {c: roots[c] for c in index.roots})
     for note in notes:
         print(f"note: {note}")
     _print_protocols({name: splits}, by_id)
     if rule is not None:
-        for what in ("clips", "frames"):
-            for split, wanted in getattr(rule, what).items():
+        for what in ("recordings", "frames"):
+            for split, published in getattr(rule, what).items():
                 members = splits.get(split, [])
-                found = len({by_id[s].clip_id for s in members}) if what == "clips" else len(members)
-                print(f"{split}: {found} {what}, published are {wanted}, difference {found - wanted:+}")
-    print(f"{args.index}: {name} {'added' if added else 'already there, left untouched'}")
+                n = len({by_id[s].clip_id for s in members}) if what == "recordings" else len(members)
+                print(f"{split}: {n} {what}, published are {published}, difference {n - published:+}")
+    print(f"{options.index}: {name} {'added' if added else 'already there, left untouched'}")
 
 
 _GENERAL = {
@@ -314,15 +319,15 @@ _GENERAL = {
 }
 
 
-def print_croissant(args: argparse.Namespace) -> None:
+def print_croissant(options: argparse.Namespace) -> None:
     """Print a data set's description as Croissant 1.0 (JSON-LD)."""
-    print(json.dumps(croissant(manifest(letter(args.set))), indent=1, ensure_ascii=False))
+    print(json.dumps(croissant(manifest(letter(options.set))), indent=1, ensure_ascii=False))
 
 
 def _reading_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--workers", type=int, help="processes that read files (default: one a core)")
-    verb.add_argument("--layout", action="append", default=[], help="on-disk form, where a root holds several")
-    verb.add_argument("--swir-nm", type=int, default=1300, help="HQ-WMCA band in the place of infrared (default 1300)")
+    verb.add_argument("--workers", type=int, help="processes that read files (default: one for each core)")
+    verb.add_argument("--layout", action="append", default=[], help="layout to read, where a root holds several")
+    verb.add_argument("--swir-nm", type=int, default=1300, help="HQ-WMCA band, in nm, taken as infrared (default 1300)")
     verb.add_argument("--depth-maps", default="", help="folder below the HQ-WMCA root with depth maps to use instead")
     verb.add_argument("--unpickle", action="store_true", help="allow PADISI-Face's joblib file, which is a pickle")
 
@@ -345,17 +350,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb.add_argument("set", metavar="SET", help="C, S, W, H, P or a name")
     verb.add_argument("--root", type=Path, required=True, help="the data set's tree")
     deep = verb.add_mutually_exclusive_group()
-    deep.add_argument("--fast", action="store_true", help="by names, opening no image")
-    deep.add_argument("--full", action="store_true", help="decode every image; goes on where it was cut off")
-    verb.add_argument("--expect", default="", help="expectation to compare with, where a layout has several")
-    verb.add_argument("--lists", type=Path, metavar="FOLDER", help="check MMDG's lists against the tree too")
+    deep.add_argument("--fast", action="store_true", help="go by names and open no image")
+    deep.add_argument("--full", action="store_true", help="decode every image, or continue an interrupted --full")
+    verb.add_argument("--expect", default="", help="which published counts, where a layout has several")
+    verb.add_argument("--lists", type=Path, metavar="FOLDER", help="compare the tree with MMDG's lists too")
     verb.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
-    verb.add_argument("--state", type=Path, metavar="FILE", help=f"what --full has decoded (default in {_STATES})")
+    verb.add_argument("--state", type=Path, metavar="FILE", help=f"record of --full (default in {_STATES})")
     _reading_options(verb)
 
     verb = verbs.add_parser("index", help=index.__doc__, description=index.__doc__)
     verb.set_defaults(run=index)
-    verb.add_argument("set", metavar="SET", nargs="?", help="C, S, W, H, P or a name; without it, --roots")
+    verb.add_argument("set", metavar="SET", nargs="?", help="C, S, W, H, P or a name; leave it out with --roots")
     verb.add_argument("--root", type=Path, help="the tree of SET")
     verb.add_argument("--roots", type=Path, help='TOML file with lines such as C = "/data/cefa"')
     verb.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the index, or its index.csv")
@@ -366,7 +371,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb = verbs.add_parser("protocol", help=protocol.__doc__, description=protocol.__doc__)
     verb.set_defaults(run=protocol)
     verb.add_argument("name", metavar="NAME", help="such as official, mmfas-images, C-p4.1, W-LOO_prints, mmdg")
-    verb.add_argument("--index", type=Path, metavar="FILE", help="index.csv to add it to")
+    verb.add_argument("--index", type=Path, metavar="FILE", help="index.csv that the protocol is added to")
     verb.add_argument("--lists", type=Path, metavar="FOLDER", help="MMDG's lists")
     verb.add_argument("--mmfas-seed", type=int, default=MMFAS_SEED, help=f"draws mmFAS's split (default {MMFAS_SEED})")
 
@@ -374,9 +379,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb.set_defaults(run=print_croissant)
     verb.add_argument("set", metavar="SET", help="C, S, W, H, P or a name")
 
-    args = parser.parse_args(argv)
+    options = parser.parse_args(argv)
     with cli_errors():
-        args.run(args)
+        options.run(options)
 
 
 if __name__ == "__main__":

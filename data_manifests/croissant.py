@@ -1,7 +1,7 @@
 """A manifest as Croissant 1.0 metadata (JSON-LD), for catalogues of data sets.
 
-It describes the files that a licensee holds, by glob, and the canonical index's columns as a record set over
-`index.csv`. There is no download address: the data sets are not public.
+The metadata describe a licensee's files by glob and the index's columns as a record set over `index.csv`. They have no
+download address, since the data sets are not public.
 """
 
 from typing import Any

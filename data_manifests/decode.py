@@ -1,8 +1,8 @@
-"""From an image reference to 8-bit planes: read, check against the index, convert, resize.
+"""From an image reference to 8-bit planes: read the image, check it against the index, convert and resize it.
 
-Nothing here guesses: a file that is absent, empty, cut short, no image, or not of the shape the index holds
-is a `BadInput` naming the reference (never the folder's own name, which in raw CeFA copies holds personal
-data).
+Nothing here guesses: a file that is absent, empty, cut short, no image or of another shape than in the index is a
+`BadInput`. Its message names the reference, never the folder itself, whose name holds personal data in raw copies
+of CeFA.
 """
 
 import hashlib
@@ -20,20 +20,20 @@ from data_manifests.errors import BadInput
 from data_manifests.index import Reference
 
 IMAGE_FORMATS = ("JPEG", "PNG")
-HOLE = 1  # sensor values up to this are "no measurement" (data-set sheet, section 6)
+HOLE = 1  # sensor values up to this one mean "no measurement" (data-set sheet, section 6)
 
 _DTYPES = {"1": "uint8", "L": "uint8", "P": "uint8", "RGB": "uint8", "RGBA": "uint8", "LA": "uint8"}
 _DTYPES |= {"CMYK": "uint8", "YCbCr": "uint8", "I": "int32", "F": "float32"}
 _DTYPES |= {"I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16"}
-# What Pillow raises, by format and place, on bytes that are no complete image.
+# Pillow raises these, by format and place, on bytes that are no complete image.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 
 
 def locate(root: Path, path: str) -> Path:
-    """The file a reference's path names.
+    """The file that a reference's path names.
 
-    A folder of the path may carry a suffix `-…` on disk: raw CeFA copies name a subject's folder
-    `EA-012-<birth date and sex>`, of which an index holds `EA-012` only.
+    On disk a folder of the path may have a suffix `-…`: raw copies of CeFA name a subject's folder
+    `EA-012-<birth date and sex>`, of which an index holds only `EA-012`.
     """
     full = root / path
     if full.exists():
@@ -51,11 +51,10 @@ def locate(root: Path, path: str) -> Path:
 
 @contextmanager
 def damage_as(sentence: str) -> Iterator[None]:
-    """Whatever h5py, zipfile or numpy raise while reading a file becomes `BadInput` with `sentence`, in which
-    `{}` stands for what they said.
+    """Turn any exception of h5py, zipfile or numpy into `BadInput` with `sentence`, whose `{}` is its message.
 
-    On damaged bytes these raise almost any exception (OSError, RuntimeError, KeyError, NotImplementedError,
-    TokenError, zlib.error, MemoryError, …), hence all of them.
+    On damaged bytes these libraries raise almost any exception (OSError, RuntimeError, KeyError,
+    NotImplementedError, TokenError, zlib.error, MemoryError, …), so all of them are caught.
     """
     try:
         yield
@@ -70,35 +69,35 @@ def shape_text(height: int, width: int, dtype: str | np.dtype) -> str:
     return f"{height}x{width}:{dtype if isinstance(dtype, str) else dtype.name}"
 
 
-def _open_image(path: Path, shown: str) -> Image.Image:
+def _open_image(path: Path, name: str) -> Image.Image:
     try:
         return Image.open(path, formats=IMAGE_FORMATS)
     except FileNotFoundError:
-        raise BadInput(f"{shown}: no such file; restore it or index the data set again") from None
+        raise BadInput(f"{name}: no such file; restore it or index the data set again") from None
     except IsADirectoryError:
-        raise BadInput(f"{shown}: is a folder, not an image; index the data set again") from None
+        raise BadInput(f"{name}: is a folder, not an image; index the data set again") from None
     except _BROKEN as e:
         if isinstance(e, OSError) and e.errno is not None:
-            raise BadInput(f"{shown}: cannot be read ({e.strerror}); check the disk and the permissions") from None
+            raise BadInput(f"{name}: cannot be read ({e.strerror}); check the disk and the permissions") from None
         what = "is empty (0 bytes)" if path.stat().st_size == 0 else "is not a JPEG or PNG image"
-        raise BadInput(f"{shown}: {what}; copy it again from the original") from None
+        raise BadInput(f"{name}: {what}; copy it again from the original") from None
 
 
-def image_shape(path: Path, shown: str) -> str:
-    """`HxW:dtype` of an image file from its header only. Raises `BadInput` when there is none."""
-    with _open_image(path, shown) as image:
+def image_shape(path: Path, name: str) -> str:
+    """`HxW:dtype` of an image file, from its header alone; messages call it `name`. Raises `BadInput` without one."""
+    with _open_image(path, name) as image:
         return shape_text(image.height, image.width, _DTYPES.get(image.mode, image.mode))
 
 
 def is_planes(array: object, axes: int) -> bool:
-    """Whether this is an HDF5 array of numbers with so many axes, none of them empty."""
+    """Whether this is an HDF5 array of numbers with `axes` axes, none of them empty."""
     return isinstance(array, h5py.Dataset) and array.ndim == axes and array.size > 0 and array.dtype.kind in "uif"
 
 
-def npz_shape(path: Path, key: str, shown: str) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and dtype of one array of an .npz file from its header only; objects (pickles) are refused."""
+def npz_shape(path: Path, key: str, name: str) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and dtype of one array of an .npz file, from its header alone; objects (pickles) are refused."""
     with (
-        damage_as(f"{shown}: not an .npz file with an array {key!r} ({{}}); copy it again"),
+        damage_as(f"{name}: not an .npz file with an array {key!r} ({{}}); copy it again"),
         zipfile.ZipFile(path) as archive,
         archive.open(f"{key}.npy") as f,
     ):
@@ -106,12 +105,12 @@ def npz_shape(path: Path, key: str, shown: str) -> tuple[tuple[int, ...], np.dty
         read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
         shape, _, dtype = read(f)
     if dtype.hasobject:
-        raise BadInput(f"{shown}: {key!r} holds pickled objects, which are never loaded; save plain numbers")
+        raise BadInput(f"{name}: {key!r} holds pickled objects, which are never loaded; save plain numbers")
     return shape, dtype
 
 
-def _image(path: Path, shown: str, colour: bool) -> np.ndarray:
-    with _open_image(path, shown) as image:
+def _image(path: Path, name: str, colour: bool) -> np.ndarray:
+    with _open_image(path, name) as image:
         dtype = _DTYPES.get(image.mode)
         try:
             image.load()
@@ -121,16 +120,16 @@ def _image(path: Path, shown: str, colour: bool) -> np.ndarray:
                 return np.asarray(image.convert("L"))[None]
             return np.asarray(image)[None]
         except _BROKEN as e:
-            raise BadInput(f"{shown}: the image is damaged or cut short ({e}); copy it again") from None
+            raise BadInput(f"{name}: the image is damaged or cut short ({e}); copy it again") from None
 
 
-def _pick(array: Any, reference: Reference, shown: str) -> np.ndarray:
-    """Channels of an HDF5 dataset or an array, one by one so that no other frame is read."""
+def _pick(array: Any, reference: Reference, name: str) -> np.ndarray:
+    """The reference's channels (C, H, W) of an HDF5 dataset or array, one by one so that no other frame is read."""
     if array.ndim != len(reference.at) + 3:
-        raise BadInput(f"{shown}: the array is {array.shape}, not {len(reference.at)} axes before (C, H, W)")
+        raise BadInput(f"{name}: the array is {array.shape}, not {len(reference.at)} axes before (C, H, W)")
     for i, size in zip((*reference.at, max(reference.channels)), array.shape, strict=False):
         if i >= size:
-            raise BadInput(f"{shown}: the array is {array.shape}, too small; index the data set again")
+            raise BadInput(f"{name}: the array is {array.shape}, too small; index the data set again")
     return np.stack([array[(*reference.at, c)] for c in reference.channels])
 
 
@@ -160,16 +159,16 @@ def _npz(path: Path, references: Sequence[Reference]) -> Iterator[np.ndarray]:
         yield _pick(loaded[reference.member], reference, str(reference))
 
 
-def raw(root: Path, wanted: Sequence[tuple[Reference, str]]) -> Iterator[np.ndarray]:
-    """Read (reference, modality) pairs that name the same file; open it once, yield (C, H, W) as stored.
+def raw(root: Path, images: Sequence[tuple[Reference, str]]) -> Iterator[np.ndarray]:
+    """Read images, (reference, modality), of one file: open it once and yield each (C, H, W) as stored.
 
     C is 3 (R, G, B) for `rgb` and 1 for `depth` and `ir`; an 8-bit image file with colours gives its
     luminance there. Raises `BadInput` naming the reference.
     """
-    references = [reference for reference, _ in wanted]
+    references = [reference for reference, _ in images]
     path = locate(root, references[0].path)
     if not references[0].member:
-        for reference, modality in wanted:
+        for reference, modality in images:
             yield _image(path, str(reference), modality == "rgb")
     elif path.suffix.lower() == ".npz":
         yield from _npz(path, references)
@@ -181,8 +180,8 @@ def mad_to_8bit(x: np.ndarray, n_sigma: float = 3.0) -> np.ndarray:
     """Sensor counts (any shape) to uint8: median ± `n_sigma` median absolute deviations fill 0 … 255.
 
     y = 255 · (x − m + n·mad) / (2·n·mad), clipped and cut to whole numbers, where m and mad are taken over
-    the measured values only (x > 1); holes become 0. A scene flatter than the sensor's step (mad = 0) takes
-    one step as its mad, so that m is mid-grey (127) and a difference of `n_sigma` steps is black or white.
+    only the measured values (x > 1); holes become 0. A scene flatter than the sensor's step (mad = 0) takes one
+    step as its mad, so that m is mid-grey (127) and a difference of `n_sigma` steps is black or white.
     All holes give all zeros. (Data-set sheet, section 6.)
     """
     x = np.asarray(x, dtype=np.float64)
@@ -202,7 +201,7 @@ def unit_to_8bit(x: np.ndarray) -> np.ndarray:
     return np.floor(255.0 * np.asarray(x, dtype=np.float64) + 0.5).astype(np.uint8)
 
 
-def to_8bit(pixels: np.ndarray, modality: str, depth_encoding: str, shown: str) -> np.ndarray:
+def to_8bit(pixels: np.ndarray, modality: str, depth_encoding: str, name: str) -> np.ndarray:
     """(C, H, W) as stored to uint8 (C, H, W), by the stored type and, for depth, the index's
     `depth_encoding`.
 
@@ -214,7 +213,7 @@ def to_8bit(pixels: np.ndarray, modality: str, depth_encoding: str, shown: str) 
         stored = {"z16_mm": "uint16", "unit_float": "float"}.get(depth_encoding, "uint8")
         if not kind.startswith(stored):
             raise BadInput(
-                f"{shown}: depth is {kind} but depth_encoding {depth_encoding} means {stored}; correct the index"
+                f"{name}: depth is {kind} but depth_encoding {depth_encoding} means {stored}; correct the index"
             )
     if kind == "uint8":
         return pixels
@@ -224,8 +223,8 @@ def to_8bit(pixels: np.ndarray, modality: str, depth_encoding: str, shown: str) 
         try:
             return unit_to_8bit(pixels)
         except ValueError as e:
-            raise BadInput(f"{shown}: {e}; floats must be scaled to 0 … 1") from None
-    raise BadInput(f"{shown}: {modality} stored as {kind} cannot be read; convert it to uint8 or float 0 … 1")
+            raise BadInput(f"{name}: {e}; floats must be scaled to 0 … 1") from None
+    raise BadInput(f"{name}: {modality} stored as {kind} cannot be read; convert it to uint8 or float 0 … 1")
 
 
 def resize(planes: np.ndarray, size: int) -> np.ndarray:
@@ -236,33 +235,33 @@ def resize(planes: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).resize(box, Image.Resampling.BILINEAR)) for p in planes])
 
 
-def decode(root: Path, wanted: Sequence[tuple[Reference, str, str, str]], size: int) -> Iterator[np.ndarray]:
-    """Decode (reference, modality, shape of the index, depth_encoding) of one file to uint8 (C, size, size).
+def decode(root: Path, images: Sequence[tuple[Reference, str, str, str]], size: int) -> Iterator[np.ndarray]:
+    """Decode images, (reference, modality, shape in the index, depth_encoding), of one file to uint8 (C, size, size).
 
     Raises `BadInput` naming the reference and what to do about it.
     """
-    for reference, _, shape, _ in wanted:
+    for reference, _, shape, _ in images:
         if not shape:
             raise BadInput(f"{reference}: was indexed by names only; index the data set again, opening its files")
-    arrays = raw(root, [(reference, modality) for reference, modality, _, _ in wanted])
-    for (reference, modality, shape, encoding), pixels in zip(wanted, arrays, strict=True):
+    arrays = raw(root, [(reference, modality) for reference, modality, _, _ in images])
+    for (reference, modality, shape, encoding), pixels in zip(images, arrays, strict=True):
         _, height, width = pixels.shape
-        found = shape_text(height, width, pixels.dtype)
-        if found != shape:
-            raise BadInput(f"{reference}: is {found} but the index says {shape}; index the data set again")
+        own_shape = shape_text(height, width, pixels.dtype)
+        if own_shape != shape:
+            raise BadInput(f"{reference}: is {own_shape} but the index says {shape}; index the data set again")
         yield resize(to_8bit(pixels, modality, encoding, str(reference)), size)
 
 
-def digest(root: Path, wanted: Sequence[tuple[Reference, str]]) -> str:
-    """SHA-256 of what the references of one file say: of the file, or of the arrays picked from an HDF5 file.
+def digest(root: Path, images: Sequence[tuple[Reference, str]]) -> str:
+    """SHA-256 of the images, (reference, modality), of one file: of the file's bytes, or of an HDF5 file's arrays.
 
-    A recording may hold gigabytes of streams nobody asked for, hence not of the whole HDF5 file.
+    An HDF5 file may hold gigabytes of other streams, so hashing all of it would take too long.
     """
-    first = wanted[0][0]
+    first = images[0][0]
     path = locate(root, first.path)
     if path.suffix.lower() in (".hdf5", ".h5"):
         h = hashlib.sha256()
-        for (reference, _), pixels in zip(wanted, raw(root, wanted), strict=True):
+        for (reference, _), pixels in zip(images, raw(root, images), strict=True):
             h.update(f"{reference} {pixels.shape} {pixels.dtype}\n".encode())
             h.update(np.ascontiguousarray(pixels).data)
         return h.hexdigest()

@@ -1,4 +1,4 @@
-"""How the project says that an input is unusable: one sentence, exit status 2, nothing half-written."""
+"""How the project refuses an input: one sentence, exit status 2, nothing half-written."""
 
 import os
 import sys
@@ -30,10 +30,10 @@ def cli_errors() -> Iterator[None]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a new version of `path` for writing; it takes the old one's place only when completely on disk.
+    """Open a new version of `path` for writing; it replaces the old one only when it is complete on disk.
 
-    A crash, a full disk or an exception leaves the old file as it was and no temporary file behind
-    (only a killed process can leave a `.tmp` file; the next writer overwrites it).
+    A full disk or an exception leaves the old file unchanged and no temporary file behind. Only a killed process
+    can leave a `.tmp` file, which the next writer overwrites.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")

@@ -1,16 +1,16 @@
-"""The canonical index: one row a frame, the same columns for every data set (data-set sheet, section 11).
+"""The index: a row for each frame, with the same columns for every data set (data-set sheet, section 11).
 
-An index is three text files in one folder, fit for reading, diffing and correcting by hand:
+An index is three text files in one folder, which people can read, compare and correct by hand:
 
-- `index.csv`: a row a frame. RFC 4180, UTF-8, LF, a header with exactly the names of `COLUMNS`.
-- `protocols.csv`: `protocol,split,sample_id`, long form, so that one frame can be train in one protocol and
-  test in another.
-- `roots.toml`: `C = "…"`, where each data set's tree is, absolute or relative to the file. It is no part of
-  `Index.sha256`: the same data somewhere else is the same index.
+- `index.csv`: a row for each frame. RFC 4180, UTF-8, LF, a header with exactly the names of `COLUMNS`.
+- `protocols.csv`: a line `protocol,split,sample_id` for each member of a split, so that one frame can train in one
+  protocol and test in another.
+- `roots.toml`: a line `C = "…"` for each data set's tree, absolute or relative to the file. It does not count in
+  `Index.sha256`: the same data in another place is the same index.
 
-An image is named by a reference relative to its data set's root (see `Reference`); an empty reference says
-that the modality is missing for this frame. A row whose `*_shape` columns are all empty was indexed by names
-only: its images were not opened, and it can be counted and split but not decoded.
+A reference relative to the data set's root names an image (see `Reference`); an empty reference says that this frame
+lacks the modality. A row whose `*_shape` columns are all empty was indexed by names only: nobody opened its images,
+so it can be counted and split but not decoded.
 """
 
 import csv
@@ -46,7 +46,7 @@ FAMILIES = (
     "3dmask",
     "silicone",
 )
-# 8bit_ceil: ⌈255·x⌉ of a float 0 … 1, stored as JPG; 8bit_estimated: from the colour image by a network, no sensor.
+# 8bit_ceil: ⌈255·x⌉ of a float 0 … 1, stored as JPG; 8bit_estimated: a network's estimate from the colour image.
 DEPTH_ENCODINGS = ("8bit_unknown", "8bit_mad", "z16_mm", "unit_float", "8bit_ceil", "8bit_estimated")
 MODALITIES = ("rgb", "depth", "ir")
 
@@ -56,9 +56,8 @@ class Reference:
     """Where the pixels of one modality of one frame are, relative to the data set's root.
 
     `path` alone is an image file. `path#member[i]…[c,…]` is an array in an HDF5 file (member = the dataset's
-    path) or an .npz file (member = the key): every bracket group but the last holds one integer that indexes
-    the leading axis in turn, the last picks channels of the (C, H, W) array that remains, in the order
-    wanted.
+    path) or an .npz file (member = the key). Each bracket group but the last holds one integer, an index into the
+    leading axis that is left; the last picks channels of the remaining (C, H, W) array, in their order.
     """
 
     path: str
@@ -76,19 +75,19 @@ class Reference:
 _CONTAINER = re.compile(r"\.(hdf5|h5|npz)$", re.IGNORECASE)
 _N = "(?:0|[1-9][0-9]{0,17})"
 _MEMBER = re.compile(rf"(?P<member>[^\[\]]+)(?P<at>(?:\[{_N}\])*)\[(?P<channels>{_N}(?:,{_N})*)\]")
-UNWRITABLE = re.compile("[\r\n\0\ud800-\udfff]")  # a surrogate is a file name's byte that is no text
+UNWRITABLE = re.compile("[\r\n\0\ud800-\udfff]")  # a surrogate stands for a byte of a file name that is no text
 _SHAPE = re.compile(r"[1-9][0-9]*x[1-9][0-9]*:(?:u?int(?:8|16|32|64)|float(?:16|32|64))")
 
 
 def _below_root(path: str) -> bool:
-    """Whether a path is relative, with `/` between folders, and does not climb."""
+    """Whether a path is relative, has `/` between its folders and does not climb out with `..`."""
     return bool(path) and not path.startswith("/") and not {"\\", "\0"} & set(path) and ".." not in path.split("/")
 
 
 def parse_reference(text: str) -> Reference:
-    """Read an image reference; `str` of the result gives `text` back.
+    """Read an image reference; `str` of the result is `text` again.
 
-    Raises `BadInput` on a reference that is absolute, climbs out of the root, or breaks the grammar.
+    Raises `BadInput` on a reference that is absolute, climbs out of the root or breaks the grammar.
     """
     path, hash_sign, selection = text.partition("#")
     if hash_sign and not _CONTAINER.search(path):
@@ -115,9 +114,10 @@ def parse_reference(text: str) -> Reference:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One frame. Text fields may be empty where the data set does not say; `label` is the column `class`.
+    """One frame. A text field is empty where the data set does not say; `label` is the column `class`.
 
-    `attack_code` is the data set's own code, on bona fide rows too where it has one (WMCA's 0_02: glasses worn).
+    `clip_id` names the recording. `attack_code` is the data set's own code, which bona fide rows may have too (WMCA's
+    0_02: the person wears glasses).
     """
 
     sample_id: str
@@ -146,7 +146,7 @@ class Row:
 
     @property
     def names_only(self) -> bool:
-        """Whether no image of this row was opened when it was indexed."""
+        """Whether the row was indexed without opening any of its images."""
         return not (self.rgb_shape or self.depth_shape or self.ir_shape)
 
 
@@ -155,7 +155,7 @@ COLUMNS = tuple("class" if name == "label" else name for name in _ATTRIBUTES)
 
 
 def _flaw(row: Row) -> tuple[str, str] | None:
-    """The first thing wrong with a row, as (column, what is wrong and what to write instead)."""
+    """The first flaw of a row, as (column, what is wrong and what to write instead); None when it has none."""
     for name in ("sample_id", "layout", "clip_id", "subject_id"):
         if not getattr(row, name):
             return name, "is empty; give every frame one"
@@ -185,9 +185,9 @@ def _flaw(row: Row) -> tuple[str, str] | None:
             reference = parse_reference(text)
         except BadInput as e:
             return modality, f"is wrong: {e}"
-        wanted = 3 if modality == "rgb" else 1
-        if reference.member and len(reference.channels) != wanted:
-            return modality, f"{text!r} picks {len(reference.channels)} channels; pick {wanted}"
+        channels = 3 if modality == "rgb" else 1
+        if reference.member and len(reference.channels) != channels:
+            return modality, f"{text!r} picks {len(reference.channels)} channels; pick {channels}"
         if not row.names_only and not _SHAPE.fullmatch(shape):
             return f"{modality}_shape", f"{shape!r} is not HxW:dtype such as 112x96:uint8"
     if row.depth and row.depth_encoding not in DEPTH_ENCODINGS:
@@ -200,7 +200,7 @@ def _flaw(row: Row) -> tuple[str, str] | None:
 
 
 def _check_rows(rows: Sequence[Row], where: str) -> dict[str, int]:
-    """Check every row and return sample_id → row number. Row numbers in messages are lines counted from 2."""
+    """Check every row and return sample_id → row number. Messages count lines, of which the first row is number 2."""
     numbers: dict[str, int] = {}
     for i, row in enumerate(rows):
         if flaw := _flaw(row):
@@ -215,7 +215,7 @@ def _check_rows(rows: Sequence[Row], where: str) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Index:
-    """What `load_index` read. `protocols[protocol][split]` holds ascending row numbers, int64."""
+    """An index in memory. `protocols[protocol][split]` holds ascending row numbers, int64."""
 
     path: Path
     rows: list[Row]
@@ -224,7 +224,7 @@ class Index:
     sha256: str
 
     def split(self, protocol: str, split: str) -> np.ndarray:
-        """Row numbers (n,) int64 of one split. Raises `BadInput` naming what there is instead."""
+        """Row numbers (n,) int64 of one split. Raises `BadInput`, with the names to choose from, on an unknown one."""
         if protocol not in self.protocols:
             known = ", ".join(self.protocols) or "none"
             raise BadInput(f"{self.path.parent / 'protocols.csv'}: no protocol {protocol!r}; there is {known}")
@@ -259,9 +259,9 @@ def _table(data: bytes, path: Path, columns: Sequence[str]) -> list[list[str]]:
     header = ",".join(columns)
     if not lines or lines[0] != list(columns):
         raise BadInput(f"{path}, row 1: the header must be {header}")
-    for number, fields_found in enumerate(map(len, lines), 1):
-        if fields_found != len(columns):
-            raise BadInput(f"{path}, row {number}: {fields_found} fields, not the {len(columns)} of {header}")
+    for number, width in enumerate(map(len, lines), 1):
+        if width != len(columns):
+            raise BadInput(f"{path}, row {number}: {width} fields, not the {len(columns)} of {header}")
     return lines[1:]
 
 
@@ -289,23 +289,23 @@ def _protocols(data: bytes, path: Path, numbers: Mapping[str, int]) -> dict[str,
             raise BadInput(f"{path}, row {line}: {'split' if protocol else 'protocol'} is empty; name it")
         if sample not in numbers:
             raise BadInput(f"{path}, row {line}: sample_id {sample!r} is not in index.csv; index again")
-        chosen = members.setdefault(protocol, {}).setdefault(split, {})
-        if numbers[sample] in chosen:
+        line_of = members.setdefault(protocol, {}).setdefault(split, {})
+        if numbers[sample] in line_of:
             raise BadInput(
                 f"{path}, row {line}: sample_id {sample!r} is already in {protocol} {split} "
-                f"(row {chosen[numbers[sample]]}); keep one"
+                f"(row {line_of[numbers[sample]]}); keep one"
             )
-        chosen[numbers[sample]] = line
+        line_of[numbers[sample]] = line
     return {
-        protocol: {split: np.array(sorted(chosen), dtype=np.int64) for split, chosen in splits.items()}
+        protocol: {split: np.array(sorted(line_of), dtype=np.int64) for split, line_of in splits.items()}
         for protocol, splits in members.items()
     }
 
 
 def read_roots(path: Path) -> dict[str, Path]:
-    """Read `roots.toml`: data-set letter → folder, absolute. Raises `BadInput` on what is not such a file.
+    """Read `roots.toml`: letter of a data set → its folder, absolute. Raises `BadInput` on anything else.
 
-    Whether the folders exist is asked when something is read from them.
+    A folder that does not exist is noticed only when something is read from it.
     """
     table = _toml(path)
     for key in table:
@@ -315,9 +315,9 @@ def read_roots(path: Path) -> dict[str, Path]:
 
 
 def read_lists(path: Path) -> dict[str, Path]:
-    """Read the table `[lists]` of `roots.toml`: name of a public list collection → folder, absolute.
+    """Read the table `[lists]` of `roots.toml`: name of a collection of public lists → its folder, absolute.
 
-    Empty where the table is not there. Raises `BadInput` on what is not such a table.
+    Empty where the file has no such table. Raises `BadInput` on anything else.
     """
     table = _toml(path).get("lists", {})
     if not isinstance(table, dict):
@@ -346,7 +346,7 @@ def _sha256(index: bytes, protocols: bytes) -> str:
 def load_index(path: str | Path) -> Index:
     """Read an index by the path of its `index.csv`; `protocols.csv` and `roots.toml` lie beside it.
 
-    Raises `BadInput` naming file, row and field of the first thing that is wrong.
+    Raises `BadInput` naming file, row and field of the first flaw.
     """
     path = Path(path)
     data, protocol_path, roots_path = _read(path), path.parent / "protocols.csv", path.parent / "roots.toml"
@@ -381,11 +381,11 @@ def save_index(
     protocols: Mapping[str, Mapping[str, Sequence[str]]],
     roots: Mapping[str, str | Path],
 ) -> bool:
-    """Write the three files of an index into `folder`; False when they are already there, byte for byte.
+    """Write the three files of an index into `folder`; False when it holds the same files already, byte for byte.
 
-    `protocols[protocol][split]` lists sample ids; `roots` are written as given, relative ones relative to
+    `protocols[protocol][split]` lists sample ids. `roots` stay as they are; a relative one is relative to
     `folder`. Rows keep their order. Raises `BadInput` on a row or protocol that `load_index` would refuse.
-    All three files are complete on disk before the first takes an old one's place.
+    All three new files are complete on disk before the first replaces an old one.
     """
     folder = Path(folder)
     path = folder / "index.csv"

@@ -1,12 +1,12 @@
-"""The public list files: how each is read, which label means bona fide, and what is wrong with a copy.
+"""Public list files: how to read each, which label means bona fide, and what is wrong with a copy.
 
-A line names files of a data set's tree in one of its layouts; here it becomes (data set, clip, frame), which is how an
-index names frames, so that one list serves every layout that numbers frames alike. The lists themselves are fetched by
-the user; their hashes and counts are in the manifests (data-set sheet, sections 3 to 5).
+A line names files of a data set's tree in one of its layouts. It becomes (data set, recording, frame), by which an
+index names frames, so that one list serves every layout that numbers frames alike. Users fetch the lists themselves;
+the manifests hold their hashes and counts (data-set sheet, sections 3 to 5).
 
-Label polarity is not shared: 1 is live in the challenges' lists, Flex-Modal and MMDG, 0 in CASIA's repository of 2026
-and Idiap's tables, `m00000` in PADISI's. Each `Format` says which, and where a file's name tells the class, a label
-that contradicts it is an error.
+The lists do not agree on the label of live: it is 1 in the challenges' lists, Flex-Modal and MMDG, 0 in CASIA's
+repository of 2026 and Idiap's tables, `m00000` in PADISI's. Each `Format` says which. Where a file's name tells the
+class, a label that contradicts it is an error.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS, Row
 from data_manifests.manifests import Manifest, PublishedList, manifest
 
-_SHOWN = 3  # names given of a longer list
+_FIRST = 3  # how many names a message gives of a longer list
 
 RACES = {"1": "AF", "2": "CA", "3": "EA"}
 MASKS = {"1": "3D-Mask", "2": "Silicone-Mask"}
@@ -41,9 +41,9 @@ _MODALITY = {"color": "rgb", "profile": "rgb", "depth": "depth", "ir": "ir"}
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a list. `frame` is None for a whole clip; `label` and `split` are empty where the list has none.
+    """A line of a list. `frame` is None for a whole recording; `label` and `split` are empty where the list has none.
 
-    `paired` is False when the depth or infrared file is not of the colour file's clip and frame.
+    `paired` is False when the depth or infrared file is of another recording or frame than the colour file.
     """
 
     line: int
@@ -60,12 +60,12 @@ class Entry:
 
     @property
     def subject(self) -> str:
-        """The subject that the clip's name tells, or nothing."""
+        """The subject in the recording's name, or the empty text."""
         return subject_of(self.dataset, self.clip_id)
 
 
-def clip_of(parts: Sequence[str]) -> tuple[str, str]:
-    """(data set, clip_id) of a clip's path, as the adapters name it. Raises `BadInput` on a name of no data set."""
+def recording_of(parts: Sequence[str]) -> tuple[str, str]:
+    """(data set, clip_id) of a recording's path, as the adapters name it. Raises `BadInput` on an unknown name."""
     name = parts[-1] if parts else ""
     if _RSSDK.fullmatch(name) and len(parts) > 1 and _SUBJECT.fullmatch(parts[-2]):
         return "S", f"{parts[-2]}/{name}"
@@ -75,11 +75,11 @@ def clip_of(parts: Sequence[str]) -> tuple[str, str]:
         return "W", name.removesuffix(".hdf5")
     if _HQ.fullmatch(name.removesuffix(".h5")):
         return "H", name.removesuffix(".h5")
-    raise BadInput(f"{'/'.join(parts)!r} is no clip of {', '.join(DATASETS.values())}")
+    raise BadInput(f"{'/'.join(parts)!r} is no recording of {', '.join(DATASETS.values())}")
 
 
 def frame_of(path: str) -> tuple[str, str, int | None]:
-    """(data set, clip_id, frame) of an image, a stack or a clip's folder; the frame is None for a folder."""
+    """(data set, clip_id, frame) of an image, a stack or a recording's folder; a folder's frame is None."""
     parts = path.split("/")
     if m := _PADISI.fullmatch(parts[-1]):
         return "P", m[1], 0
@@ -87,13 +87,13 @@ def frame_of(path: str) -> tuple[str, str, int | None]:
         return "S", "/".join((*parts[:-1], m[1])), 0
     if m := _IMAGE.fullmatch(parts[-1]):
         if len(parts) < 3 or parts[-2] not in _MODALITY:
-            raise BadInput(f"{path!r} is not <clip>/<{'|'.join(_MODALITY)}>/<number>.jpg")
-        return (*clip_of(parts[:-2]), int(m[1]))
-    return (*clip_of(parts[:-1] if parts[-1] in _MODALITY else parts), None)
+            raise BadInput(f"{path!r} is not <recording>/<{'|'.join(_MODALITY)}>/<number>.jpg")
+        return (*recording_of(parts[:-2]), int(m[1]))
+    return (*recording_of(parts[:-1] if parts[-1] in _MODALITY else parts), None)
 
 
 def _modality(path: str) -> str:
-    """`rgb`, `depth` or `ir` as an image's folder or, in a triplet, its name says; nothing for other files."""
+    """`rgb`, `depth` or `ir` from an image's folder or, in a triplet, its name; the empty text for other files."""
     parts = path.split("/")
     if m := _TRIPLET.fullmatch(parts[-1]):
         return _MODALITY[m[2].lower()]
@@ -101,7 +101,7 @@ def _modality(path: str) -> str:
 
 
 def subject_of(dataset: str, clip_id: str) -> str:
-    """`AF-000`, `3D-Mask-012`, `CLKJ_AS0001`, a client's number; nothing where the clip's name does not tell."""
+    """`AF-000`, `3D-Mask-012`, `CLKJ_AS0001`, a client's number; the empty text where the name tells none."""
     if m := _RACE.fullmatch(clip_id):
         return f"{RACES[m[1]]}-{m[2]}"
     if m := _MASK.fullmatch(clip_id):
@@ -113,7 +113,7 @@ def subject_of(dataset: str, clip_id: str) -> str:
 
 
 def label_of(dataset: str, clip_id: str) -> str:
-    """`bonafide` or `attack` as the clip's name says, or nothing where it does not."""
+    """`bonafide` or `attack` from the recording's name, or the empty text where the name does not tell."""
     if m := _RACE.fullmatch(clip_id):
         return "bonafide" if m[3] == "1" else "attack"
     if _MASK.fullmatch(clip_id):
@@ -125,7 +125,7 @@ def label_of(dataset: str, clip_id: str) -> str:
 
 
 def safe_path(text: str) -> str:
-    """A path of a list with `/` between folders. Raises `BadInput` on one that is absolute or climbs."""
+    """A path of a list, with `/` between folders. Raises `BadInput` when it is absolute or climbs out with `..`."""
     path = text.replace("\\", "/")
     if path.startswith("/") or re.match("[A-Za-z]:", path) or {"..", ".", ""} & set(path.split("/")) or "\0" in path:
         raise BadInput(f"{text!r} must be a path below the data set's folder, without empty, . and .. parts")
@@ -133,7 +133,7 @@ def safe_path(text: str) -> str:
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(number, words) of the lines that are not blank. A BOM, CR, CRLF, tabs and no last line end are fine."""
+    """(number, words) of the lines that are not blank. A BOM, CR, CRLF, tabs, a missing last line end are allowed."""
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as e:
@@ -149,21 +149,21 @@ def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _image_line(words: Sequence[str], live: str, labelled: bool, modalities: int) -> Entry:
-    """`modalities` paths and, where the list is labelled, a label of which `live` means bona fide."""
-    wanted = ["colour", "depth", "infrared"][:modalities] + ["label"] * labelled
-    if len(words) != len(wanted):
-        raise BadInput(f"has {len(words)} fields, not {' '.join(wanted)}")
+    """Read a line of `modalities` paths and, in a labelled list, a label, of which `live` means bona fide."""
+    columns = ["colour", "depth", "infrared"][:modalities] + ["label"] * labelled
+    if len(words) != len(columns):
+        raise BadInput(f"has {len(words)} fields, not {' '.join(columns)}")
     label = ""
     if labelled:
         if words[-1] not in ("0", "1"):
             raise BadInput(f"has the label {words[-1]!r}, which is neither 0 nor 1")
         label = "bonafide" if words[-1] == live else "attack"
     paths = [safe_path(word) for word in words[:modalities]]
-    named = [frame_of(path) for path in paths]
-    columns = [_modality(path) for path in paths]
-    if columns != ["rgb", "depth", "ir"][:modalities] and columns != [""]:  # [""]: a stack or a clip's folder
-        raise BadInput(f"has {', '.join(c or 'no' for c in columns)} images where {' '.join(wanted)} stand")
-    return Entry(0, *named[0], label, paired=len(set(named)) == 1)
+    frames = [frame_of(path) for path in paths]
+    images = [_modality(path) for path in paths]
+    if images != ["rgb", "depth", "ir"][:modalities] and images != [""]:  # [""]: a stack or a recording's folder
+        raise BadInput(f"has {', '.join(c or 'no' for c in images)} images where {' '.join(columns)} stand")
+    return Entry(0, *frames[0], label, paired=len(set(frames)) == 1)
 
 
 def _idiap_label(text: str) -> str:
@@ -181,7 +181,7 @@ def _split(text: str) -> str:
 
 
 def _table(path: Path, columns: Sequence[str], read: Callable[[Sequence[str]], Entry]) -> list[Entry]:
-    """Rows of a CSV file with a header, as `read` makes them of the named columns."""
+    """The rows of a CSV file with a header; `read` makes an entry of the named columns."""
     header, *rows = read_lines(path) or [[]]
     for column in columns:
         if column not in header:
@@ -202,13 +202,15 @@ def _at(number: int, entry: Entry) -> Entry:
     return Entry(number, entry.dataset, entry.clip_id, entry.frame, entry.label, entry.split, entry.paired)
 
 
-def _clip_row(name: str, label: str, split: str) -> Entry:
-    dataset, clip, _ = frame_of(safe_path(name))
-    return Entry(0, dataset, clip, None, label, split)
+def _recording_row(name: str, label: str, split: str) -> Entry:
+    dataset, recording, _ = frame_of(safe_path(name))
+    return Entry(0, dataset, recording, None, label, split)
 
 
 def _idiap(path: Path) -> list[Entry]:
-    return _table(path, ("filepath", "group", "label"), lambda r: _clip_row(r[0], _idiap_label(r[2]), _split(r[1])))
+    return _table(
+        path, ("filepath", "group", "label"), lambda r: _recording_row(r[0], _idiap_label(r[2]), _split(r[1]))
+    )
 
 
 def _idiap_hq(path: Path) -> list[Entry]:
@@ -221,7 +223,7 @@ def _idiap_hq(path: Path) -> list[Entry]:
         try:
             if not fits:
                 raise BadInput("is not video_name,label,type,split")
-            entries.append(_at(number, _clip_row(row[0].strip(), _idiap_label(row[1]), _split(row[3]))))
+            entries.append(_at(number, _recording_row(row[0].strip(), _idiap_label(row[1]), _split(row[3]))))
         except BadInput as e:
             raise BadInput(f"{path}, row {number}: {e}; restore the list from the data set") from None
     return entries
@@ -238,7 +240,7 @@ def _padisi(path: Path) -> list[Entry]:
 
 
 def _padisi_truth(path: Path) -> list[Entry]:
-    """Labels only; the columns on persons are not read."""
+    """Read only the labels, never the columns on persons."""
 
     def read(row: Sequence[str]) -> Entry:
         if not re.fullmatch("m[0-9]{5}", row[1]):
@@ -249,11 +251,11 @@ def _padisi_truth(path: Path) -> list[Entry]:
 
 
 def _bob(path: Path) -> list[Entry]:
-    """Interface of bob.pad: an empty `attack_type` is bona fide."""
+    """Read a list of bob.pad's interface, where an empty `attack_type` means bona fide."""
     return _table(
         path,
         ("filename", "attack_type"),
-        lambda r: _clip_row(r[0], "attack" if r[1].strip() else "bonafide", ""),
+        lambda r: _recording_row(r[0], "attack" if r[1].strip() else "bonafide", ""),
     )
 
 
@@ -272,7 +274,7 @@ def _text(live: str, labelled: bool, modalities: int) -> Callable[[Path], list[E
 
 @dataclass(frozen=True)
 class Format:
-    """How a kind of list is read. `live` says in words which label is bona fide."""
+    """How to read one kind of list. `live` says in words which label means bona fide."""
 
     what: str
     live: str
@@ -283,9 +285,9 @@ FORMATS = {
     "frames": Format("colour depth infrared label (MMDG, Flex-Modal, challenge 2019)", "1", _text("1", True, 3)),
     "frames-unlabelled": Format("colour depth infrared (challenge 2019, public lists)", "none", _text("", False, 3)),
     "stack": Format("stack label (MMDG, PADISI)", "1", _text("1", True, 1)),
-    "clips-2020": Format("frame or clip, label (challenge 2020)", "1", _text("1", True, 1)),
-    "clips-2020-unlabelled": Format("clip (challenge 2020, *_res.txt)", "none", _text("", False, 1)),
-    "colour": Format("colour frame or clip, label (CASIA's repository of 2026)", "0", _text("0", True, 1)),
+    "recordings-2020": Format("frame or recording, label (challenge 2020)", "1", _text("1", True, 1)),
+    "recordings-2020-unlabelled": Format("recording (challenge 2020, *_res.txt)", "none", _text("", False, 1)),
+    "colour": Format("colour frame or recording, label (CASIA's repository of 2026)", "0", _text("0", True, 1)),
     "idiap": Format("CSV filepath, group, label (WMCA)", "0 or bonafide", _idiap),
     "idiap-hq": Format("CSV video_name, label, type, split (HQ-WMCA)", "0", _idiap_hq),
     "bob": Format("CSV filename, attack_type (bob.pad)", "empty attack_type", _bob),
@@ -295,47 +297,51 @@ FORMATS = {
 
 
 def read_list(path: Path, format: str) -> list[Entry]:
-    """Read a public list. Raises `BadInput` naming file and row on what is no such line, and on labels that contradict
-    the names of the files: a list of the other polarity must not be read as this one."""
+    """Read a public list.
+
+    Raises `BadInput` naming file and row on a line of another form, and on labels that contradict the names of the
+    files, so that no list of the other polarity is read as this one.
+    """
     entries = FORMATS[format].read(path)
     if not entries:
         raise BadInput(f"{path}: holds no line; fetch the list again")
-    told = [(entry, named) for entry in entries if entry.label and (named := label_of(entry.dataset, entry.clip_id))]
-    wrong = [(entry, named) for entry, named in told if entry.label != named]
-    if wrong and len(wrong) == len(told):
+    named = [label_of(entry.dataset, entry.clip_id) for entry in entries]
+    labels = [(entry, name) for entry, name in zip(entries, named, strict=True) if entry.label and name]
+    wrong = [(entry, name) for entry, name in labels if entry.label != name]
+    if wrong and len(wrong) == len(labels):
         raise BadInput(
             f"{path}: every label is the opposite of what the names say, so this is no list of the format {format}, "
             f"where live is {FORMATS[format].live}"
         )
     if wrong:
-        entry, named = wrong[0]
+        entry, name = wrong[0]
         raise BadInput(
             f"{path}, row {entry.line}: {len(wrong)} labels contradict the names, first {entry.name}, labelled "
-            f"{entry.label} but named {named}; fetch the list again"
+            f"{entry.label} but named {name}; fetch the list again"
         )
     return entries
 
 
 def _some(names: Iterable[object]) -> str:
     listed = [str(name) for name in names]
-    return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")
+    return ", ".join(listed[:_FIRST]) + (", …" if len(listed) > _FIRST else "")
 
 
 def differences(published: PublishedList, path: Path, entries: Sequence[Entry]) -> list[str]:
-    """How a copy differs from the published list, by hash and by counts; empty when it is that list.
+    """How a copy differs from the published list in hash and counts; empty when it is that list.
 
-    Other line ends, a BOM or another last line end (as version control makes them) do not count.
+    Other line ends, a BOM or another last line end, which version control makes, do not count.
     """
-    found = {
+    counts = {
         "lines": len(entries),
         "bonafide": sum(entry.label == "bonafide" for entry in entries),
         "attack": sum(entry.label == "attack" for entry in entries),
-        "clips": len({entry.clip_id for entry in entries}),
+        "recordings": len({entry.clip_id for entry in entries}),
     }
     wrong = [
-        f"{path.name}: {count} {what}, published are {wanted}"
-        for what, count in found.items()
-        if (wanted := getattr(published, what)) is not None and wanted != count
+        f"{path.name}: {count} {what}, published are {expected}"
+        for what, count in counts.items()
+        if (expected := getattr(published, what)) is not None and expected != count
     ]
     data = path.read_bytes()
     if published.sha1 and not any(
@@ -355,45 +361,45 @@ def _as_published(data: bytes, published: PublishedList) -> bytes:
 
 
 def defects(lists: Mapping[str, Sequence[Entry]]) -> list[str]:
-    """What is wrong with a benchmark's lists of one data set as such, split → entries, each defect by name.
+    """The defects of a benchmark's lists of one data set, a sentence each. `lists` is split → entries.
 
-    Lines twice, frames and subjects in two splits, modalities of different frames, an ethnicity of CeFA that is in no
-    list, the same cut-outs of CASIA-SURF in every split.
+    Defects are duplicate lines, frames and subjects in two splits, modalities of different frames, an ethnicity of
+    CeFA that is in no list, and the same cut-outs of CASIA-SURF in every split.
     """
-    found = []
+    flaws = []
     for split, entries in lists.items():
         count = Counter(entry.name for entry in entries)
         if twice := [name for name, n in count.items() if n > 1]:
-            found.append(f"{split}: duplicate lines: {len(twice)} frames, first {_some(twice)}")
+            flaws.append(f"{split}: duplicate lines: {len(twice)} frames, first {_some(twice)}")
         if apart := [entry.name for entry in entries if not entry.paired]:
-            found.append(f"{split}: lines that pair modalities of different frames: {len(apart)}, first {_some(apart)}")
+            flaws.append(f"{split}: lines that pair modalities of different frames: {len(apart)}, first {_some(apart)}")
     splits = list(lists)
     for i, first in enumerate(splits):
         for second in splits[i + 1 :]:
             frames = {entry.name for entry in lists[first]} & {entry.name for entry in lists[second]}
             if frames:
-                found.append(f"frames in {first} and {second}: {len(frames)}, first {_some(sorted(frames))}")
+                flaws.append(f"frames in {first} and {second}: {len(frames)}, first {_some(sorted(frames))}")
             shared = {e.subject for e in lists[first]} & {e.subject for e in lists[second]} - {""}
-            for subject in sorted(shared)[:_SHOWN]:
+            for subject in sorted(shared)[:_FIRST]:
                 n, m = (sum(e.subject == subject for e in lists[split]) for split in (first, second))
-                found.append(f"subject {subject} is in {first} ({n} lines) and {second} ({m} lines)")
-            if len(shared) > _SHOWN:
-                found.append(f"{len(shared)} subjects in all are in {first} and {second}")
+                flaws.append(f"subject {subject} is in {first} ({n} lines) and {second} ({m} lines)")
+            if len(shared) > _FIRST:
+                flaws.append(f"{len(shared)} subjects in all are in {first} and {second}")
     everything = [entry for entries in lists.values() for entry in entries]
     races = {entry.subject[:2] for entry in everything if _RACE.fullmatch(entry.clip_id)}
     if races and (missing := [race for race in RACES.values() if race not in races]):
-        found.append(f"no subject of {', '.join(missing)} in any list; there are {', '.join(sorted(races))}")
+        flaws.append(f"no subject of {', '.join(missing)} in any list; there are {', '.join(sorted(races))}")
     cuts = [{e.clip_id.split("/")[-1].removesuffix(".rssdk") for e in entries} for entries in lists.values()]
     if len(cuts) > 1 and all(set(CUT_OUTS) <= codes for codes in cuts):
-        found.append(f"all six cut-outs are in every split ({', '.join(lists)}), so no attack is unseen")
-    return found
+        flaws.append(f"all six cut-outs are in every split ({', '.join(lists)}), so no attack is unseen")
+    return flaws
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark's protocol over an index: sample ids a split, and sentences on the copies and their defects.
+    """A benchmark's protocol over an index: split → sample ids, and notes on the copies of its lists and their defects.
 
-    `altered` holds what makes a copy differ from the published list.
+    `altered` says how copies differ from the published lists.
     """
 
     splits: dict[str, list[str]]
@@ -406,18 +412,18 @@ class Benchmark:
 
 
 def read_benchmark(dataset: str, folder: Path, benchmark: str = "mmdg") -> dict[str, tuple[PublishedList, list[Entry]]]:
-    """Split → (published list, entries of the user's copy); empty when the folder has none of a set's files.
+    """Split → (published list, entries of the user's copy); empty when the folder has none of the set's files.
 
-    Raises `BadInput` when some are there and others not, and on what `read_list` refuses.
+    Raises `BadInput` when only some of them are there, and on a list that `read_list` refuses.
     """
     if not folder.is_dir():
         raise BadInput(f"lists {benchmark} = {folder}: no such folder; correct roots.toml")
     published = manifest(dataset).lists(benchmark)
-    there = [file for file in published if (folder / file).exists()]
-    if not there:
+    present = [file for file in published if (folder / file).exists()]
+    if not present:
         return {}
-    if missing := [file for file in published if file not in there]:
-        raise BadInput(f"{folder}: {', '.join(there)} but no {', '.join(missing)}; fetch the missing lists")
+    if missing := [file for file in published if file not in present]:
+        raise BadInput(f"{folder}: {', '.join(present)} but no {', '.join(missing)}; fetch the missing lists")
     read = {}
     for file, entry in published.items():
         entries = read_list(folder / file, entry.format)
@@ -432,8 +438,8 @@ def read_benchmark(dataset: str, folder: Path, benchmark: str = "mmdg") -> dict[
 def mmdg(rows: Sequence[Row], folder: Path) -> Benchmark:
     """MMDG's protocol over the indexed sets of C, S, W and P whose lists are in `folder` (`C-train.txt` and so on).
 
-    The lists are taken as they are: their defects are reported and not repaired. A line is left out, and noted, only
-    when it cannot be a frame of an index: it pairs modalities of different frames, it is there a second time, or the
+    The lists stay as they are: notes report their defects and nothing repairs them. Only a line that cannot be a
+    frame of an index is left out and noted: it pairs modalities of different frames, it repeats a line, or the
     manifest names it as one that the release cannot pair. Raises `BadInput`, with counts and first names, when the
     lists name frames that the tree lacks, or a frame of the other class.
     """
@@ -466,7 +472,7 @@ def mmdg(rows: Sequence[Row], folder: Path) -> Benchmark:
 
 
 def _fits(dataset: str, rows: Iterable[Row], published: PublishedList, folder: Path) -> None:
-    """Raise `BadInput` when the list numbers frames otherwise than the layout that was indexed."""
+    """Raise `BadInput` when the list numbers frames in another way than the indexed layout."""
     for row in rows:
         if row.layout not in published.layouts:
             raise BadInput(
@@ -483,7 +489,7 @@ def _joined(
     notes: list[str],
     absent: list[str],
 ) -> list[str]:
-    """Sample ids of one list's lines, in its order, each once."""
+    """The sample ids of one list's lines, in its order, each once."""
     samples: dict[str, None] = {}
     lacking: list[str] = []
     unpaired: list[str] = []

@@ -1,7 +1,7 @@
-"""What is published about each data set: `<set>.toml` beside this file, read strictly.
+"""Manifests hold what is published about each data set: `<set>.toml` beside this file, read strictly.
 
-A manifest holds counts, rules, hashes of public list files and known defects (data-set sheet, sections 2 to 7), and
-no list, image, name or demographic. A number that is not published is absent, never zero.
+A manifest holds counts, rules, hashes of public list files and known defects (data-set sheet, sections 2 to 7). It
+holds no list, image, name or demographic. A number that nobody published is absent, never zero.
 """
 
 import re
@@ -30,7 +30,7 @@ class Modality:
 
 @dataclass(frozen=True)
 class LayoutRule:
-    """One on-disk form; `id` is that of the adapter's `Layout`, `files` a glob of the data files of type `media`."""
+    """One form on disk. `id` is that of the adapter's `Layout`, `files` a glob of its files, `media` their type."""
 
     id: str
     files: str
@@ -41,7 +41,7 @@ class LayoutRule:
 
 @dataclass(frozen=True)
 class Attack:
-    """Codes of the data set that mean one family; `a..b` counts the last number up."""
+    """Codes of the data set that mean one family; `a..b` is a range over the last number."""
 
     codes: tuple[str, ...]
     family: str
@@ -53,29 +53,29 @@ class Attack:
 
 @dataclass(frozen=True)
 class ProtocolRule:
-    """A protocol's definition in a sentence, and the published numbers of clips and frames of its splits."""
+    """A protocol's definition in a sentence, and how many recordings and frames its splits have as published."""
 
     name: str
     what: str
-    clips: Mapping[str, int]
+    recordings: Mapping[str, int]
     frames: Mapping[str, int]
 
 
 @dataclass(frozen=True)
 class Count:
-    """Expected numbers of one group of rows; an empty `split`, `label` or `family` stands for all of them."""
+    """Published numbers of one group of rows; an empty `split`, `label` or `family` stands for all of them."""
 
     split: str = ""
     label: str = ""
     family: str = ""
     subjects: int | None = None
-    clips: int | None = None
+    recordings: int | None = None
     frames: int | None = None
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a tree of one of `layouts` should hold. `count` goes by the splits of `protocol`."""
+    """What a tree in one of `layouts` should hold. The splits in `count` are those of `protocol`."""
 
     name: str
     layouts: tuple[str, ...]
@@ -86,8 +86,8 @@ class Expected:
 
 @dataclass(frozen=True)
 class PublishedList:
-    """A public list file: how it is read (`format`, see `lists.FORMATS`), which label means bona fide, and how to tell
-    that a copy is the published one. `sha1` is a prefix of the hash of the file's bytes."""
+    """A public list file: how to read it (`format`, see `lists.FORMATS`), which label means bona fide (`live`), and how
+    to tell that a copy is the published one. `sha1` is a prefix of the hash of the file's bytes."""
 
     file: str
     benchmark: str
@@ -101,12 +101,12 @@ class PublishedList:
     lines: int | None = None
     bonafide: int | None = None
     attack: int | None = None
-    clips: int | None = None
+    recordings: int | None = None
 
 
 @dataclass(frozen=True)
 class Defect:
-    """`unpaired` lists frames `<clip_id>:<frame>` that public lists name and the release cannot pair."""
+    """A known defect. `unpaired` names frames `<clip_id>:<frame>` of public lists that the release cannot pair."""
 
     name: str
     what: str
@@ -134,33 +134,33 @@ class Manifest:
     defect: tuple[Defect, ...]
 
     def expectation(self, layout: str, name: str = "") -> Expected | None:
-        """The published counts of a layout, the first ones or those called `name`; None where there are none."""
-        fitting = [e for e in self.expected if layout in e.layouts]
+        """The published counts of a layout: the first, or those called `name`; None where nothing is published."""
+        candidates = [e for e in self.expected if layout in e.layouts]
         if not name:
-            return fitting[0] if fitting else None
-        for e in fitting:
+            return candidates[0] if candidates else None
+        for e in candidates:
             if e.name == name:
                 return e
-        known = ", ".join(e.name for e in fitting) or "none"
+        known = ", ".join(e.name for e in candidates) or "none"
         raise BadInput(f"no expectation {name!r} for {self.name} in the layout {layout}; there is {known}")
 
     def lists(self, benchmark: str) -> dict[str, PublishedList]:
-        """File name → list of one benchmark, such as `mmdg`."""
+        """File name → list, for one benchmark such as `mmdg`."""
         return {entry.file: entry for entry in self.list if entry.benchmark == benchmark}
 
     @property
     def unpaired(self) -> frozenset[tuple[str, int]]:
-        """(clip_id, frame) that the public lists name although its modalities cannot be paired."""
-        named = (text.rpartition(":") for defect in self.defect for text in defect.unpaired)
-        return frozenset((clip, int(frame)) for clip, _, frame in named)
+        """(clip_id, frame) of the frames that public lists name although their modalities cannot be paired."""
+        frames = (text.rpartition(":") for defect in self.defect for text in defect.unpaired)
+        return frozenset((recording, int(frame)) for recording, _, frame in frames)
 
 
-_NAMES = {"label": "class"}  # where a field cannot have the name it has in the file
-_OPTIONAL = {"clips", "frames"}  # of a ProtocolRule
+_NAMES = {"label": "class"}  # a field of a dataclass cannot be called `class`, as it is in the file
+_OPTIONAL = {"recordings", "frames"}  # fields of a ProtocolRule that the file may leave out
 
 
 def expand(text: str) -> list[str]:
-    """`1_03..1_07` → the five codes; other texts stand for themselves. Raises `BadInput` on an empty range."""
+    """The five codes of `1_03..1_07`; any other text is one code itself. Raises `BadInput` on an empty range."""
     first, dots, last = text.partition("..")
     if not dots:
         return [text]
@@ -172,7 +172,7 @@ def expand(text: str) -> list[str]:
 
 
 def _value(kind: Any, value: Any, where: str) -> Any:
-    """`value` as the type `kind` says. Raises `BadInput` naming `where` on another type."""
+    """`value` as an instance of the type `kind`. Raises `BadInput` naming `where` when it is of another type."""
     origin = get_origin(kind)
     if origin is tuple:
         if not isinstance(value, list):
@@ -197,21 +197,21 @@ def _table(kind: Any, table: Any, where: str) -> Any:
     if not isinstance(table, dict):
         raise BadInput(f"{where} must be a table")
     hints = get_type_hints(kind)
-    given = dict(table)
+    rest = dict(table)
     values = {}
     for field in fields(kind):
         name = _NAMES.get(field.name, field.name)
-        if name in given:
-            values[field.name] = _value(hints[field.name], given.pop(name), f"{where}: {name}")
+        if name in rest:
+            values[field.name] = _value(hints[field.name], rest.pop(name), f"{where}: {name}")
         elif get_origin(hints[field.name]) is tuple and kind is Manifest:
             values[field.name] = ()
         elif kind is ProtocolRule and name in _OPTIONAL:
             values[field.name] = {}
         elif field.default is MISSING:
             raise BadInput(f"{where}: {name} is missing")
-    if given:
+    if rest:
         known = ", ".join(_NAMES.get(f.name, f.name) for f in fields(kind))
-        raise BadInput(f"{where}: {sorted(given)[0]!r} is no field; there are {known}")
+        raise BadInput(f"{where}: {sorted(rest)[0]!r} is no field; there are {known}")
     return kind(**values)
 
 
@@ -260,12 +260,15 @@ def read_manifest(path: Path) -> Manifest:
 
 @cache
 def manifest(dataset: str) -> Manifest:
-    """The manifest of a data set's letter."""
+    """The manifest of the data set with this letter."""
     return read_manifest(FOLDER / f"{FILES[dataset]}.toml")
 
 
 def letter(text: str) -> str:
-    """The letter of a data set given by letter, name or file name, in any case. Raises `BadInput` naming them."""
+    """The letter of a data set named by letter, name or file name, in upper or lower case.
+
+    Raises `BadInput`, with the names to choose from, on an unknown one.
+    """
     for code, stem in FILES.items():
         if text.casefold() in (code.casefold(), stem, DATASETS[code].casefold()):
             return code

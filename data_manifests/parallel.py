@@ -21,7 +21,7 @@ _CHUNKS_PER_WORKER = 8
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how many of `total` are done on stderr: a bar on a terminal, else a plain line at each tenth."""
+    """Show on stderr how many of `total` are done: a bar on a terminal, otherwise a plain line at each tenth."""
     console = Console(stderr=True)
     if console.is_terminal:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -29,13 +29,13 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
             task = bar.add_task(title, total=total)
             yield lambda n: bar.advance(task, n)
         return
-    done, shown = 0, 0
+    done, tenths = 0, 0
 
     def advance(n: int) -> None:
-        nonlocal done, shown
+        nonlocal done, tenths
         done += n
-        if done * 10 // max(total, 1) > shown:
-            shown = done * 10 // max(total, 1)
+        if done * 10 // max(total, 1) > tenths:
+            tenths = done * 10 // max(total, 1)
             print(f"{title}: {done}/{total}", file=sys.stderr, flush=True)
 
     yield advance
@@ -48,9 +48,9 @@ def _chunk(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Resul
 def as_done(
     function: Callable[[Job], Result], jobs: Sequence[Job], title: str, workers: int | None = None
 ) -> Iterator[tuple[int, Result]]:
-    """(number of the job, `function(job)`) over `workers` processes (default: one a core), as they are done.
+    """Yield (number of the job, `function(job)`) from `workers` processes (default: one for each core) as jobs end.
 
-    `function` and the jobs must be picklable. The first exception of any job stops the rest and is raised.
+    `function` and the jobs must be picklable. The first exception of a job stops the others and is raised.
     """
     workers = workers or os.cpu_count() or 1
     if len(jobs) <= _FEW:
@@ -62,8 +62,8 @@ def as_done(
                 yield i, function(job)
                 advance(1)
         return
-    # A forked worker starts at once and does not re-import the caller's main module (which imports torch);
-    # it runs only Pillow, h5py and numpy code. Elsewhere the platform's own way is the safe one.
+    # A forked worker starts at once and does not import the caller's main module again, which may import torch; it
+    # runs only Pillow, h5py and numpy code. On other systems the platform's own way of starting is the safe one.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     size = max(1, min(256, -(-len(jobs) // (workers * _CHUNKS_PER_WORKER))))
     starts = range(0, len(jobs), size)
@@ -83,6 +83,6 @@ def as_done(
 def parallel(
     function: Callable[[Job], Result], jobs: Sequence[Job], title: str, workers: int | None = None
 ) -> list[Result]:
-    """`[function(job) for job in jobs]`, computed and refused as in `as_done`."""
+    """`[function(job) for job in jobs]`, computed by `as_done`, with its exceptions."""
     results = dict(as_done(function, jobs, title, workers))
     return [results[i] for i in range(len(jobs))]

@@ -1,11 +1,11 @@
-"""The preprocessing that papers and baselines use, as named pipelines of small steps (data-set sheet, section 6).
+"""The preprocessing of papers and baselines, as named pipelines of small steps (data-set sheet, section 6).
 
 `PIPELINES[name](rgb, depth, ir)` takes the three images of a frame as `decode.raw` gives them in 8 bits (for
 `mc_cnn` and `cmfl` also sensor counts), each of its own size, to three float32 (3, S, S), depth and infrared
-repeated to three channels. Face detection, alignment and augmentation are not here: the released sets come
-cropped, and augmentation belongs to the method. What a source does not state is said in `Pipeline.unknown`.
+repeated to three channels. Face detection, alignment and augmentation are not here: the released sets are cropped
+already, and augmentation belongs to the method. `Pipeline.unknown` says what a source does not state.
 
-What differs on purpose between sources stays different here:
+Differences between the sources stay different here on purpose:
 
 - cv2 reads B, G, R and public loaders flip it back before the network; Pillow starts with R, G, B. Either way
   the network sees R, G, B, which is what everything here means.
@@ -34,8 +34,8 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 def std_to_8bit(x: np.ndarray, n_sigma: float = 3.0) -> np.ndarray:
     """Like `decode.mad_to_8bit` with mean and (population) standard deviation: y = 255 · (x − m + n·s) / (2·n·s).
 
-    The sheet names the alternative and not its details; that holes are left out and become 0, and that a flat
-    scene (s = 0) takes one sensor step as s, is chosen here to agree with MAD.
+    The sheet names the alternative without its details. To agree with MAD, this function leaves holes out and sets
+    them to 0, and takes one sensor step as s in a flat scene (s = 0).
     """
     x = np.asarray(x, dtype=np.float64)
     measured = x > HOLE
@@ -49,8 +49,8 @@ def std_to_8bit(x: np.ndarray, n_sigma: float = 3.0) -> np.ndarray:
 def minmax_to_8bit(x: np.ndarray) -> np.ndarray:
     """The measured range (x > 1) to 0 … 255, cut to whole numbers; holes are 0.
 
-    A flat scene has no range: it becomes mid-grey, 127, as under MAD. All holes give all zeros. Details as in
-    `std_to_8bit`: not stated by the source.
+    A flat scene has no range, so it becomes mid-grey, 127, as under MAD. All holes give all zeros. As for
+    `std_to_8bit`, the source does not state these details.
     """
     x = np.asarray(x, dtype=np.float64)
     measured = x > HOLE
@@ -82,7 +82,7 @@ TO_8BIT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def content_box(planes: Planes, above: int = 0) -> Box | None:
-    """The smallest box of (C, H, W) that holds every pixel with a channel > `above`; None when there is none."""
+    """The smallest box of (C, H, W) that holds every pixel with a channel > `above`; None without such a pixel."""
     lit = np.any(planes > above, axis=0)
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
     if not rows.size:
@@ -96,11 +96,11 @@ def crop(planes: Planes, box: Box) -> Planes:
 
 
 def remove_black_borders_released(planes: Planes) -> Planes:
-    """`RemoveBlackBorders` as DADM released it, its bugs included; for reproducing what it did.
+    """`RemoveBlackBorders` as DADM released it, with its bugs, in order to reproduce its results.
 
-    Run on each modality by itself, so the three are cropped to different boxes and lose their registration;
-    the last lit row and column are cut off (the box's last index is used as a slice's end); and an image
-    without a lit pixel raises `ValueError`, here as there.
+    DADM runs it on each modality by itself, so the three are cropped to different boxes and lose their registration.
+    It cuts off the last lit row and column, since it takes the box's last index as a slice's end. An image without
+    a lit pixel raises `ValueError`, here as there.
     """
     box = content_box(planes)
     if box is None:
@@ -112,9 +112,9 @@ def remove_black_borders_released(planes: Planes) -> Planes:
 def remove_black_borders(modalities: Sequence[Planes], above: int = 0) -> list[Planes]:
     """One box for all modalities, so that they stay registered: the smallest that loses no lit pixel of any.
 
-    Boxes are taken as shares of each image, since sizes differ between modalities, and rounded outwards. A
-    modality without a lit pixel has no say; when none has one, nothing is cropped. A pixel is lit when a
-    channel is > `above`: JPG leaves grey levels of 1 to 3 in borders that were black.
+    Boxes are shares of each image, since sizes differ between modalities, and are rounded outwards. A modality
+    without a lit pixel does not count; when none has one, nothing is cropped. A pixel is lit when a channel is
+    > `above`: JPG leaves grey levels of 1 to 3 in borders that were black.
     """
     boxes = [(content_box(planes, above), planes.shape[1:]) for planes in modalities]
     shares = [
@@ -211,9 +211,9 @@ def centre(planes: Planes, size: int) -> Planes:
 class Pipeline:
     """From decoded triplets to the network's input.
 
-    `together` takes the three images to three images; then each is squared (`pad`) or not, brought to
-    (C, size, size) by `resize`, repeated to three channels and given `values`. `source` says whose it is;
-    `unknown` what is not stated there and was chosen here.
+    `together` maps the three images to three images. Then `pad` may make each square, `resize` brings it to
+    (C, size, size), it is repeated to three channels, and `values` maps its grey levels. `source` names where the
+    pipeline comes from, and `unknown` what that source does not state and this project chose.
     """
 
     source: str
@@ -238,7 +238,7 @@ def _each_released(modalities: Sequence[Planes]) -> list[Planes]:
 
 
 def _counts_by_mad(modalities: Sequence[Planes]) -> list[Planes]:
-    """Sensor counts to 8 bit by MAD; what has 8 bits already (colour, WMCA's packages) stays."""
+    """Sensor counts to 8 bits by MAD; images of 8 bits (colour, WMCA's packages) stay."""
     return [planes if planes.dtype == np.uint8 else mad_to_8bit(planes) for planes in modalities]
 
 

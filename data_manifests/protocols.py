@@ -1,13 +1,12 @@
-"""Who is trained and tested on: mmFAS's protocol, the owners' own as far as rules make them, and the checks every
-protocol must pass.
+"""Protocols: mmFAS's own, those of the data sets' owners that follow from rules, and the checks on every protocol.
 
-mmFAS trains on CASIA-SURF CeFA with "image pairs" train : val : test = 6 : 1 : 13 and tests on the rest of it
-and on the whole of CASIA-SURF, WMCA and HQ-WMCA. Which subjects are where is not published, and no official
-split of CeFA has that ratio, so the split is drawn here: by subject, from a seed that is part of the
-protocol. Other readings of the sentence are protocols of their own, see `mmfas_reading`.
+mmFAS trains on CASIA-SURF CeFA with "image pairs" train : val : test = 6 : 1 : 13 and tests on the rest of it and on
+the whole of CASIA-SURF, WMCA and HQ-WMCA. The paper does not publish which subjects are where, and no official split
+of CeFA has that ratio, so this module draws the split by subject, from a seed that is part of the protocol. Other
+readings of the sentence are protocols of their own, see `mmfas_reading`.
 
-Protocols that owners publish as list files (WMCA, HQ-WMCA, PADISI) are read by the adapters; those that follow from
-rules are made here by `derive`, on demand, as they would fill an index with many times its own size.
+The adapters read the protocols that owners publish as list files (WMCA, HQ-WMCA, PADISI). `derive` makes those that
+follow from rules, and only on demand, since together they would be many times larger than the index itself.
 """
 
 import hashlib
@@ -32,12 +31,11 @@ def draw_by_subject(
     """Share whole subjects out to train, val and test so that their images, or with `count_subjects` their number,
     come as near to `ratio` as they can.
 
-    Subjects stand in the order of the SHA-256 of `seed:subject_id`, ethnicity by ethnicity and mask kind by
-    mask kind, so the result depends neither on the order of the rows nor on a library's random numbers. First
-    each split receives a bona fide and an attack; then each subject goes to the split that is furthest behind
-    its share of all images given out so far. No split ends more than one subject's images above its share, or
-    two below, when every subject has both classes. Raises `BadInput` when there are too few subjects of a
-    class.
+    Subjects stand in the order of the SHA-256 of `seed:subject_id`, ethnicity by ethnicity and mask kind by mask
+    kind, so the result depends neither on the order of the rows nor on a library's random numbers. First each split
+    receives a bona fide and an attack. Then each subject goes to the split that is furthest behind its share of all
+    images shared out so far. When every subject has both classes, no split ends more than one subject's images above
+    its share, or two below. Raises `BadInput` when a class has too few subjects.
     """
     samples: dict[str, list[str]] = {}
     classes: dict[str, set[str]] = {}
@@ -45,41 +43,41 @@ def draw_by_subject(
         samples.setdefault(row.subject_id, []).append(row.sample_id)
         classes.setdefault(row.subject_id, set()).add(row.label)
 
-    def drawn(subject: str) -> str:
+    def rank(subject: str) -> str:
         return hashlib.sha256(f"{seed}:{subject}".encode()).hexdigest()
 
-    waiting = sorted(samples, key=lambda subject: (_stratum(subject), drawn(subject)))
-    given: dict[str, list[str]] = {split: [] for split in _SPLITS}
+    waiting = sorted(samples, key=lambda subject: (_stratum(subject), rank(subject)))
+    members: dict[str, list[str]] = {split: [] for split in _SPLITS}
     for split in _SPLITS:
         for label in LABELS:
-            if any(label in classes[subject] for subject in given[split]):
+            if any(label in classes[subject] for subject in members[split]):
                 continue
-            able = [subject for subject in waiting if label in classes[subject]]
-            if not able:
+            candidates = [subject for subject in waiting if label in classes[subject]]
+            if not candidates:
                 raise BadInput(f"set {SOURCE}: too few subjects with {label} images for three splits; add subjects")
-            first = min(able, key=lambda subject: (len(classes[subject]) == 1, drawn(subject)))
-            given[split].append(first)
+            first = min(candidates, key=lambda subject: (len(classes[subject]) == 1, rank(subject)))
+            members[split].append(first)
             waiting.remove(first)
     share = dict(zip(_SPLITS, ratio, strict=True))
-    size = {subject: 1 if count_subjects else len(found) for subject, found in samples.items()}
-    count = {split: sum(size[subject] for subject in given[split]) for split in _SPLITS}
+    size = {subject: 1 if count_subjects else len(own) for subject, own in samples.items()}
+    count = {split: sum(size[subject] for subject in members[split]) for split in _SPLITS}
     for subject in waiting:
         total = sum(count.values()) + size[subject]
         behind = max(_SPLITS, key=lambda split: share[split] * total - sum(ratio) * count[split])
-        given[behind].append(subject)
+        members[behind].append(subject)
         count[behind] += size[subject]
-    return {split: sorted(s for subject in given[split] for s in samples[subject]) for split in _SPLITS}
+    return {split: sorted(s for subject in members[split] for s in samples[subject]) for split in _SPLITS}
 
 
 def _stratum(subject: str) -> str:
-    """`C:AF-012` → `C:AF`, `C:3D-Mask-012` → `C:3D-Mask`: the ethnicity or the kind of mask."""
+    """The ethnicity or the kind of mask: `C:AF-012` → `C:AF`, `C:3D-Mask-012` → `C:3D-Mask`."""
     return subject.rpartition("-")[0]
 
 
 def mmfas(rows: Sequence[Row], ratio: Sequence[int] = MMFAS_RATIO, seed: int = MMFAS_SEED) -> tuple[Splits, list[str]]:
-    """The protocol `mmfas` and notes on what it leaves out.
+    """The protocol `mmfas`, and notes on what it leaves out.
 
-    `test` is the rest of CeFA and all rows of CASIA-SURF, WMCA and HQ-WMCA, as far as they are indexed.
+    `test` is the rest of CeFA and all indexed rows of CASIA-SURF, WMCA and HQ-WMCA.
     Raises `BadInput` without CeFA or with too few subjects.
     """
     splits = draw_by_subject(_source(rows), ratio, seed)
@@ -105,7 +103,7 @@ def _with_targets(source: Mapping[str, Sequence[str]], rows: Sequence[Row]) -> t
 
 
 def draw_by_image(rows: Iterable[Row], ratio: Sequence[int] = MMFAS_RATIO, seed: int = MMFAS_SEED) -> Splits:
-    """Share single images out in `ratio`, in the order of the SHA-256 of `seed:sample_id`, whoever they show."""
+    """Share single images out in `ratio`, whoever they show, in the order of the SHA-256 of `seed:sample_id`."""
     samples = sorted((row.sample_id for row in rows), key=lambda s: hashlib.sha256(f"{seed}:{s}".encode()).hexdigest())
     train, val = (round(len(samples) * sum(ratio[:n]) / sum(ratio)) for n in (1, 2))
     return {"train": sorted(samples[:train]), "val": sorted(samples[train:val]), "test": sorted(samples[val:])}
@@ -139,12 +137,12 @@ def mmfas_reading(
 
 
 def official(rows: Sequence[Row], protocols: Mapping[str, Mapping[str, Sequence[str]]]) -> tuple[Splits, list[str]]:
-    """The protocol `official` and notes on what it leaves out: train, val and test are each the union, over CeFA,
-    CASIA-SURF, WMCA and PADISI-Face, of that split in the set's own protocol named in `OFFICIAL`.
+    """The protocol `official`, and notes on what it leaves out.
 
-    It serves leave-one-set-out training where MMDG's lists are not at hand. `protocols` are those already
-    checked. Empty, with no note, when fewer than two of the four sets are indexed; a set without its protocol
-    is left out and noted.
+    Its train, val and test are each the union, over CeFA, CASIA-SURF, WMCA and PADISI-Face, of that split in the
+    set's own protocol named in `OFFICIAL`. It serves leave-one-set-out training for users without MMDG's lists.
+    `protocols` must have passed their checks. The result is empty, without a note, when fewer than two of the four
+    sets are indexed; a set without its protocol is left out and noted.
     """
     indexed = {row.dataset for row in rows}
     sets = [letter for letter in OFFICIAL if letter in indexed]
@@ -185,7 +183,7 @@ WMCA_UNSEEN = {
     "W-LOO_rigidmask": "rigidmask",
 }
 DERIVED = ("mmfas", "mmfas-subjects", "mmfas-images", "official", "S-official", *CEFA, *WMCA_UNSEEN)
-CROSSING = ("mmfas-images", "mmdg", "mmdg-altered")  # subjects in two splits belong to these as published
+CROSSING = ("mmfas-images", "mmdg", "mmdg-altered")  # protocols that have subjects in two splits as published
 
 
 def _named(name: str, protocols: Mapping[str, Mapping[str, Sequence[str]]], source: str) -> Mapping[str, Sequence[str]]:
@@ -195,8 +193,10 @@ def _named(name: str, protocols: Mapping[str, Mapping[str, Sequence[str]]], sour
 
 
 def surf_official(rows: Sequence[Row], protocols: Mapping[str, Mapping[str, Sequence[str]]]) -> Splits:
-    """CASIA-SURF as in its challenge: attacks 4-6 in train, 1-3 in val and test. An attack whose number is not
-    published (an anonymous triplet of the challenge's own val and test) stays."""
+    """CASIA-SURF as in its challenge: attacks 4-6 in train, 1-3 in val and test.
+
+    An attack without a published number (an anonymous triplet of the challenge's own val and test) stays.
+    """
     by_id = {row.sample_id: row for row in rows}
     return {
         split: [s for s in samples if not (code := by_id[s].attack_code) or code.startswith(SURF_ATTACKS[split])]
@@ -205,9 +205,9 @@ def surf_official(rows: Sequence[Row], protocols: Mapping[str, Mapping[str, Sequ
 
 
 def cefa(name: str, rows: Sequence[Row]) -> Splits:
-    """One of CeFA's protocols 1-5 by the rule of its owner: subjects 000-199 train, 200-299 val, 300-499 test; an
-    ethnicity trained on is not tested; masks are tested only, without AttackType 1 (no light), as in the owner's
-    lists. In protocol 3 the modality is the trainer's choice, so its members are those of protocol 5.
+    """One of CeFA's protocols 1-5 by the rule of its owner: subjects 000-199 train, 200-299 val, 300-499 test. An
+    ethnicity that trains is not tested. Masks are only tested, without AttackType 1 (no light), as in the owner's
+    lists. In protocol 3 the user chooses the modality, so its members are those of protocol 5.
     """
     race, trained, tested = CEFA[name]
     splits: Splits = {split: [] for split in _SPLITS}
@@ -217,7 +217,7 @@ def cefa(name: str, rows: Sequence[Row]) -> Splits:
         m = re.fullmatch("C:(AF|CA|EA)-([0-9]{3})", row.subject_id)
         if m is None and row.attack_family not in _MASKS:
             raise BadInput(
-                f"protocol {name}: clip {row.clip_id} does not tell its subject; index cefa-full or cefa-2026"
+                f"protocol {name}: recording {row.clip_id} does not tell its subject; index cefa-full or cefa-2026"
             )
         if m is None:
             split, same = "test", False
@@ -227,15 +227,14 @@ def cefa(name: str, rows: Sequence[Row]) -> Splits:
             split = "train" if m[2] < "200" else "val" if m[2] < "300" else "test"
             same = m[1] == race
         families = tested if split == "test" else trained
-        wanted_race = not race or same != (split == "test")
-        if wanted_race and (row.bonafide or row.attack_family in families):
+        fitting_race = not race or same != (split == "test")
+        if fitting_race and (row.bonafide or row.attack_family in families):
             splits[split].append(row.sample_id)
     return splits
 
 
 def wmca_unseen(name: str, rows: Sequence[Row], protocols: Mapping[str, Mapping[str, Sequence[str]]]) -> Splits:
-    """WMCA with one family unseen, from grandtest: it is dropped from train and val, and the test holds the bona fide
-    and that family only."""
+    """WMCA's grandtest with one family unseen: train and val lack it, and the test holds only it and the bona fide."""
     family = {row.sample_id: row.attack_family for row in rows}
     unseen = WMCA_UNSEEN[name]
     grandtest = _named(name, protocols, "W-grandtest")
@@ -248,9 +247,9 @@ def wmca_unseen(name: str, rows: Sequence[Row], protocols: Mapping[str, Mapping[
 def derive(
     name: str, rows: Sequence[Row], protocols: Mapping[str, Mapping[str, Sequence[str]]], seed: int = MMFAS_SEED
 ) -> tuple[Splits, list[str]]:
-    """The protocol `name` over an index's rows, and notes; from the owner's list where `protocols` has it already.
+    """The protocol `name` over an index's rows, and notes. A protocol that `protocols` has already stays as it is.
 
-    Raises `BadInput` on a name that is none, and when what the protocol is made from is not indexed.
+    Raises `BadInput` on an unknown name, and when the index lacks what the protocol is made from.
     """
     if name in protocols:
         return {split: list(samples) for split, samples in protocols[name].items()}, []
@@ -288,9 +287,9 @@ def check_subjects(name: str, splits: Mapping[str, Sequence[str]], rows: Mapping
 
 
 def one_class(splits: Mapping[str, Sequence[str]], rows: Mapping[str, Row]) -> str:
-    """What is wrong when train or val does not hold both classes, else the empty text. `rows` is sample_id → row.
+    """A message when train or val lacks a class, or the empty text. `rows` is sample_id → row.
 
-    A split the protocol does not have is not asked for: some have a test only.
+    A protocol need not have these splits: some have only a test.
     """
     for split in ("train", "val"):
         labels = {rows[sample].label for sample in splits.get(split, ())}

@@ -1,8 +1,8 @@
-"""What a licensee's tree holds, compared with what is published, and everything that is wrong with it, file by file.
+"""Compare a licensee's tree with what is published, and list everything that is wrong with it, file by file.
 
-Three depths: `fast` goes by names, `headers` (the default) opens every file's header, `full` decodes every image. A
-full run keeps a state file, a line a file (path, size, modification time, what was found), so that one that was cut off
-goes on where it stopped and an unchanged tree is not decoded twice.
+A check has one of three depths: `fast` goes by names, `headers` (the default) opens every file's header, `full`
+decodes every image. A full check writes a line for each decoded file (path, size, modification time, problem) into a
+state file, so that an interrupted check continues where it stopped and no unchanged file is decoded twice.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from data_manifests.parallel import as_done
 from data_manifests.protocols import check_subjects, one_class
 
 DEPTHS = ("fast", "headers", "full")
-_QUANTITIES = ("subjects", "clips", "frames")
-_SIDE = 16  # decoded images are thrown away; resizing is part of decoding
+_QUANTITIES = ("subjects", "recordings", "frames")
+_SIDE = 16  # px; the decoded images are thrown away, but decoding includes resizing
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number of one group of rows. `expected` is None where nothing is published."""
+    """One number of one group of rows: `expected` as published (None where it is not), `found` in the tree."""
 
     group: str
     what: str
@@ -44,7 +44,7 @@ class Comparison:
 
 @dataclass
 class Report:
-    """The result of `verify`. It is `ok` when every published number is met and no problem is found."""
+    """The result of `verify`. It is `ok` when the tree meets every published number and has no problem."""
 
     dataset: str
     name: str
@@ -78,24 +78,26 @@ class Report:
 def _numbers(rows: Sequence[Row]) -> dict[str, int]:
     return {
         "subjects": len({row.subject_id for row in rows}),
-        "clips": len({row.clip_id for row in rows}),
+        "recordings": len({row.clip_id for row in rows}),
         "frames": len(rows),
     }
 
 
 def _summed(expected: Expected) -> list[Count]:
-    """Counts without splits: those of a class and family that all three splits have, added up. No subjects: in a split
-    they are published for some groups only."""
+    """Counts without splits: the sum over the splits for each class and family that all three have.
+
+    Subjects are not summed, since the splits publish them only for some groups.
+    """
     groups: dict[tuple[str, str], list[Count]] = {}
     for count in expected.count:
         if count.split:
             groups.setdefault((count.label, count.family), []).append(count)
     summed = [count for count in expected.count if not count.split]
     for (label, family), counts in groups.items():
-        told = any((count.label, count.family) == (label, family) for count in summed)
-        if {count.split for count in counts} == set(SPLITS) and not told:
+        published = any((count.label, count.family) == (label, family) for count in summed)
+        if {count.split for count in counts} == set(SPLITS) and not published:
             sums = {}
-            for what in ("clips", "frames"):
+            for what in ("recordings", "frames"):
                 values = [v for count in counts if (v := getattr(count, what)) is not None]
                 sums[what] = sum(values) if len(values) == len(SPLITS) else None
             summed.append(Count("", label, family, None, **sums))
@@ -103,17 +105,17 @@ def _summed(expected: Expected) -> list[Count]:
 
 
 def compare(rows: Sequence[Row], splits: Mapping[str, Sequence[str]], expected: Expected | None) -> list[Comparison]:
-    """Published and found numbers of each published group, then of each class and family that none is published for,
-    then of everything. `splits` is the protocol the expectation goes by, empty where the tree does not tell it.
+    """Compare each published group, then each class and family without published numbers, then everything.
 
-    Frames of an index by names only are not compared where containers hold them (see `adapters`).
+    `splits` is the protocol that `expected` counts by, empty where the tree does not tell it. Frames of an index by
+    names only are not compared where containers hold them (see `adapters`).
     """
     split_of = {sample: split for split, samples in splits.items() for sample in samples}
     unopened = any(row.names_only and row.rgb.lower().endswith((".h5", ".hdf5")) for row in rows)
     counts: Sequence[Count] = ()
     if expected is not None:
         counts = expected.count if split_of or not expected.protocol else _summed(expected)
-    found = []
+    comparisons = []
     totals: dict[str, int | None] = dict.fromkeys(_QUANTITIES)
     for count in counts:
         members = [
@@ -126,34 +128,34 @@ def compare(rows: Sequence[Row], splits: Mapping[str, Sequence[str]], expected: 
         numbers = _numbers(members)
         group = " ".join(filter(None, (count.split, count.label, count.family)))
         for what in _QUANTITIES:
-            wanted = getattr(count, what)
-            if wanted is None or (what == "frames" and unopened):
+            published = getattr(count, what)
+            if published is None or (what == "frames" and unopened):
                 continue
             if group:
-                found.append(Comparison(group, what, wanted, numbers[what]))
+                comparisons.append(Comparison(group, what, published, numbers[what]))
             else:
-                totals[what] = wanted
+                totals[what] = published
     named = {(count.label, count.family) for count in counts}
     for label, family in sorted({(row.label, row.attack_family) for row in rows}):
         if (label, family) not in named:
             numbers = _numbers([row for row in rows if (row.label, row.attack_family) == (label, family)])
             group = f"{label} {family}".strip()
-            found.append(Comparison(group, "clips", None, numbers["clips"]))
-    return found + [Comparison("all", what, totals[what], n) for what, n in _numbers(rows).items()]
+            comparisons.append(Comparison(group, "recordings", None, numbers["recordings"]))
+    return comparisons + [Comparison("all", what, totals[what], n) for what, n in _numbers(rows).items()]
 
 
 def _missing(dataset: str, rows: Sequence[Row]) -> Iterator[str]:
-    """Families and, of CeFA, ethnicities that the data set has and the tree lacks altogether."""
+    """A note for families and, of CeFA, ethnicities that the data set has and the tree lacks altogether."""
     families = {row.attack_family for row in rows}
     if missing := sorted({attack.family for attack in manifest(dataset).attack} - families):
-        yield f"no clip of {', '.join(missing)} in the tree"
+        yield f"no recording of {', '.join(missing)} in the tree"
     races = {m[1] for row in rows if (m := re.fullmatch("C:([A-Z]{2})-[0-9]{3}", row.subject_id))}
     if races and (absent := [race for race in RACES.values() if race not in races]):
         yield f"no subject of {', '.join(absent)} in the tree"
 
 
 def _protocol_problems(result: AdapterResult) -> Iterator[Problem | str]:
-    """Leaking subjects and missing classes of the official protocols as problems, missing families as notes."""
+    """For the official protocols: subjects in two splits and missing classes as problems, missing families as notes."""
     by_id = {row.sample_id: row for row in result.rows}
     for name, splits in result.protocols.items():
         try:
@@ -161,32 +163,32 @@ def _protocol_problems(result: AdapterResult) -> Iterator[Problem | str]:
         except BadInput as e:
             yield Problem(name, str(e).removeprefix(f"protocol {name}: "))
         if flaw := one_class(splits, by_id):
-            yield Problem(name, f"{flaw}; restore the missing clips")
+            yield Problem(name, f"{flaw}; restore the missing recordings")
         families = {split: {by_id[s].attack_family for s in samples} - {""} for split, samples in splits.items()}
         for split in families:
             if missing := sorted(set().union(*families.values()) - families[split]):
                 yield f"{name}: {split} holds no {', '.join(missing)}"
 
 
-_Wanted = list[tuple[Reference, str, str, str]]
+_Images = list[tuple[Reference, str, str, str]]  # reference, modality, shape in the index, depth encoding
 
 
-def _decoded(job: tuple[Path, _Wanted]) -> str:
-    """What is wrong with the images of one file, or nothing."""
-    root, wanted = job
+def _decoding_problem(job: tuple[Path, _Images]) -> str:
+    """Decode the images of one file and say what is wrong, or return the empty text."""
+    root, images = job
     try:
-        for _ in decode(root, wanted, _SIDE):
+        for _ in decode(root, images, _SIDE):
             pass
     except BadInput as e:
         return str(e)
     except OSError as e:
-        return f"{wanted[0][0].path}: cannot be read ({e.strerror}); check the disk and the permissions"
+        return f"{images[0][0].path}: cannot be read ({e.strerror}); check the disk and the permissions"
     return ""
 
 
-def _files(rows: Sequence[Row]) -> dict[str, _Wanted]:
-    """Path below the root → the images that rows take from it."""
-    files: dict[str, _Wanted] = {}
+def _files(rows: Sequence[Row]) -> dict[str, _Images]:
+    """Path below the root → the images that the rows take from that file."""
+    files: dict[str, _Images] = {}
     for row in rows:
         for modality in MODALITIES:
             if text := getattr(row, modality):
@@ -197,11 +199,11 @@ def _files(rows: Sequence[Row]) -> dict[str, _Wanted]:
 
 
 def _read_state(state: Path) -> dict[str, list[Any]]:
-    """Path → [size, mtime_ns, what was asked, what was found]. A last line cut short is as if it were not there."""
+    """Path → [size, mtime_ns, hash of the images, problem]. A last line that was cut short does not count."""
     known = {}
     with suppress(FileNotFoundError):
         for line in state.read_bytes().split(b"\n"):
-            with suppress(ValueError, RecursionError):  # a line cut short, or of another file
+            with suppress(ValueError, RecursionError):  # a line that was cut short or belongs to another kind of file
                 entry = json.loads(line)
                 if isinstance(entry, list) and len(entry) == 5 and isinstance(entry[0], str):
                     known[entry[0]] = entry[1:]
@@ -209,32 +211,32 @@ def _read_state(state: Path) -> dict[str, list[Any]]:
 
 
 def decode_all(root: Path, rows: Sequence[Row], state: Path, workers: int | None = None) -> tuple[list[Problem], int]:
-    """Decode every image of `rows` and return the problems and the number of files that `state` already knew.
+    """Decode every image of `rows`; return the problems and how many files `state` knew already.
 
-    A file is decoded again when its size, its modification time or what the rows take from it changed.
+    A file is decoded again when its size, its modification time or the images that rows take from it changed.
     """
     known = _read_state(state)
     problems: list[Problem] = []
     already = 0
-    waiting: list[tuple[str, list[Any], tuple[Path, _Wanted]]] = []
-    for path, wanted in _files(rows).items():
+    waiting: list[tuple[str, list[Any], tuple[Path, _Images]]] = []
+    for path, images in _files(rows).items():
         try:
             stat = locate(root, path).stat()
         except OSError:
             problems.append(Problem(path, "no such file; restore it"))
             continue
-        asked = hashlib.sha256(repr(wanted).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        key = [stat.st_size, stat.st_mtime_ns, asked]
+        images_hash = hashlib.sha256(repr(images).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        key = [stat.st_size, stat.st_mtime_ns, images_hash]
         if path in known and known[path][:3] == key:
             already += 1
             problems += _problem(path, known[path][3])
         else:
-            waiting.append((path, key, (root, wanted)))
+            waiting.append((path, key, (root, images)))
     state.parent.mkdir(parents=True, exist_ok=True)
     with state.open("ab") as f:
         if f.tell():
-            f.write(b"\n")  # ends a line that was cut short
-        for i, what in as_done(_decoded, [job for *_, job in waiting], "decoding", workers):
+            f.write(b"\n")  # end a line that may have been cut short
+        for i, what in as_done(_decoding_problem, [job for *_, job in waiting], "decoding", workers):
             path, key, _ = waiting[i]
             f.write(json.dumps([path, *key, what]).encode() + b"\n")
             f.flush()
@@ -257,9 +259,9 @@ def verify(
 ) -> Report:
     """Compare the tree at `root` with what is published.
 
-    depth: one of `DEPTHS`; `full` needs `state`. expect: name of an expectation of the manifest where a layout has
-    several. lists: folder of MMDG's lists, which are checked against the tree. Raises `BadInput` when the tree has no
-    known layout; everything else is in the report.
+    depth: one of `DEPTHS`; `full` needs `state`. expect: name of the manifest's published counts, where a layout has
+    several. lists: folder of MMDG's lists, to check them against the tree too. Raises `BadInput` when the tree has no
+    known layout; the report holds every other problem.
     """
     about = manifest(dataset)
     result = index_tree(dataset, root, replace(options or Options(), collect=True, names_only=depth == "fast"))
@@ -273,8 +275,8 @@ def verify(
         report.notes.append(f"the tree does not tell the splits of {expected.protocol}; their sums are compared")
     report.counts = compare(result.rows, splits, expected)
     report.notes += _missing(dataset, result.rows)
-    for found in _protocol_problems(result):
-        (report.problems if isinstance(found, Problem) else report.notes).append(found)  # type: ignore[arg-type]
+    for finding in _protocol_problems(result):
+        (report.problems if isinstance(finding, Problem) else report.notes).append(finding)  # type: ignore[arg-type]
     if lists is not None:
         try:
             benchmark = mmdg(result.rows, lists)

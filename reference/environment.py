@@ -2,24 +2,12 @@
 
 import os
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from data_manifests.errors import BadInput
-from reference.sources import ROOT
-
-
-def git_commit() -> str:
-    """The commit this source was checked out from, `+changes` if files differ; `unknown` outside git."""
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
 
 
 def cpu_name() -> str:

@@ -2,7 +2,7 @@
 
 arXiv 2505.09484, version 1. The text lost formulas that the authors' code (murInJ/MMDA at 547f9b2, MIT) and the
 reviews restore; text and code disagree in much that decides a score. This file follows the paper's order. Run it
-on any index (README, "Your own data"):
+on any index (data_manifests/README.md):
 
     python -m reference.mmda --index build/…/index.csv --protocol official --sources CPS --targets W --clip phantom \\
         --run-dir build/runs/mine
@@ -77,97 +77,81 @@ set, any single option replaces one of its readings:
 """
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import tyro
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.attention import sdpa_kernel
 
 from data_manifests.errors import BadInput
 from data_manifests.index import Index
-from reference import clip as clip_towers
-from reference import environment, runs
-from reference.clip import Clip, InputRange, black_feature, image_features, load_captions, load_clip, normalise
-from reference.data import Faces, batches
-from reference.training import ATTENTION, Training, command_errors, diverged, mirror, prepare
+from reference import options as base
+from reference.batches import Batch, ShuffledSampler, batches
+from reference.captions import load_captions
+from reference.clip import Clip, InputRange, black_feature, load_clip, normalise
+from reference.clip_features import image_features
+from reference.environment import pick_device
+from reference.evaluation import Rows, Scores, command_errors, missing_in
+from reference.faces import Faces
+from reference.options import Presets, reading
+from reference.runs import finished
+from reference.training import Training, mirror
 
 # --------------------------------------------------------------------------------------------------------------
 # Options
 # --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Readings:
-    """One value for each of M1-M10 and M16-M18: what decides the network and its losses."""
-
-    partner: Literal["random", "first", "self"]
-    partner_at_test: Literal["random", "first", "self"]
-    domain_weights: Literal["separate", "shared"]
-    freeze: Literal["none", "all", "text"]
-    remap: Literal["chained", "released"]
-    batch_attention: bool
-    pooling: Literal["max", "mean"]
-    smoothing: Literal["normalised", "released"]
-    block: Literal["mha_moe", "mlp"]
-    router_at_test: Literal["draw", "expected", "always"]
-    micro_batch: int
-    augmentation: Literal["none", "flip", "released"]
-    adapter: Literal["moe", "dense"] = "moe"
-    denoise: Literal["none", "mhsa", "da", "md2a"] = "md2a"
-    alignment: Literal["vanilla", "smooth", "rs2"] = "rs2"
-
-
-_RELEASED = Readings(
-    partner="first",
-    partner_at_test="first",
-    domain_weights="separate",
-    freeze="none",
-    remap="released",
-    batch_attention=True,
-    pooling="max",
-    smoothing="released",
-    block="mha_moe",
-    router_at_test="draw",
-    micro_batch=3,
-    augmentation="released",
-)
-PRESETS = {
-    "paper": replace(
-        _RELEASED,
-        partner="random",
-        partner_at_test="self",
-        freeze="all",
-        remap="chained",
-        batch_attention=False,
-        smoothing="normalised",
-        block="mlp",
-        router_at_test="expected",
-        micro_batch=0,
-        augmentation="none",
-    ),
-    "released": _RELEASED,
-    "batch_free": replace(
-        _RELEASED, partner_at_test="self", batch_attention=False, router_at_test="expected", micro_batch=0
-    ),
-}
-
-
 @dataclass(frozen=True, kw_only=True)
-class Args(Training):
-    """Train MMDA on some data sets of a protocol and score others with all its heads. A reading that is not given
-    is the preset's."""
+class Readings(Presets):
+    """The readings that decide the network and its losses: M1-M12 and M16-M18 above."""
 
     preset: Literal["paper", "released", "batch_free"] = "batch_free"
     """A complete set of the readings above."""
+    partner: Literal["random", "first", "self"] = reading("first", paper="random")
+    """M1: which row of the same domain gives Q' and K' in training."""
+    partner_at_test: Literal["random", "first", "self"] = reading("self", released="first")
+    """M2: and which at test."""
+    domain_weights: Literal["separate", "shared"] = reading("separate")
+    """M3: Q' and K' by maps of their own, or by Q's and K's."""
+    freeze: Literal["none", "all", "text"] = reading("none", paper="all")
+    """M4: what of CLIP is not trained."""
+    remap: Literal["chained", "released"] = reading("released", paper="chained")
+    """M5: Eq. 7's up path as printed, or as released."""
+    batch_attention: bool = reading(False, released=True)
+    """M6: attention across the batch inside U-DSA."""
+    pooling: Literal["max", "mean"] = reading("max")
+    """M7: over the captions of a class."""
+    smoothing: Literal["normalised", "released"] = reading("released", paper="normalised")
+    """M8: targets that sum to 1, or to 1.1."""
+    block: Literal["mha_moe", "mlp"] = reading("mha_moe", paper="mlp")
+    """M9: what Adapt and Remap are."""
+    router_at_test: Literal["draw", "expected", "always"] = reading("expected", released="draw")
+    """M10: what becomes of the second expert at test."""
+    micro_batch: int = reading(0, released=3)
+    """M11: rows in one forward pass; 0 for the whole batch."""
+    augmentation: Literal["none", "flip", "released"] = reading("released", paper="none")
+    """M12: flip mirrors a sample's images alike; released adds noise, brightness, channel shifts and gamma."""
+    adapter: Literal["moe", "dense"] = reading("moe")
+    """M16: mixture of experts, or one expert's network instead."""
+    denoise: Literal["none", "mhsa", "da", "md2a"] = reading("md2a")
+    """M17: the fusion's attention."""
+    alignment: Literal["vanilla", "smooth", "rs2"] = reading("rs2")
+    """M18: which parts of the alignment loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Readings, base.Options):
+    """Train MMDA on some data sets of a protocol and score others by all its heads. A reading that is not given is the
+    preset's."""
+
     clip: str = "openai"
     """CLIP's weights: openai, another open_clip MODEL/PRETRAINED, or phantom, the stand-in trained on phantom."""
     clip_weights: Path | None = None
@@ -181,37 +165,6 @@ class Args(Training):
     missing_as: Literal["black", "grey", "masked"] = "black"
     """M13: how a modality named by --missing comes in."""
 
-    partner: Literal["random", "first", "self"] | None = None
-    """M1: which row of the same domain gives Q' and K' in training."""
-    partner_at_test: Literal["random", "first", "self"] | None = None
-    """M2: and which at test."""
-    domain_weights: Literal["separate", "shared"] | None = None
-    """M3: Q' and K' by maps of their own, or by Q's and K's."""
-    freeze: Literal["none", "all", "text"] | None = None
-    """M4: what of CLIP is not trained."""
-    remap: Literal["chained", "released"] | None = None
-    """M5: Eq. 7's up path as printed, or as released."""
-    batch_attention: bool | None = None
-    """M6: attention across the batch inside U-DSA."""
-    pooling: Literal["max", "mean"] | None = None
-    """M7: over the captions of a class."""
-    smoothing: Literal["normalised", "released"] | None = None
-    """M8: targets that sum to 1, or to 1.1."""
-    block: Literal["mha_moe", "mlp"] | None = None
-    """M9: what Adapt and Remap are."""
-    router_at_test: Literal["draw", "expected", "always"] | None = None
-    """M10: what becomes of the second expert at test."""
-    micro_batch: int | None = None
-    """M11: rows in one forward pass; 0 for the whole batch."""
-    augmentation: Literal["none", "flip", "released"] | None = None  # type: ignore[assignment]  # a third choice
-    """M12: flip mirrors a sample's images alike; released adds noise, brightness, channel shifts and gamma."""
-    adapter: Literal["moe", "dense"] | None = None
-    """M16: mixture of experts, or one expert's network instead."""
-    denoise: Literal["none", "mhsa", "da", "md2a"] | None = None
-    """M17: the fusion's attention."""
-    alignment: Literal["vanilla", "smooth", "rs2"] | None = None
-    """M18: which parts of the alignment loss."""
-
     protocol: str = "official"
     batch_size: int = 24
     epochs: int = 80
@@ -219,23 +172,10 @@ class Args(Training):
     weight_decay: float = 5e-5
     warmup: float = 0.0
 
-    def resolved(self) -> "Args":
-        """These options with every reading filled in from the preset."""
-        preset = PRESETS[self.preset]
-        return replace(
-            self, **{f.name: getattr(preset, f.name) for f in fields(Readings) if getattr(self, f.name) is None}
-        )
-
-    def readings(self) -> Readings:
-        """The readings of resolved options."""
-        return Readings(**{f.name: getattr(self, f.name) for f in fields(Readings)})
-
     def check(self) -> None:
-        """Raise BadInput for a value that no training can use."""
+        """Raise BadInput for a value that no run can use."""
         super().check()
-        for name, least in {"layers": 0, "micro_batch": 0}.items():
-            if getattr(self, name) < least:
-                raise BadInput(f"--{name.replace('_', '-')} {getattr(self, name)}: give at least {least}")
+        self.at_least({"layers": 0, "micro_batch": 0})
         if self.warmup:
             raise BadInput(f"--warmup {self.warmup}: MMDA trains at a constant rate; leave this option out")
 
@@ -424,29 +364,29 @@ class MixtureOfExperts(nn.Module):
         self.experts = Experts(dim, EXPERTS)
         self.constants = nn.Parameter(0.02 * torch.randn(CONSTANTS, dim))
 
-    def forward(self, x: Tensor, run: Pass) -> Tensor:
+    def forward(self, x: Tensor, context: Pass) -> Tensor:
         logits = self.gate(x)  # (B, T, 7)
         gates = torch.softmax(logits, dim=-1)
         two, chosen = gates.topk(2, dim=-1)  # (B, T, 2)
         two = two / two.sum(-1, keepdim=True)
-        weight = torch.zeros_like(gates).scatter(-1, chosen, two * self._kept(two, run))  # (B, T, 7)
+        weight = torch.zeros_like(gates).scatter(-1, chosen, two * self._shares(two, context))  # (B, T, 7)
         if self.training:
             first = F.one_hot(chosen[..., 0], EXPERTS + CONSTANTS).to(gates)  # (B, T, 7)
             balance = (gates.mean(1) * first.mean(1)).mean() * (EXPERTS + CONSTANTS) ** 2
-            run.router_losses.append(BALANCE * balance + ROUTER * logits.logsumexp(-1).square().mean())
+            context.router_losses.append(BALANCE * balance + ROUTER * logits.logsumexp(-1).square().mean())
         w = weight[..., :EXPERTS].flatten(0, 1).T[..., None]  # (4, BT, 1)
         # A factor of one whose gradient lets the experts' input teach the gate ("straight through").
-        seen = x.flatten(0, 1) * (1 + w - w.detach())  # (4, BT, D)
-        return (w * self.experts(seen)).sum(0).view_as(x) + weight[..., EXPERTS:] @ self.constants
+        routed = x.flatten(0, 1) * (1 + w - w.detach())  # (4, BT, D)
+        return (w * self.experts(routed)).sum(0).view_as(x) + weight[..., EXPERTS:] @ self.constants
 
-    def _kept(self, two: Tensor, run: Pass) -> Tensor:
+    def _shares(self, two: Tensor, context: Pass) -> Tensor:
         """(B, T, 2): how much of the two experts counts; of the first, all."""
         rule = "draw" if self.training else self.at_test
         probability = (two[..., 1].detach() / KEEP).clamp(max=1)
         if rule == "draw":
             # Drawn where the generator lives and in float32, as the released code draws.
-            device = run.generator.device if run.generator is not None else two.device
-            lot = torch.rand(probability.shape, generator=run.generator, device=device).to(two.device)
+            device = context.generator.device if context.generator is not None else two.device
+            lot = torch.rand(probability.shape, generator=context.generator, device=device).to(two.device)
             second = (lot < probability).to(two)
         else:
             second = probability if rule == "expected" else torch.ones_like(probability)
@@ -460,7 +400,7 @@ class Dense(nn.Module):
         super().__init__()
         self.net = Experts(dim, 1)
 
-    def forward(self, x: Tensor, run: Pass) -> Tensor:
+    def forward(self, x: Tensor, context: Pass) -> Tensor:
         return self.net(x.flatten(0, -2)[None]).view_as(x)
 
 
@@ -487,7 +427,7 @@ class MD2A(nn.Module):
         self.k_dom = self.k if shared else nn.Linear(dim, dim, bias=False)
         self.norm = nn.RMSNorm(dim, eps=1e-5)
 
-    def forward(self, x: Tensor, x_dom: Tensor, keys: Tensor | None, run: Pass) -> Tensor:
+    def forward(self, x: Tensor, x_dom: Tensor, keys: Tensor | None, context: Pass) -> Tensor:
         """x, x_dom (B, T, D); keys (B, T) or None; result (B, T, D)."""
 
         def split(tokens: Tensor) -> Tensor:
@@ -496,8 +436,8 @@ class MD2A(nn.Module):
         def drop(attention: Tensor) -> Tensor:
             if not self.training:
                 return attention
-            device = run.generator.device if run.generator is not None else x.device
-            lot = torch.rand(attention.shape, generator=run.generator, device=device).to(x.device)
+            device = context.generator.device if context.generator is not None else x.device
+            lot = torch.rand(attention.shape, generator=context.generator, device=device).to(x.device)
             return attention * (lot >= DROPOUT) / (1 - DROPOUT)
 
         lam = lambda_full(self.lambda_q1, self.lambda_k1, self.lambda_q2, self.lambda_k2, LAMBDA_INIT)
@@ -525,11 +465,11 @@ class Fusion(nn.Module):
         self.norm_1, self.norm_2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
         self.narrow = nn.Linear(3 * dim, dim)
 
-    def forward(self, x: Tensor, x_dom: Tensor, present: Tensor | None, run: Pass) -> Tensor:
+    def forward(self, x: Tensor, x_dom: Tensor, present: Tensor | None, context: Pass) -> Tensor:
         x_1 = x
         if self.attend is not None:
-            x_1 = x + self.attend(self.norm_1(x), self.norm_1(x_dom), present, run)
-        y = x + x_1 + self.adapt(self.norm_2(x_1), run)
+            x_1 = x + self.attend(self.norm_1(x), self.norm_1(x_dom), present, context)
+        y = x + x_1 + self.adapt(self.norm_2(x_1), context)
         if present is not None:
             y = y * present[..., None]
         return self.narrow(y.flatten(1))
@@ -542,8 +482,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.adapt, self.out = _adapter(dim, r), nn.Linear(dim, 2)
 
-    def forward(self, x: Tensor, run: Pass) -> Tensor:
-        return self.out(self.adapt(x[:, None], run)[:, 0])
+    def forward(self, x: Tensor, context: Pass) -> Tensor:
+        return self.out(self.adapt(x[:, None], context)[:, 0])
 
 
 class AttentionBlock(nn.Module):
@@ -563,14 +503,14 @@ class AttentionBlock(nn.Module):
         nn.init.zeros_(self.qkv.bias)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: Tensor, run: Pass) -> Tensor:
+    def forward(self, x: Tensor, context: Pass) -> Tensor:
         q, k, v = self.qkv(self.norm_1(x)).chunk(3, dim=-1)  # (B, D) each
         if self.across:
-            apart = (run.passes, len(x) // run.passes, HEADS, -1)
+            apart = (context.passes, len(x) // context.passes, HEADS, -1)
             q, k, v = (y.reshape(apart).transpose(1, 2) for y in (q, k, v))  # (passes, 16, rows, D/16)
             v = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape)  # (B, D)
         x_1 = x + self.out(v)
-        return x + x_1 + self.adapt(self.norm_2(x_1)[:, None], run)[:, 0]
+        return x + x_1 + self.adapt(self.norm_2(x_1)[:, None], context)[:, 0]
 
 
 class UDSA(nn.Module):
@@ -586,16 +526,16 @@ class UDSA(nn.Module):
         self.adapt = nn.ModuleList(block() for _ in range(layers))
         self.remap = nn.ModuleList(block() for _ in range(layers))
 
-    def forward(self, v0: Tensor, run: Pass) -> list[Tensor]:
+    def forward(self, v0: Tensor, context: Pass) -> list[Tensor]:
         """The 2L + 1 states of v0 (B, D)."""
-        down, up = ([partial(layer, run=run) for layer in layers] for layers in (self.adapt, self.remap))
+        down, up = ([partial(layer, context=context) for layer in layers] for layers in (self.adapt, self.remap))
         return u_dsa(v0, down, up, self.rule)
 
-    def text(self, t0: Tensor, run: Pass) -> list[Tensor]:
+    def text(self, t0: Tensor, context: Pass) -> list[Tensor]:
         """What each of those states is aligned with: [T_0 ... T_L, T_{L-1} ... T_0]; captions are not remapped."""
         states = [t0]
         for layer in self.adapt:
-            states.append(layer(states[-1], run=run))
+            states.append(layer(states[-1], context=context))
         return states + states[-2::-1]
 
 
@@ -620,9 +560,7 @@ class Adaptor(nn.Module):
         heads cannot share."""
         super().__init__()
         if readings is None:
-            if preset not in PRESETS:
-                raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
-            readings = PRESETS[preset]
+            readings = Readings(preset=preset)  # type: ignore[arg-type]  # which refuses another name
         if dim % HEADS:
             raise ValueError(f"dim must be a multiple of {HEADS}, not {dim}")
         self.r = r = readings
@@ -633,12 +571,12 @@ class Adaptor(nn.Module):
         """The names of the outputs: cls, align0 ... align{2L}."""
         return ["cls", *(f"align{i}" for i in range(2 * len(self.u_dsa.adapt) + 1))]
 
-    def text_states(self, captions: Sequence[Tensor], run: Pass) -> list[list[Tensor]]:
+    def text_states(self, captions: Sequence[Tensor], context: Pass) -> list[list[Tensor]]:
         """For each of the 2L + 1 states, the captions of each class in that state's space: (passes, n_c, D)."""
-        states = zip(*(self.u_dsa.text(t.repeat(run.passes, 1), run) for t in captions), strict=True)
-        return [[t.unflatten(0, (run.passes, -1)) for t in state] for state in states]
+        states = zip(*(self.u_dsa.text(t.repeat(context.passes, 1), context) for t in captions), strict=True)
+        return [[t.unflatten(0, (context.passes, -1)) for t in state] for state in states]
 
-    def run(
+    def outputs(
         self,
         tokens: Tensor,
         captions: Sequence[Tensor],
@@ -657,22 +595,22 @@ class Adaptor(nn.Module):
         size = together or max(len(tokens), 1)
         if len(tokens) % size:
             raise ValueError(f"{len(tokens)} rows are no multiple of the {size} that make one forward pass")
-        run, r = Pass(generator, max(len(tokens) // size, 1)), self.r
+        context, r = Pass(generator, max(len(tokens) // size, 1)), self.r
         rule = r.partner if self.training else r.partner_at_test
-        met = domains * run.passes + torch.arange(len(tokens), device=domains.device) // size  # domain and pass
+        met = domains * context.passes + torch.arange(len(tokens), device=domains.device) // size  # domain and pass
         partner = domain_partner(met, generator, "self" if r.denoise == "da" else rule)
-        v0 = self.fusion(tokens, tokens[partner], present, run)
-        states = self.u_dsa(v0, run)
-        texts = self.text_states(captions, run) if texts is None else texts
+        v0 = self.fusion(tokens, tokens[partner], present, context)
+        states = self.u_dsa(v0, context)
+        texts = self.text_states(captions, context) if texts is None else texts
         pooling = r.pooling if r.alignment == "rs2" else "mean"
-        logits = {"cls": self.classifier(states[-1], run)}
+        logits = {"cls": self.classifier(states[-1], context)}
         for i, (state, text) in enumerate(zip(states, texts, strict=True)):
-            apart = state.unflatten(0, (run.passes, -1))
+            apart = state.unflatten(0, (context.passes, -1))
             logits[f"align{i}"] = alignment_logits(apart, text, scale, pooling).flatten(0, 1)
         judged: list[Tensor] = []
         if self.training and r.alignment == "rs2":
-            judged = [self.classifier(t.repeat(run.passes, 1), run) for t in captions]
-        return Output(logits, states, judged, sum(run.router_losses, tokens.new_zeros(())))
+            judged = [self.classifier(t.repeat(context.passes, 1), context) for t in captions]
+        return Output(logits, states, judged, sum(context.router_losses, tokens.new_zeros(())))
 
     def forward(
         self,
@@ -689,7 +627,7 @@ class Adaptor(nn.Module):
         sets. scale: CLIP's, about 100. generator: of partners, routers and dropout. present (B, 3) of bool leaves
         missing modalities out (M13 `masked`).
         """
-        return self.run(tokens, captions, domains, scale, generator, present).logits
+        return self.outputs(tokens, captions, domains, scale, generator, present).logits
 
     def losses(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """The parts of Eq. 6, and under "loss" all of them with the routers'. labels (B,): 1 = bona fide."""
@@ -730,6 +668,11 @@ class MMDA(nn.Module):
         self.clip, self.captions, self.adaptor, self.input_range = clip, captions, adaptor, input_range
         clip.freeze(adaptor.r.freeze)
 
+    @property
+    def trained(self) -> nn.Module:
+        """What a run has to remember: the adaptor alone where all of CLIP is frozen (M4)."""
+        return self.adaptor if self.adaptor.r.freeze == "all" else self
+
     def encode(self, images: Sequence[Tensor]) -> Tensor:
         """Modality tokens (B, 3, D) of rgb, depth and ir, each (B, 3, S, S) in 0 ... 255."""
         pixels = normalise(torch.cat([*images]), self.input_range)
@@ -769,36 +712,31 @@ def build(
     return MMDA(towers, load_captions(captions), Adaptor(preset, layers, towers.dim, readings), input_range)
 
 
-def restore(run_dir: Path, device: torch.device) -> tuple[MMDA, Args]:
+def restore(run_dir: Path, device: torch.device) -> tuple[MMDA, Options]:
     """The trained model of a finished run, in evaluation mode, and its options (whose paths are not the run's).
 
     Raises BadInput when the folder is not a finished run of this file, or CLIP is another than it was trained with.
     """
-    import json
-
-    from safetensors.torch import load_file
-
-    if not (run_dir / "done").exists():
-        raise BadInput(f"{run_dir}: holds no file `done`, so it is no finished run; finish it, or name another folder")
-    found = json.loads((run_dir / "args.json").read_text())["arguments"]
-    if found["method"] != "mmda":
-        raise BadInput(f"{run_dir}: args.json is of method {found['method']}, not mmda; name a run of reference.mmda")
-    known = {f.name for f in fields(Args)}
-    chosen = {key: value for key, value in found.items() if key in known and key not in ("device", "missing")}
-    args = Args(index=Path(), run_dir=run_dir, **chosen)
+    arguments = finished(run_dir, "mmda")
+    known = {f.name for f in fields(Options)} - {"device", "missing"}
+    options = Options(index=Path(), run_dir=run_dir, **{k: v for k, v in arguments.items() if k in known})
     model = build(
-        args.preset, args.clip, args.layers, args.captions, args.clip_weights, args.readings(), args.input_range
+        clip=options.clip,
+        layers=options.layers,
+        captions=options.captions,
+        weights=options.clip_weights,
+        readings=options,
+        input_range=options.input_range,
     )
-    if model.clip.sha256 != found["clip_sha256"]:
+    if model.clip.sha256 != arguments["clip_sha256"]:
         raise BadInput(
-            f"{run_dir}: trained with another CLIP than --clip {args.clip} is now; give it back those weights"
+            f"{run_dir}: trained with another CLIP than --clip {options.clip} is now; give it back those weights"
         )
-    kept = model.adaptor if args.freeze == "all" else model
-    kept.load_state_dict(load_file(run_dir / "model.safetensors"))
-    return model.to(device).eval(), args
+    model.trained.load_state_dict(load_file(run_dir / "model.safetensors"))
+    return model.to(device).eval(), options
 
 
-def described_inputs(index: Index, model: MMDA) -> str:
+def inputs_in_words(index: Index, model: MMDA) -> str:
     """What a picture or table of `model` must say of its data and towers."""
     rendered = any((root.parent / "phantom.json").exists() for root in index.roots.values())
     return f"{'phantom stand-in faces, ' if rendered else ''}{model.clip.name}"
@@ -807,8 +745,6 @@ def described_inputs(index: Index, model: MMDA) -> str:
 # --------------------------------------------------------------------------------------------------------------
 # Training and evaluation (Sec. 4)
 # --------------------------------------------------------------------------------------------------------------
-
-DOMAINS = "CPSWH"  # a sample's domain is its data set
 
 
 def photometric(images: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
@@ -863,14 +799,14 @@ def score(
     texts = adaptor.text_states(captions, Pass(generator)) if settled else None
     parts: dict[str, list[Tensor]] = {name: [] for name in adaptor.heads}
     for here in passes(torch.arange(len(tokens), device=tokens.device), together, at_once=256):
-        shown, size = None if present is None else present[here], min(together, len(here))
-        out = adaptor.run(tokens[here], captions, domains[here], scale, generator, shown, texts, size)
+        there, size = None if present is None else present[here], min(together, len(here))
+        out = adaptor.outputs(tokens[here], captions, domains[here], scale, generator, there, texts, size)
         for name, logits in out.logits.items():
             parts[name].append(logits[:, 1] - logits[:, 0])
     return {name: torch.cat(values).cpu().numpy() for name, values in parts.items()}
 
 
-class Seen:
+class Tower:
     """What a model's image tower makes of an index's samples, and of a missing modality (M13)."""
 
     def __init__(self, model: MMDA, faces: Faces, missing_as: str, cache_dir: Path, device: torch.device) -> None:
@@ -878,17 +814,16 @@ class Seen:
         self.cache_dir, self.device = cache_dir, device
 
     @torch.inference_mode()
-    def features(self, rows: NDArray[np.int64]) -> Tensor:
+    def features(self, rows: Rows) -> Tensor:
         """Modality tokens (N, 3, D) without augmentation. A frozen tower's are kept in the cache."""
         model, size = self.model, 64
         if model.adaptor.r.freeze == "all":
-            kept = image_features(model.clip, self.faces, rows, model.input_range, self.cache_dir)
-            return kept.to(self.device)
+            return image_features(model.clip, self.faces, rows, model.input_range, self.cache_dir).to(self.device)
         stream = batches(self.faces, [rows[i : i + size] for i in range(0, rows.size, size)], self.device)
-        return torch.cat([model.encode(augmented(images[:3], "none")) for images in stream])
+        return torch.cat([model.encode(augmented(batch.images, "none")) for batch in stream])
 
     @torch.inference_mode()
-    def without(self, rows: NDArray[np.int64], tokens: Tensor, missing: str) -> tuple[Tensor, Tensor | None]:
+    def without(self, rows: Rows, tokens: Tensor, missing: str) -> tuple[Tensor, Tensor | None]:
         """`tokens` of `rows` as they are without the modalities `missing` and without those that a sample never
         had; and for M13 `masked` which there are, (N, 3)."""
         there = self.faces.present[rows]
@@ -902,199 +837,103 @@ class Seen:
         return torch.where(present[..., None], tokens, void), present if self.missing_as == "masked" else None
 
 
-def backward(
-    model: MMDA,
-    pieces: Iterable[tuple[Tensor, Tensor, Tensor]],
-    size: int,
-    together: int,
-    fixed: list[Tensor] | None,
-    generator: torch.Generator,
-) -> dict[str, Tensor]:
-    """Add the gradients of one step of `size` rows; returns its losses, the mean over the rows.
-
-    pieces: (tokens (b, 3, D), domains (b,), labels (b,)) each, as `passes` cuts them. fixed: the captions'
-    embeddings where the text tower is frozen. Where it is not, it runs once a step: the gradients are collected at
-    its outputs and sent through it at the end.
-    """
-    outputs = fixed or model.encode_captions()
-    texts = fixed or [t.detach().requires_grad_() for t in outputs]
-    means: dict[str, Tensor] = {}
-    for tokens, domains, labels in pieces:
-        meeting = min(together, len(labels))
-        output = model.adaptor.run(tokens, texts, domains, model.clip.scale, generator, together=meeting)
-        losses = model.adaptor.losses(output, labels)
-        share = len(labels) / size
-        (losses["loss"] * share).backward()
-        means = {name: means.get(name, 0) + loss.detach() * share for name, loss in losses.items()}
-    if not fixed:
-        torch.autograd.backward(outputs, [t.grad for t in texts])
-    return means
-
-
-def train(args: Args) -> None:
-    """Run one training to its end, or on from its last checkpoint, and leave a finished run folder.
-
-    Raises BadInput for unusable input and FloatingPointError when training diverges.
-    """
-    args = args.resolved()
-    args.check()
-    r = args.readings()
-    device = environment.pick_device(args.device)
-    clip = load_clip(args.clip, args.clip_weights, device)
-    captions = load_captions(args.captions)
-    clip.takes(args.image_size)
-    what = {"clip_sha256": clip.sha256, "caption_sentences": captions}
-    prepared = prepare(args, "mmda", [Path(__file__), Path(clip_towers.__file__)], what)
-    run, train_rows = prepared.run, prepared.train
-    if run.done:
-        print(f"{args.run_dir}: already finished")
-        run.close()
-        return
-    environment.seed_everything(args.seed, args.threads)
-    faces, sets = prepared.images()
-    bonafide = torch.from_numpy(faces.bonafide.astype(np.int64)).to(device)  # (N,): the paper's label, 1 = real
-    domains = torch.tensor([DOMAINS.index(d) for d in faces.dataset], device=device)
-
-    model = MMDA(clip, captions, Adaptor(layers=args.layers, dim=clip.dim, readings=r), args.input_range).to(device)
-    learned = [p for p in model.parameters() if p.requires_grad]
-    make = torch.optim.AdamW if args.optimiser == "adamw" else torch.optim.Adam
-    optimiser = make(learned, lr=args.learning_rate, weight_decay=args.weight_decay)
-    kept = model.adaptor if r.freeze == "all" else model  # what a run has to remember
-    seen = Seen(model, faces, args.missing_as, args.cache_dir, device)
-    # A frozen tower looks at an image once; unless augmentation shows it another image each time.
-    known = seen.features(train_rows) if r.freeze == "all" and r.augmentation == "none" else None
-    fixed = [t.detach() for t in model.encode_captions()] if r.freeze != "none" else None
-    draws = torch.Generator(device).manual_seed(args.seed)  # partners, routers, dropout
-    changes = torch.Generator().manual_seed(args.seed)  # of images
-    together = r.micro_batch or args.batch_size
-    steps = -(-train_rows.size // args.batch_size)
-
-    first_epoch, first_step = 0, 0
-    sums: dict[str, float] = {}
-    state = run.load_checkpoint(device)
-    if state:
-        first_epoch, first_step, sums = state["epoch"], state["step"], state["sums"]
-        kept.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        draws.set_state(state["draws"])
-        changes.set_state(state["changes"])
-        environment.set_random_state(state["random"], device)
-
-    def save(epoch: int, step: int) -> None:
-        run.save_checkpoint(
-            {
-                "epoch": epoch,
-                "step": step,
-                "sums": sums,
-                "model": kept.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "draws": draws.get_state(),
-                "changes": changes.get_state(),
-                "random": environment.random_state(device),
-            }
-        )
-
-    def steps_of(epoch: int, start: int) -> list[list[Tensor]]:
-        """Positions in train_rows of an epoch's steps from `start`, each step in its pieces."""
-        order = torch.from_numpy(np.random.default_rng([args.seed, epoch]).permutation(train_rows.size))
-        return [passes(rows, together, at_once=256) for rows in order.split(args.batch_size)[start:]]
-
-    def shown(plan: list[list[Tensor]]) -> Iterator[Tensor]:
-        """Tokens (b, 3, D) of each piece in turn."""
-        if known is not None:
-            for step in plan:
-                for rows in step:
-                    yield known[rows.to(device)]
-            return
-        for rgb, depth, ir, _ in batches(faces, [train_rows[rows.numpy()] for step in plan for rows in step], device):
-            images = augmented((rgb, depth, ir), r.augmentation, changes)
-            with sdpa_kernel(ATTENTION), torch.autocast(device.type, torch.bfloat16, enabled=prepared.bf16):
-                encoded = model.encode(images)
-            yield encoded.float()
-
-    progress = runs.Progress(f"mmda {args.preset} seed {args.seed}", args.epochs, first_epoch)
-    for epoch in range(first_epoch, args.epochs):
-        model.train()
-        began = time.monotonic()
-        plan = steps_of(epoch, first_step)
-        stream = shown(plan)
-        for number, step in enumerate(plan, start=first_step):
-            optimiser.zero_grad()
-            places = [torch.from_numpy(train_rows[rows.numpy()]).to(device) for rows in step]
-            pieces = ((next(stream), domains[here], bonafide[here]) for here in places)
-            done = backward(model, pieces, sum(map(len, step)), together, fixed, draws)
-            optimiser.step()
-            for name, value in zip(done, torch.stack([*done.values()]).tolist(), strict=True):
-                if not math.isfinite(value):
-                    raise diverged(f"the training loss ({name})", epoch)
-                sums[name] = sums.get(name, 0.0) + value
-            if args.checkpoint_every and (number + 1) % args.checkpoint_every == 0 and number + 1 < steps:
-                save(epoch, number + 1)
-
-        seconds = time.monotonic() - began
-        line: dict[str, Any] = {
-            "epoch": epoch,
-            **{name: total / steps for name, total in sums.items()},
-            "learning_rate": args.learning_rate,
-            "scale": float(clip.scale.detach()),
-            "seconds": seconds,
-            "samples_per_second": sum(len(rows) for step in plan for rows in step) / seconds,
-        }
-        said = f"loss {line['loss']:.3f}"
-        if (epoch + 1) % args.evaluate_every == 0 or epoch + 1 == args.epochs:
-            began = time.monotonic()
-            scores = evaluate(model, seen, sets, domains, together, args.seed, epoch)
-            line["sets"] = runs.evaluate(
-                {name: heads["cls"] for name, heads in scores.items()},
-                {name: faces.bonafide[rows] for name, rows in sets.items()},
-            )
-            line["evaluation_seconds"] = time.monotonic() - began
-            for name, rows in sets.items():
-                run.save_scores(name, epoch, scores[name]["cls"], faces, rows, scores[name])
-            said += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
-        run.log(line)
-        first_step, sums = 0, {}
-        save(epoch + 1, 0)
-        progress.epoch(epoch, said)
-    run.finish(kept.state_dict())
-    run.close()
-    print(f"{args.run_dir}: finished")
-
-
-def evaluate(
-    model: MMDA,
-    seen: Seen,
-    sets: dict[str, NDArray[np.int64]],
-    domains: Tensor,
-    together: int,
-    seed: int,
-    epoch: int,
-) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Scores (N,) of every head for every set. Raises FloatingPointError when one is not finite."""
+def evaluate(model: MMDA, tower: Tower, sets: dict[str, Rows], together: int, seed: int, epoch: int) -> Scores:
+    """Scores (N,) of every set by every head."""
     model.eval()
     with torch.inference_mode():
         captions = model.encode_captions()
-    features: dict[bytes, Tensor] = {}  # a set without a modality shows the rows of the whole set
+    features: dict[bytes, Tensor] = {}  # a set without a modality has the rows of the whole set
     scores = {}
     for name, rows in sets.items():
         key = rows.tobytes()
         if key not in features:
-            features = {key: seen.features(rows)}
-        tokens, present = seen.without(rows, features[key], runs.missing_in(name))
+            features = {key: tower.features(rows)}
+        tokens, present = tower.without(rows, features[key], missing_in(name))
         # Of its own, so that how often one evaluates changes no training.
         draws = torch.Generator(tokens.device).manual_seed(seed * 100_003 + epoch)
-        here = torch.from_numpy(rows).to(tokens.device)
-        scores[name] = score(model, tokens, present, domains[here], captions, draws, together)
-        for head, values in scores[name].items():
-            if not np.isfinite(values).all():
-                raise diverged(f"a score of {name} by {head}", epoch)
+        domains = torch.from_numpy(tower.faces.domain[rows]).to(tokens.device)
+        scores[name] = score(model, tokens, present, domains, captions, draws, together)
     return scores
 
 
+def step(
+    model: MMDA,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    tokens: Callable[[Batch], Tensor],
+    fixed: list[Tensor] | None,
+    draws: torch.Generator,
+    together: int,
+) -> dict[str, Tensor]:
+    """One step of training on a batch: forward, losses and backward for each piece of it (M11), then the step.
+
+    tokens: the modality tokens (b, 3, D) of a piece. fixed: the captions' embeddings where the text tower is frozen.
+    Where it is not, it runs once a step: gradients are collected at its outputs and sent through it at the end.
+    Returns Eq. 6 and its parts, means over the rows.
+    """
+    optimiser.zero_grad()
+    outputs = fixed or model.encode_captions()
+    captions = fixed or [t.detach().requires_grad_() for t in outputs]
+    means: dict[str, Tensor] = {}
+    for places in passes(torch.arange(len(batch), device=batch.rows.device), together, at_once=256):
+        piece = batch[places]
+        share, meeting = len(piece) / len(batch), min(together, len(piece))
+        output = model.adaptor.outputs(tokens(piece), captions, piece.domain, model.clip.scale, draws, together=meeting)
+        losses = model.adaptor.losses(output, piece.bonafide)
+        (losses["loss"] * share).backward()
+        means = {name: means.get(name, 0) + loss.detach() * share for name, loss in losses.items()}
+    if not fixed:
+        torch.autograd.backward(outputs, [t.grad for t in captions])
+    optimiser.step()
+    return means
+
+
+def train(options: Options) -> None:
+    """Run one training to its end, or on from its last checkpoint, and leave a finished run folder.
+
+    Raises BadInput for unusable input and FloatingPointError when training diverges.
+    """
+    options.check()
+    clip = load_clip(options.clip, options.clip_weights, pick_device(options.device))
+    captions = load_captions(options.captions)
+    clip.takes(options.image_size)
+    inputs = {"clip_sha256": clip.sha256, "caption_sentences": captions}
+    with Training(options, "mmda", Path(__file__), inputs) as training:
+        if training.done:
+            return
+        adaptor = Adaptor(layers=options.layers, dim=clip.dim, readings=options)
+        model = MMDA(clip, captions, adaptor, options.input_range).to(training.device)
+        optimiser = training.optimiser(p for p in model.parameters() if p.requires_grad)
+        training.sampler = ShuffledSampler(training.train.size, options.batch_size, options.seed)
+        training.remember(model=model.trained, optimiser=optimiser)
+        tower = Tower(model, training.faces, options.missing_as, options.cache_dir, training.device)
+        # A frozen tower looks at an image once; unless augmentation shows it another image each time.
+        known = options.freeze == "all" and options.augmentation == "none"
+        rows = np.sort(training.train)
+        features = tower.features(rows) if known else None
+        fixed = [t.detach() for t in model.encode_captions()] if options.freeze != "none" else None
+        together = options.micro_batch or options.batch_size
+
+        def tokens(piece: Batch) -> Tensor:
+            if features is not None:
+                return features[torch.searchsorted(torch.from_numpy(rows).to(piece.rows), piece.rows)]
+            with training.arithmetic():
+                encoded = model.encode(augmented(piece.images, options.augmentation, training.image_draws))
+            return encoded.float()
+
+        def evaluated(epoch: int) -> Scores:
+            return evaluate(model, tower, training.sets, together, options.seed, epoch)
+
+        for _ in training.epochs(evaluated, lambda: {"scale": float(clip.scale.detach())}):
+            model.train()
+            for batch in training.batches(pixels=features is None):
+                training.log(step(model, optimiser, batch, tokens, fixed, training.draws, together))
+
+
 def main() -> None:
-    args = tyro.cli(Args, prog="python -m reference.mmda", description=__doc__)
+    options = base.parse(Options, "reference.mmda", __doc__)
     with command_errors():
-        train(args)
+        train(options)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """mmFAS: Multimodal Face Anti-Spoofing Using Multi-Level Alignment and Switch-Attention Fusion.
 
 Chen, Xie, Lin, Liu, Wang. AAAI 2025, doi 10.1609/aaai.v39i1.31980. No code was published: the paper is the
-whole specification, and this file follows its order. Run it on any index (README, "Your own data"):
+whole specification, and this file follows its order. Run it on any index (data_manifests/README.md):
 
     python -m reference.mmfas --index build/…/index.csv --run-dir build/runs/mine
 
@@ -23,7 +23,7 @@ generators in the same state) Alignment compares all of its samples, and average
 
 Readings. What the paper leaves open is one option each; the default stands first.
 
-  A1  which model has Table 2's sizes   --preset table2 | text | depth8. `table2` adds a self-attention to each
+  A1  the network's shape, by Table 2   --preset table2 | text | depth8. `table2` adds a self-attention to each
       fusion block: the one reading of "depth 6" that meets all six printed counts. `text` is the words taken
       literally (13.87 M against the printed 15.63 M). `depth8` meets 15.63 and 29.66 with the text's block, but
       contradicts its depth.
@@ -33,8 +33,8 @@ Readings. What the paper leaves open is one option each; the default stands firs
   A4  projection before Eq. 1           --projection 0 | WIDTH. The counts leave no room for one.
   A5  the learnable temperature         --tau 0.07, --tau-form clamp | exp, --tau-scope shared | pair.
       `clamp` keeps tau in [0.001, 0.5]; `exp` learns its logarithm.
-  A6  Eq. 3's target                    --icl-target instance | clip. The paper: two shots of a person are two
-      instances. `clip` makes all frames of a recording positives of each other.
+  A6  Eq. 3's target                    --icl-target instance | recording. The paper: two shots of a person are two
+      instances. `recording` makes all frames of a recording positives of each other.
   A7  the factor 1/2 of Eq. 3           as printed: two ALBEF losses summed, not averaged (--alpha 0.5 averages).
   A8  Eq. 4's predictor                 --cm-predictor pair | shared: 540 -> 2, for each pair kind or for both.
   A9  Eq. 4's pairs                     --cm mined | all | random | off. `all` and `random` are Table 2's "CM"
@@ -64,36 +64,25 @@ Readings. What the paper leaves open is one option each; the default stands firs
       applies each selection rule and threshold policy to them.
 """
 
-import json
 import math
-import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-import tyro
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.attention import sdpa_kernel
 
 from data_manifests.errors import BadInput
-from reference import environment, runs
-from reference.data import BalancedSampler, batches
-from reference.training import (
-    ATTENTION,
-    Training,
-    command_errors,
-    diverged,
-    learning_rate,
-    mirror,
-    predict,
-    prepare,
-)
+from reference import options as base
+from reference.batches import Batch
+from reference.evaluation import Scores, command_errors
+from reference.runs import HEADLINE, finished
+from reference.training import Training
 
 # --------------------------------------------------------------------------------------------------------------
 # Options
@@ -116,7 +105,7 @@ class Readings:
     """A5: clamp the temperature to [0.001, 0.5], or learn its logarithm."""
     tau_scope: Literal["shared", "pair"] = "shared"
     """A5: one temperature, or one each for RGB-depth and RGB-infrared."""
-    icl_target: Literal["instance", "clip"] = "instance"
+    icl_target: Literal["instance", "recording"] = "instance"
     """A6: what matches in Eq. 3: the same instance, or any frame of the same recording."""
     cm_predictor: Literal["pair", "shared"] = "pair"
     """A8: a matching predictor for each pair kind, or one for both."""
@@ -145,11 +134,11 @@ class Readings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Args(Readings, Training):
+class Options(Readings, base.Options):
     """Train mmFAS on an index's training split, and score its validation and test samples."""
 
     preset: Literal["table2", "text", "depth8"] = "table2"
-    """A1: the fusion block and depth."""
+    """A1: the network's shape: the fusion block and its depth."""
     fusion: Literal["switch", "cross", "merge", "mean"] = "switch"
     """Deep fusion: switch-attention, or the ablation's cross-attention, merge-attention or plain mean."""
     modalities: str = "RDI"
@@ -171,6 +160,11 @@ class Args(Readings, Training):
                 self.model()
         except ValueError as e:
             raise BadInput(f"{e}") from e
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the alignment losses are trained; they need all three modalities."""
+        return self.modalities == "RDI" and (self.icl or self.cm != "off")
 
     def model(self) -> "MmFAS":
         """The network these options ask for, with fresh weights."""
@@ -333,18 +327,18 @@ class Alignment(nn.Module):
         f_depth: Tensor,
         f_ir: Tensor,
         labels: Tensor,
-        clips: Tensor,
+        recordings: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """(L_ICL, L_CM) of a batch: f_* (N, D) pooled features, labels (N,), clips (N,) numbers of recordings.
+        """(L_ICL, L_CM) of a batch: f_* (N, D) pooled features, labels (N,), recordings (N,) numbers.
 
         With a process group each process hands in its equal part of the batch, and a generator in the same state as
         everybody's: all draw the same pairs of the whole batch and get its losses.
         """
-        f_rgb, f_depth, f_ir, labels, clips = map(gathered, (f_rgb, f_depth, f_ir, labels, clips))
+        f_rgb, f_depth, f_ir, labels, recordings = map(gathered, (f_rgb, f_depth, f_ir, labels, recordings))
         rgb, depth, ir = (p(f) for p, f in zip(self.project, (f_rgb, f_depth, f_ir), strict=True))
         zero = f_rgb.new_zeros(())
-        icl = icl_loss(rgb, depth, ir, self.tau, self.r.normalise, self._targets(clips)) if self.icl else zero
+        icl = icl_loss(rgb, depth, ir, self.tau, self.r.normalise, self._targets(recordings)) if self.icl else zero
         if self.r.cm == "off":
             return icl, zero
         logits, same = [], []
@@ -356,10 +350,10 @@ class Alignment(nn.Module):
             same.append(same_class(labels[i], labels[j]))
         return icl, cm_loss(logits[0], same[0], logits[1], same[1])
 
-    def _targets(self, clips: Tensor) -> Tensor | None:
+    def _targets(self, recordings: Tensor) -> Tensor | None:
         if self.r.icl_target == "instance":
             return None
-        y = (clips[:, None] == clips[None, :]).float()
+        y = (recordings[:, None] == recordings[None, :]).float()
         return y / y.sum(-1, keepdim=True)
 
     def _pairs(self, s: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -386,8 +380,8 @@ class Alignment(nn.Module):
         else:
             pairs = [(n, negative), (n, positive)]
         i, j = (torch.cat(side) for side in zip(*pairs, strict=True))
-        found = (i >= 0) & (j >= 0)  # an anchor without a candidate is left out
-        return i[found], j[found]
+        pair = (i >= 0) & (j >= 0)  # an anchor without a candidate is left out
+        return i[pair], j[pair]
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -472,14 +466,14 @@ def total_loss(bce: Tensor, icl: Tensor, cm: Tensor, alpha: float = 1.0, beta: f
 
 
 @dataclass(frozen=True)
-class Preset:
+class Shape:
     """A1: how deep switch- and cross-attention fusion are, and whether a block also has a self-attention."""
 
     depth: int
     self_attention: bool
 
 
-PRESETS = {"table2": Preset(6, True), "text": Preset(6, False), "depth8": Preset(8, False)}
+SHAPES = {"table2": Shape(6, True), "text": Shape(6, False), "depth8": Shape(8, False)}
 DIM, HEADS, FFN = (
     270,
     6,
@@ -593,7 +587,7 @@ class SwitchBlock(nn.Module):
 class SwitchFusion(nn.Module):
     """Deep switch-attention fusion: only RGB's stream changes from layer to layer (A13)."""
 
-    def __init__(self, preset: Preset, order: str, readings: Readings) -> None:
+    def __init__(self, preset: Shape, order: str, readings: Readings) -> None:
         super().__init__()
         self.order, self.first, self.output = order, readings.first_layer, readings.output
         self.blocks = nn.ModuleList(SwitchBlock(preset.self_attention, readings) for _ in range(preset.depth))
@@ -627,7 +621,7 @@ class CrossBlock(nn.Module):
 class CrossFusion(nn.Module):
     """The ablation's cross-attention: three branches that look at each other (A23); their mean comes out."""
 
-    def __init__(self, preset: Preset) -> None:
+    def __init__(self, preset: Shape) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.ModuleList(CrossBlock(preset.self_attention) for _ in range(3)) for _ in range(preset.depth)
@@ -672,8 +666,8 @@ class MmFAS(nn.Module):
         self.modalities, self.pooling = modalities, readings.pooling
         self.encoders = nn.ModuleDict({m: Encoder(image_size, readings.positions) for m in modalities})
         self.fusion = {
-            "switch": lambda: SwitchFusion(PRESETS[preset], order, readings),
-            "cross": lambda: CrossFusion(PRESETS[preset]),
+            "switch": lambda: SwitchFusion(SHAPES[preset], order, readings),
+            "cross": lambda: CrossFusion(SHAPES[preset]),
             "merge": MergeFusion,
             "mean": MeanFusion,
         }[fusion]()
@@ -710,9 +704,9 @@ def build(
     image_size: int = 224,
     readings: Readings | None = None,
 ) -> MmFAS:
-    """The model of a preset. Raises ValueError for an unknown or contradictory choice."""
-    if preset not in PRESETS:
-        raise ValueError(f"preset must be one of {', '.join(PRESETS)}, not {preset!r}")
+    """The model whose shape `preset` names (A1). Raises ValueError for an unknown or contradictory choice."""
+    if preset not in SHAPES:
+        raise ValueError(f"preset must be one of {', '.join(SHAPES)}, not {preset!r}")
     if fusion not in ("switch", "cross", "merge", "mean"):
         raise ValueError(f"fusion must be switch, cross, merge or mean, not {fusion!r}")
     if not modalities or not set(modalities) <= set("RDI") or len(set(modalities)) < len(modalities):
@@ -724,22 +718,17 @@ def build(
     return MmFAS(preset, fusion, modalities, order, image_size, readings or Readings())
 
 
-def restore(run_dir: Path, device: torch.device) -> tuple[MmFAS, Args]:
+def restore(run_dir: Path, device: torch.device) -> tuple[MmFAS, Options]:
     """The trained model of a finished run, in evaluation mode, and its options (whose paths are not the run's).
 
     Raises BadInput when the folder is not a finished run of this file.
     """
-    if not (run_dir / "done").exists():
-        raise BadInput(f"{run_dir}: holds no file `done`, so it is no finished run; finish it, or name another folder")
-    found = json.loads((run_dir / "args.json").read_text())["arguments"]
-    if found["method"] != "mmfas":
-        raise BadInput(f"{run_dir}: args.json is of method {found['method']}, not mmfas; name a run of reference.mmfas")
-    known = {f.name for f in fields(Args)}
-    chosen = {key: value for key, value in found.items() if key in known and key not in ("device", "missing")}
-    args = Args(index=Path(), run_dir=run_dir, **chosen)
-    model = args.model()
+    arguments = finished(run_dir, "mmfas")
+    known = {f.name for f in fields(Options)} - {"device", "missing"}
+    options = Options(index=Path(), run_dir=run_dir, **{k: v for k, v in arguments.items() if k in known})
+    model = options.model()
     model.load_state_dict(load_file(run_dir / "model.safetensors"))
-    return model.to(device).eval(), args
+    return model.to(device).eval(), options
 
 
 def count_parameters(model: nn.Module, leaf_modules_only: bool = True) -> int:
@@ -754,130 +743,62 @@ def count_parameters(model: nn.Module, leaf_modules_only: bool = True) -> int:
 # --------------------------------------------------------------------------------------------------------------
 
 
-def train(args: Args) -> None:
+def step(
+    model: MmFAS,
+    alignment: Alignment,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    options: Options,
+    draws: torch.Generator,
+    arithmetic: AbstractContextManager[None],
+) -> dict[str, Tensor]:
+    """One step of training on a batch: the forward pass in `arithmetic`, the losses in float32, backward, and the
+    optimiser's step. Returns Eq. 9 as "loss", and its parts."""
+    with arithmetic:
+        streams = model.encode(*batch.images)  # three (B, T, D)
+        logits = model.classify(streams)  # (B,)
+    bce = F.binary_cross_entropy_with_logits(logits.float(), batch.label)
+    icl = cm = bce.new_zeros(())
+    if options.aligned:
+        pooled = [model.pool(x).float() for x in streams]  # three (B, D)
+        icl, cm = alignment(*pooled, batch.label, batch.recording, draws)
+    loss = total_loss(bce, icl, cm, options.alpha, options.beta)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    alignment.clamp_tau()
+    return {"loss": loss.detach(), "bce": bce.detach(), "icl": icl.detach(), "cm": cm.detach()}
+
+
+def train(options: Options) -> None:
     """Run one training to its end, or on from its last checkpoint, and leave a finished run folder.
 
     Raises BadInput for unusable input and FloatingPointError when training diverges.
     """
-    prepared = prepare(args, "mmfas", [Path(__file__)])
-    run, device, train_rows = prepared.run, prepared.device, prepared.train
-    if run.done:
-        print(f"{args.run_dir}: already finished")
-        run.close()
-        return
-    environment.seed_everything(args.seed, args.threads)
-    faces, sets = prepared.images()
-    clip = np.unique([row.clip_id for row in prepared.index.rows], return_inverse=True)[1]  # (N,) numbers, for A6
+    with Training(options, "mmfas", Path(__file__)) as training:
+        if training.done:
+            return
+        model = options.model().to(training.device)
+        alignment = Alignment(options, options.icl).to(training.device)
+        parameters = [*model.parameters(), *(alignment.parameters() if options.aligned else [])]
+        optimiser = training.optimiser(parameters)  # A20
+        training.remember(model=model, alignment=alignment, optimiser=optimiser)
 
-    model = args.model().to(device)
-    alignment = Alignment(args, args.icl).to(device)
-    aligned = args.modalities == "RDI" and (args.icl or args.cm != "off")
-    parameters = [*model.parameters(), *(alignment.parameters() if aligned else [])]
-    make = torch.optim.AdamW if args.optimiser == "adamw" else torch.optim.Adam  # A20
-    optimiser = make(parameters, lr=args.learning_rate, weight_decay=args.weight_decay)
-    sampler = BalancedSampler(faces.bonafide[train_rows], args.batch_size, args.seed)
-    total = sampler.steps * args.epochs
-    mining = torch.Generator(device).manual_seed(args.seed)
-    flips = torch.Generator().manual_seed(args.seed)
+        def evaluate(epoch: int) -> Scores:
+            return training.predict(model, lambda batch: {HEADLINE: -model(*batch.images)})
 
-    first_epoch, first_step, sums = 0, 0, [0.0, 0.0, 0.0]
-    state = run.load_checkpoint(device)
-    if state:
-        first_epoch, first_step, sums = state["epoch"], state["step"], state["sums"]
-        model.load_state_dict(state["model"])
-        alignment.load_state_dict(state["alignment"])
-        optimiser.load_state_dict(state["optimiser"])
-        mining.set_state(state["mining"])
-        flips.set_state(state["flips"])
-        environment.set_random_state(state["random"], device)
-
-    def save(epoch: int, step: int) -> None:
-        run.save_checkpoint(
-            {
-                "epoch": epoch,
-                "step": step,
-                "sums": sums,
-                "model": model.state_dict(),
-                "alignment": alignment.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "mining": mining.get_state(),
-                "flips": flips.get_state(),
-                "random": environment.random_state(device),
-            }
-        )
-
-    progress = runs.Progress(f"mmfas seed {args.seed}", args.epochs, first_epoch)
-    for epoch in range(first_epoch, args.epochs):
-        model.train()
-        order = train_rows[sampler.epoch(epoch)][first_step:]  # (steps left, B)
-        began = time.monotonic()
-        stream = batches(faces, order, device)
-        for step, (rgb, depth, ir, spoof) in enumerate(stream, start=first_step):
-            if args.augmentation == "flip":
-                rgb, depth, ir = mirror((rgb, depth, ir), flips)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(epoch * sampler.steps + step, total, args.learning_rate, args.warmup)
-            with sdpa_kernel(ATTENTION), torch.autocast(device.type, torch.bfloat16, enabled=prepared.bf16):
-                streams = model.encode(rgb, depth, ir)  # three (B, T, D)
-                logits = model.classify(streams)  # (B,)
-            bce = F.binary_cross_entropy_with_logits(logits.float(), spoof)
-            icl = cm = bce.new_zeros(())
-            if aligned:
-                pooled = [model.pool(x).float() for x in streams]  # three (B, D)
-                clips = torch.from_numpy(clip[order[step - first_step]]).to(device)
-                icl, cm = alignment(*pooled, spoof, clips, mining)
-            loss = total_loss(bce, icl, cm, args.alpha, args.beta)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            alignment.clamp_tau()
-            parts = torch.stack([bce, icl, cm]).tolist()  # the step's one synchronisation with the device
-            if not all(map(math.isfinite, parts)):
-                raise diverged("the training loss", epoch)
-            sums = [a + b for a, b in zip(sums, parts, strict=True)]
-            if args.checkpoint_every and (step + 1) % args.checkpoint_every == 0 and step + 1 < sampler.steps:
-                save(epoch, step + 1)
-
-        seconds = time.monotonic() - began
-        line: dict[str, Any] = {
-            "epoch": epoch,
-            **{name: s / sampler.steps for name, s in zip(("bce", "icl", "cm"), sums, strict=True)},
-            "learning_rate": optimiser.param_groups[0]["lr"],
-            "tau": alignment.tau.tolist(),
-            "seconds": seconds,
-            "samples_per_second": order.size / seconds,
-            "waiting_for_data": stream.waited / seconds,
-        }
-        line["loss"] = line["bce"] + args.alpha * line["icl"] + args.beta * line["cm"]
-        said = f"bce {line['bce']:.3f} icl {line['icl']:.3f} cm {line['cm']:.3f}"
-        if (epoch + 1) % args.evaluate_every == 0 or epoch + 1 == args.epochs:
-            began = time.monotonic()
-            model.eval()
-            scores = {
-                name: predict(lambda *x: -model(*x), faces, rows, args.batch_size, device, runs.missing_in(name))
-                for name, rows in sets.items()
-            }
-            for name, values in scores.items():
-                if not np.isfinite(values).all():
-                    raise diverged(f"a score of {name}", epoch)
-            line["sets"] = runs.evaluate(scores, {name: faces.bonafide[rows] for name, rows in sets.items()})
-            line["evaluation_seconds"] = time.monotonic() - began
-            for name, rows in sets.items():
-                run.save_scores(name, epoch, scores[name], faces, rows)
-            said += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
-        run.log(line)
-        first_step, sums = 0, [0.0, 0.0, 0.0]
-        save(epoch + 1, 0)
-        progress.epoch(epoch, said)
-    run.finish(model.state_dict())
-    run.close()
-    print(f"{args.run_dir}: finished")
+        for _ in training.epochs(evaluate, lambda: {"tau": alignment.tau.tolist()}):
+            model.train()
+            for batch in training.batches():
+                batch = training.augment(batch)  # A21
+                training.set_rate(optimiser)
+                training.log(step(model, alignment, optimiser, batch, options, training.draws, training.arithmetic()))
 
 
 def main() -> None:
-    args = tyro.cli(Args, prog="python -m reference.mmfas", description=__doc__)
+    options = base.parse(Options, "reference.mmfas", __doc__)
     with command_errors():
-        train(args)
+        train(options)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Controls of the stand-in: is it hard where it should be, learnable where physics says so, free of shortcuts?
+"""`python -m reference.phantom_controls`: does no trivial cue solve the stand-in data?
+
+The stand-in must be hard where it should be, learnable where physics says so, and free of shortcuts:
 
 (a) trivial cues (mean and spread of each modality, file size) learned on C-train must fail on S, W, H and P;
 (b) shuffled labels must give chance; (c) every attack family must be separable from bona fide within its set by
@@ -10,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 from scipy import ndimage
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
@@ -17,9 +20,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from data_manifests.decode import locate
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, cli_errors
 from data_manifests.index import Index, load_index, parse_reference
-from reference.data import Faces, open_faces
+from data_manifests.phantom.sets import VERSION
+from reference.faces import Faces, open_faces
 from reference.metrics import auc, eer
 
 SOURCE, TARGETS = "C", ("S", "W", "H", "P")
@@ -224,8 +228,15 @@ def run_controls(index: Index, faces: Faces, train: np.ndarray) -> list[Result]:
     return out
 
 
-def controls(index: Path, cache: Path) -> None:
-    """Print the table of controls for `index`, decoding into `cache`; `SystemExit(1)` when one fails."""
+def controls(
+    index: Path = Path(f"build/index/phantom-{VERSION}-cpu/index.csv"), cache: Path = Path("build/cache")
+) -> None:
+    """Check the stand-in behind an index; exit status 1 when a control fails.
+
+    Args:
+        index: index.csv of the rendered stand-in (`make phantom` makes the default one).
+        cache: folder of decoded pixels.
+    """
     loaded = load_index(index)
     if "mmfas" not in loaded.protocols:
         raise BadInput(f"{index}: has no protocol mmfas to learn from; build the index again with set C")
@@ -240,3 +251,8 @@ def controls(index: Path, cache: Path) -> None:
     print(json.dumps({"controls": len(results), "failed": len(failed), "index_sha256": loaded.sha256}))
     if failed:
         raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    with cli_errors():
+        tyro.cli(controls, prog="python -m reference.phantom_controls")

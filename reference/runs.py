@@ -1,9 +1,9 @@
-"""A run is a folder that proves itself: what was asked, where it ran, what came out, and how to go on.
+"""A run is a folder that proves itself: what was asked for, where it ran, what came out, and how to go on.
 
-`Run(folder, …)` starts a new folder, continues an unfinished one bit for bit, or refuses one that was begun
-with other arguments, another index or another source text. The files are those of README, "A run":
+`Run(folder, …)` starts a new folder, continues an unfinished one bit for bit, or refuses one that was begun with other
+options, another index or another source text. Its files:
 
-  args.json          every argument, the seed, the hashes of the index, the images and the source files, the commit
+  args.json          every option, the seed, the hashes of the index, the images and the source files, the commit
   env.json           python, torch, CUDA, device, CPU, threads, attention backend
   metrics.jsonl      a line an epoch
   scores/<set>.npz   scores (epochs, N) of every sample, with what is needed to evaluate them again
@@ -11,33 +11,26 @@ with other arguments, another index or another source text. The files are those 
   model.safetensors  the last weights
   done               written last
 
-Order matters: an epoch's scores and metrics line are written first, its checkpoint after them; so whatever
-a killed run had written beyond its last checkpoint is cut off again when it is continued.
+Order matters: an epoch's scores and metrics line are written first, its checkpoint after them, so whatever
+a killed run had written beyond its last checkpoint is cut off again when it is continued. Reading what a run says needs
+no torch.
 """
 
 import fcntl
-import hashlib
 import io
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput, replacing
-from reference import metrics
-from reference.data import Faces
-from reference.environment import git_commit
-from reference.sources import ROOT
+from reference.sources import git_commit
 
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+HEADLINE = "cls"  # of a method's heads the one whose scores count, fixed before anything is seen
 
 
 class Run:
@@ -48,10 +41,13 @@ class Run:
         folder: Path,
         arguments: dict[str, Any],
         index_sha256: str,
-        sources: list[Path],
+        sources: dict[str, str],
         env: dict[str, Any],
     ) -> None:
-        """Start or continue `folder`. Raises BadInput when it belongs to another run or is in use."""
+        """Start or continue `folder`. `sources` are the digests of the files that decide the run, by path.
+
+        Raises BadInput when the folder belongs to another run or is in use.
+        """
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked()
@@ -62,18 +58,20 @@ class Run:
             self.close()
             raise
 
-    def _begin(self, arguments: dict[str, Any], index_sha256: str, sources: list[Path], env: dict[str, Any]) -> None:
-        wanted = {
+    def _begin(
+        self, arguments: dict[str, Any], index_sha256: str, sources: dict[str, str], env: dict[str, Any]
+    ) -> None:
+        here = {
             "arguments": arguments,
             "seed": arguments["seed"],
             "index_sha256": index_sha256,
-            "sources": {str(p.resolve().relative_to(ROOT)): sha256(p) for p in sources},
+            "sources": sources,
             "git_commit": git_commit(),
         }
-        wanted = json.loads(json.dumps(wanted))
+        here = json.loads(json.dumps(here))
         path = self.folder / "args.json"
         if path.exists():
-            self._same_run(path, wanted)
+            self._same_run(path, here)
         else:
             own = {".lock", "env.json", ".env.json.tmp", ".args.json.tmp"}  # a start that was killed leaves these
             foreign = [p.name for p in self.folder.iterdir() if p.name not in own]
@@ -83,7 +81,7 @@ class Run:
                     "name an empty or new folder with --run-dir"
                 )
             self._write_json("env.json", env)
-            self._write_json("args.json", wanted)
+            self._write_json("args.json", here)
 
     def _locked(self) -> TextIO:
         handle = (self.folder / ".lock").open("w")
@@ -97,24 +95,24 @@ class Run:
     def close(self) -> None:
         self._lock.close()
 
-    def _same_run(self, path: Path, wanted: dict[str, Any]) -> None:
+    def _same_run(self, path: Path, here: dict[str, Any]) -> None:
         try:
-            found = json.loads(path.read_text())
-            missing = wanted.keys() - found.keys()
+            there = json.loads(path.read_text())
+            missing = here.keys() - there.keys()
         except (ValueError, AttributeError) as e:
             raise BadInput(f"{path}: not a JSON object; delete the folder to start this run again") from e
         if missing:
             raise BadInput(f"{path}: lacks {sorted(missing)[0]}; delete the folder to start this run again")
         differing = [
-            f"{key} {found['arguments'].get(key)!r} there, {value!r} here"
-            for key, value in wanted["arguments"].items()
-            if found["arguments"].get(key) != value
+            f"{key} {there['arguments'].get(key)!r} there, {value!r} here"
+            for key, value in here["arguments"].items()
+            if there["arguments"].get(key) != value
         ]
-        differing += [f"argument {key} only there" for key in found["arguments"] if key not in wanted["arguments"]]
-        if found["index_sha256"] != wanted["index_sha256"]:
+        differing += [f"argument {key} only there" for key in there["arguments"] if key not in here["arguments"]]
+        if there["index_sha256"] != here["index_sha256"]:
             differing.append("another index")
-        if found["sources"] != wanted["sources"]:
-            changed = sorted(set(found["sources"].items()) ^ set(wanted["sources"].items()))
+        if there["sources"] != here["sources"]:
+            changed = sorted(set(there["sources"].items()) ^ set(here["sources"].items()))
             differing.append(f"another text of {changed[0][0]}")
         if differing:
             raise BadInput(
@@ -167,51 +165,43 @@ class Run:
         self,
         name: str,
         epoch: int,
-        scores: NDArray[np.float32],
-        faces: Faces,
-        rows: NDArray[np.int64],
-        heads: Mapping[str, NDArray[np.float32]] | None = None,
+        heads: Mapping[str, NDArray[np.float32]],
+        samples: Mapping[str, NDArray[Any]],
     ) -> None:
-        """Add one epoch's scores (N,) of the samples `rows` to scores/<name>.npz.
+        """Add one epoch's scores (N,) of each head to scores/<name>.npz, beside what is known of the N `samples`.
 
-        A model of several outputs hands in the scores of each as `heads`; the file then has their names `heads`
-        (H,) and `head_scores` (epochs, H, N).
+        The file's `scores` (epochs, N) are those of the headline. A method of several heads has their names `heads`
+        (H,) and `head_scores` (epochs, H, N) too.
         """
         path = self.folder / "scores" / f"{name}.npz"
-        new: dict[str, Any] = {"epochs": np.array([epoch]), "scores": scores[None].astype(np.float32)}
-        if heads:
+        new: dict[str, Any] = {"epochs": np.array([epoch]), "scores": heads[HEADLINE][None].astype(np.float32)}
+        if len(heads) > 1:
             new["head_scores"] = np.stack([*heads.values()])[None].astype(np.float32)
         if path.exists():
             with np.load(path, allow_pickle=False) as old:
                 before = old["epochs"] < epoch
                 new = {key: np.concatenate([old[key][before], values]) for key, values in new.items()}
-        present = faces.present[rows]
-        present[:, ["RDI".index(modality) for modality in missing_in(name)]] = False
-        if heads:
+        if len(heads) > 1:
             new["heads"] = np.array([*heads])
         with replacing(path) as f:
-            np.savez_compressed(
-                f,
-                **new,
-                sample_id=faces.sample_id[rows],
-                bonafide=faces.bonafide[rows],
-                family=faces.family[rows],
-                subject=faces.subject[rows],
-                present=present,
-            )
+            np.savez_compressed(f, **(new | dict(samples)))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write checkpoint.pt whole or not at all. `state["epoch"]` counts the epochs already logged."""
+        import torch  # takes seconds, which those who only read runs need not spend
+
         buffer = io.BytesIO()
         torch.save(state, buffer)
         with replacing(self.folder / "checkpoint.pt") as f:
             f.write(buffer.getbuffer())
 
-    def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
-        """The last checkpoint, or None; metrics.jsonl and scores are cut back to the moment it was written."""
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint or None, on the CPU; metrics.jsonl and scores are cut back to when it was written."""
         path = self.folder / "checkpoint.pt"
         state: dict[str, Any] | None = None
         if path.exists():
+            import torch
+
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
                 if not isinstance(state, dict) or not isinstance(state.get("epoch"), int):
@@ -242,9 +232,9 @@ class Run:
         with replacing(path) as f:
             np.savez_compressed(f, **arrays)
 
-    def finish(self, weights: dict[str, torch.Tensor]) -> None:
-        """Write model.safetensors and then the marker `done`."""
-        from safetensors.torch import save  # not needed by those who only read runs
+    def finish(self, weights: Mapping[str, Any]) -> None:
+        """Write model.safetensors and then the marker `done`. `weights` are tensors by name."""
+        from safetensors.torch import save
 
         with replacing(self.folder / "model.safetensors") as f:
             f.write(save({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
@@ -252,54 +242,14 @@ class Run:
             f.write(time.strftime("%Y-%m-%dT%H:%M:%S%z\n").encode())
 
 
-def evaluate(scores: dict[str, NDArray[np.float32]], bonafide: dict[str, NDArray[np.bool_]]) -> dict[str, Any]:
-    """What metrics.jsonl says of each set: EER and its threshold there, HTER at the validation set's EER
-    threshold, AUC. `scores` and `bonafide` are keyed by set; `val` is the source's validation set."""
-    _, source_threshold = metrics.eer(scores["val"], bonafide["val"])
-    report = {}
-    for name, s in scores.items():
-        rate, threshold = metrics.eer(s, bonafide[name])
-        report[name] = {
-            "eer": rate,
-            "eer_threshold": threshold,
-            "hter_source_val": metrics.hter(s, bonafide[name], source_threshold),
-            "auc": metrics.auc(s, bonafide[name]),
-        }
-    return report
+def finished(folder: Path, method: str) -> dict[str, Any]:
+    """The arguments of a finished run of a method.
 
-
-def evaluation_sets(
-    faces: Faces, val: NDArray[np.int64], test: NDArray[np.int64], missing: Sequence[str] = ()
-) -> dict[str, NDArray[np.int64]]:
-    """Rows of the source's `val` and of each test data set, under its letter; each needs both classes.
-
-    For each of `missing`, a test set is there once more: `W-DI` is W without depth and infrared.
+    Raises BadInput when the folder is not that.
     """
-    sets = {"val": val} | {str(d): test[faces.dataset[test] == d] for d in np.unique(faces.dataset[test])}
-    for name, rows in sets.items():
-        live = faces.bonafide[rows]
-        if live.all() or not live.any():
-            kind = "attack" if live.all() else "bona fide"
-            raise BadInput(f"the index's split for {name} has no {kind} sample; both classes are needed to evaluate")
-    return sets | {f"{name}-{lost}": rows for lost in missing for name, rows in sets.items() if name != "val"}
-
-
-def missing_in(name: str) -> str:
-    """The modalities that the evaluation set `name` goes without: `DI` of `W-DI`, the empty text of `W`."""
-    return name.partition("-")[2]
-
-
-class Progress:
-    """An epoch's line with an estimate of the time that remains; the same plain text on a terminal or in a log."""
-
-    def __init__(self, title: str, epochs: int, epochs_before: int) -> None:
-        self.title, self.epochs, self.first = title, epochs, epochs_before
-        self.started = time.monotonic()
-
-    def epoch(self, epoch: int, text: str) -> None:
-        elapsed = time.monotonic() - self.started
-        left = elapsed / (epoch + 1 - self.first) * (self.epochs - epoch - 1)
-        print(
-            f"{self.title} · epoch {epoch + 1}/{self.epochs} · {text} · {elapsed:.0f} s · about {left:.0f} s left",
-            flush=True,
-        )
+    if not (folder / "done").exists():
+        raise BadInput(f"{folder}: holds no file `done`, so it is no finished run; finish it, or name another folder")
+    arguments: dict[str, Any] = json.loads((folder / "args.json").read_text())["arguments"]
+    if arguments["method"] != method:
+        raise BadInput(f"{folder}: args.json is of method {arguments['method']}, not {method}; name a run of {method}")
+    return arguments

@@ -1,4 +1,12 @@
-"""What every training here has in common: its settings, its schedule, its precision, how it ends.
+"""The harness: what every training here shares, once. The loops themselves stand in the methods' own files.
+
+    with Training(options, "mmfas", Path(__file__)) as training:
+        ...                                                 # networks and optimiser
+        training.remember(model=model, optimiser=optimiser)
+        for epoch in training.epochs(evaluate):             # evaluates, logs, saves and shows progress after each
+            for batch in training.batches():                # saves within an epoch, where that is asked for
+                ...                                         # forward, losses, backward, step
+                training.log(losses)
 
 Settings of the mmFAS paper (section 4), which trained its comparison rows with them too: class-balanced batches of
 128 at 224 x 224, Adam with weight decay 1e-2, at most 1e-4 after a warm-up over ten per cent of all steps, cosine
@@ -17,126 +25,26 @@ in the checkpoint or a pure function of (seed, epoch, step).
 """
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from data_manifests.errors import BadInput, cli_errors
-from data_manifests.index import Index, load_index
-from reference import data, environment, metrics, runs
-from reference.data import Faces, batches, open_faces
+from reference.batches import BalancedSampler, Batch, Batches, Sampler, batches
+from reference.environment import environment, pick_device, random_state, seed_everything, set_random_state
+from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
+from reference.faces import open_faces
+from reference.options import Options
 
 # cuDNN's attention is left out because its gradients differ from run to run.
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """Options of every method."""
-
-    index: Path
-    """The index.csv that lists the images (its folder also holds protocols.csv and roots.toml)."""
-
-    run_dir: Path
-    """Folder of this run: new or empty to start, unfinished to continue; a finished run is left as it is."""
-
-    protocol: str = "mmfas"
-    """Protocol of the index whose splits train, val and test are used."""
-
-    sources: str = ""
-    """Letters of the data sets to train and validate on, such as CPS; empty: all in the protocol's splits."""
-
-    targets: str = ""
-    """Letters of the data sets to test on, such as W; empty: all in the protocol's test split."""
-
-    missing: tuple[Literal["D", "I", "DI"], ...] = ()
-    """Test each data set again without its depth (D), its infrared (I), or both (DI): black pixels instead."""
-
-    image_size: int = 224
-    """Side of the square images, in pixels."""
-
-    batch_size: int = 128
-    """Samples a step, half of them bona fide; also used to evaluate."""
-
-    epochs: int = 30
-    """Passes over the training split."""
-
-    learning_rate: float = 1e-4
-    """Highest learning rate, reached at the end of the warm-up."""
-
-    weight_decay: float = 1e-2
-    """Weight decay of all parameters."""
-
-    warmup: float = 0.1
-    """Share of all steps over which the learning rate rises linearly."""
-
-    optimiser: Literal["adamw", "adam_l2"] = "adamw"
-    """adamw decays weights apart from the gradient, adam_l2 adds the decay to the gradient."""
-
-    augmentation: Literal["none", "flip"] = "none"
-    """flip mirrors each training sample with probability 1/2, all its modalities alike."""
-
-    evaluate_every: int = 1
-    """Epochs from one evaluation to the next; the last epoch is always evaluated."""
-
-    checkpoint_every: int = 0
-    """Steps from one checkpoint to the next within an epoch; 0 writes one only at an epoch's end."""
-
-    seed: int = 0
-    """Decides initial weights, sampling and augmentation."""
-
-    device: str = "auto"
-    """cpu, cuda, cuda:N, or auto: CUDA where there is one."""
-
-    threads: int = 1
-    """CPU threads of torch; their number changes rounding, so it belongs to the run."""
-
-    precision: Literal["auto", "float32", "bf16"] = "auto"
-    """Arithmetic of training: bf16 is bfloat16 autocast; auto takes bf16 on CUDA and float32 elsewhere."""
-
-    cache_dir: Path = Path("build/cache")
-    """Where decoded images are kept, for all runs on the same images."""
-
-    labels: Literal["true", "shuffled"] = "true"
-    """A control: shuffled permutes the training labels, and what is learned from them must not help at test."""
-
-    def check(self) -> None:
-        """Raise BadInput for a value that no training can use."""
-        at_least = {"image_size": 1, "batch_size": 2, "epochs": 1, "evaluate_every": 1, "threads": 1}
-        at_least |= {"weight_decay": 0, "warmup": 0, "checkpoint_every": 0, "seed": 0}
-        for name, least in at_least.items():
-            if not getattr(self, name) >= least:
-                raise BadInput(f"{option(name)} {getattr(self, name)}: give at least {least}")
-        if both := set(self.sources) & set(self.targets):
-            raise BadInput(
-                f"--targets {self.targets}: {min(both)} is also in --sources {self.sources}; leave it out of one"
-            )
-        if self.batch_size % 2:
-            raise BadInput(f"--batch-size {self.batch_size}: give an even number, half of it bona fide")
-        if not self.warmup <= 1:
-            raise BadInput(f"--warmup {self.warmup}: it is a share of all steps; give at most 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise BadInput(f"--learning-rate {self.learning_rate}: give a number above 0")
-
-
-def option(field: str) -> str:
-    return "--" + field.replace("_", "-")
-
-
-def divisible(image_size: int, patch: int) -> int:
-    """image_size / patch; BadInput unless that is a whole number."""
-    if image_size % patch:
-        raise BadInput(f"--image-size {image_size}: this network needs a multiple of {patch}")
-    return image_size // patch
 
 
 def learning_rate(step: int, steps: int, highest: float, warmup: float) -> float:
@@ -158,111 +66,224 @@ def mirror(images: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tens
     return tuple(torch.where(chosen, x.flip(-1), x) for x in images)
 
 
-def predict(
-    model: Callable[[Tensor, Tensor, Tensor], Tensor],
-    faces: Faces,
-    rows: NDArray[np.int64],
-    batch_size: int,
-    device: torch.device,
-    missing: str = "",
-) -> NDArray[np.float32]:
-    """Scores (N,) of the samples `rows` (N,); `model` maps rgb, depth, ir (B, 3, S, S) to scores (B,).
+@contextmanager
+def arithmetic(device: torch.device, bf16: bool) -> Iterator[None]:
+    """In what a forward pass of training is computed (L4), and by which kernels of attention."""
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(ATTENTION))
+        stack.enter_context(torch.autocast(device.type, torch.bfloat16, enabled=bf16))
+        yield
 
-    `missing` names modalities, of R, D and I, that are fed as black.
+
+class Training(Evaluation):
+    """A run of a method that looks at images, and mostly trains on them; see the head of this file.
+
+    Inside the context: `device`; `train`, rows of the index (n,) int64; `sampler`, which may be replaced before the
+    first epoch; `draws`, the generator of what the method draws, on the device, and `image_draws`, of its
+    augmentation, on the CPU; both begin at the seed.
     """
-    order = [rows[i : i + batch_size] for i in range(0, rows.size, batch_size)]
-    with torch.inference_mode(), sdpa_kernel(ATTENTION):
-        scores = [model(rgb, depth, ir) for rgb, depth, ir, _ in batches(faces, order, device, missing)]
-    return torch.cat(scores).float().cpu().numpy()
 
+    SPLITS: ClassVar[dict[str, Literal["sources", "targets"]]] = {"train": "sources", **Evaluation.SPLITS}
+    options: Options
 
-@dataclass(frozen=True)
-class Prepared:
-    """A run that may begin or go on: its folder, where it computes, and which rows of the index it uses."""
+    def __init__(self, options: Options, method: str, file: Path, inputs: Mapping[str, Any] | None = None) -> None:
+        """As `Evaluation`. Raises BadInput for unusable input."""
+        options.check()
+        self.device = pick_device(options.device)
+        self.bf16 = self.device.type == "cuda" if options.precision == "auto" else options.precision == "bf16"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # L4
+        # PyTorch would evaluate its own attention layers by a kernel outside ATTENTION.
+        torch.backends.mha.set_fastpath_enabled(False)
+        torch.set_num_threads(options.threads)  # the environment notes it
+        resolved = {"device": str(self.device), "precision": "bf16" if self.bf16 else "float32"}
+        backends = " or ".join(backend.name.lower() for backend in ATTENTION)
+        super().__init__(options, method, file, resolved | dict(inputs or {}), environment(self.device, backends))
 
-    options: Training
-    run: runs.Run
-    index: Index
-    device: torch.device
-    bf16: bool
-    train: NDArray[np.int64]
-    val: NDArray[np.int64]
-    test: NDArray[np.int64]
-
-    def images(self) -> tuple[Faces, dict[str, NDArray[np.int64]]]:
-        """The index's images, and the rows of each set to evaluate (`runs.evaluation_sets`)."""
-        faces = open_faces(self.index, self.options.image_size, self.options.cache_dir)
+    def begin(self) -> None:
+        """Seed everything, decode the images, and read the checkpoint of a run that goes on."""
+        options = self.options
+        self.train = self.rows["train"]
+        # Only now: it loads torch's compiler, seconds that a finished run need not spend.
+        seed_everything(options.seed, options.threads)
+        faces = open_faces(self.index, options.image_size, options.cache_dir)
         self.run.same_images(faces.sha256)
         for dataset, lost in faces.missing_report().items():
             if any(lost.values()):
-                said = ", ".join(f"{modality} {n}" for modality, n in lost.items() if n)
-                print(f"{dataset}: modalities missing or all zero, fed as black: {said}", flush=True)
-        sets = runs.evaluation_sets(faces, self.val, self.test, self.options.missing)
-        if self.options.labels == "shuffled":
+                counts = ", ".join(f"{modality} {n}" for modality, n in lost.items() if n)
+                print(f"{dataset}: modalities missing or all zero, fed as black: {counts}", flush=True)
+        self.sets = evaluation_sets(faces, self.rows["val"], self.rows["test"], options.missing)
+        if options.labels == "shuffled":
             labels = faces.bonafide.copy()
-            labels[self.train] = np.random.default_rng(self.options.seed).permutation(labels[self.train])
+            labels[self.train] = np.random.default_rng(options.seed).permutation(labels[self.train])
             faces = replace(faces, bonafide=labels)
-        return faces, sets
+        self.faces = faces
+        self.draws = torch.Generator(self.device).manual_seed(options.seed)
+        self.image_draws = torch.Generator().manual_seed(options.seed)
+        self._state = self.run.load_checkpoint()
+        self._parts: dict[str, nn.Module | torch.optim.Optimizer] = {}
+        self._epoch, self._step = 0, 0
+        self._sums: dict[str, float] = {}  # of each part of the loss, over the steps of this epoch
+
+    @property
+    def sampler(self) -> Sampler:
+        """The order of the training frames: balanced by class, unless another one was set."""
+        if not hasattr(self, "_sampler"):
+            self.sampler = BalancedSampler(self.faces.bonafide[self.train], self.options.batch_size, self.options.seed)
+        return self._sampler
+
+    @sampler.setter
+    def sampler(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    # --- what a checkpoint holds ---------------------------------------------------------------------------------
+
+    def remember(self, **parts: nn.Module | torch.optim.Optimizer) -> None:
+        """Name all that training changes; its state is kept in checkpoints and comes back when a run goes on.
+
+        Call it once, before the first epoch. `model` is what a finished run keeps as its weights.
+        """
+        self._parts = parts
+        state = self._state
+        if state is None:
+            return
+        self._epoch, self._step, self._sums = state["epoch"], state["step"], state["sums"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        self.draws.set_state(state["draws"])
+        self.image_draws.set_state(state["image_draws"])
+        set_random_state(state["random"], self.device)
+        self._state = None
+
+    def _save(self, epoch: int, step: int) -> None:
+        self.run.save_checkpoint(
+            {
+                "epoch": epoch,
+                "step": step,
+                "sums": self._sums,
+                "draws": self.draws.get_state(),
+                "image_draws": self.image_draws.get_state(),
+                "random": random_state(self.device),
+                **{name: part.state_dict() for name, part in self._parts.items()},
+            }
+        )
+
+    # --- what a loop asks for ------------------------------------------------------------------------------------
+
+    def optimiser(self, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+        """The optimiser that the options ask for (L1), over parameters or groups of them."""
+        options = self.options
+        rates: dict[str, Any] = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
+        if options.optimiser == "sgd":
+            return torch.optim.SGD(parameters, momentum=0.9, **rates)
+        make = torch.optim.AdamW if options.optimiser == "adamw" else torch.optim.Adam
+        return make(parameters, **rates)
+
+    @property
+    def begins_epoch(self) -> bool:
+        """Whether no step of this epoch has been taken; false where a run goes on within one."""
+        return self._step == 0
+
+    def set_rate(self, optimiser: torch.optim.Optimizer) -> None:
+        """The learning rate of this step (L2), for all groups."""
+        total = self.sampler.steps * self.options.epochs
+        step = self._epoch * self.sampler.steps + self._step
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, total, self.options.learning_rate, self.options.warmup)
+
+    def arithmetic(self) -> Any:
+        """The context of a forward pass of training."""
+        return arithmetic(self.device, self.bf16)
+
+    def augment(self, batch: Batch) -> Batch:
+        """What `--augmentation` asks for (L3)."""
+        if self.options.augmentation == "none":
+            return batch
+        rgb, depth, ir = mirror(batch.images, self.image_draws)
+        return replace(batch, rgb=rgb, depth=depth, ir=ir)
+
+    def log(self, losses: Mapping[str, Tensor]) -> None:
+        """Add a step's losses () by name to the epoch's. Raises FloatingPointError when one is not finite."""
+        # The step's one synchronisation with the device.
+        for name, value in zip(losses, torch.stack([*losses.values()]).tolist(), strict=True):
+            if not math.isfinite(value):
+                raise diverged(f"the training loss ({name})", self._epoch)
+            self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def batches(self, pixels: bool = True) -> Iterator[Batch]:
+        """The batches of this epoch that are left. Those who know the samples' features need no `pixels`."""
+        steps = self.sampler.steps
+        order = [self.train[places] for places in self.sampler.epoch(self._epoch)[self._step :]]
+        self._stream = batches(self.faces, order, self.device, pixels=pixels)
+        for batch in self._stream:
+            progress = (self._epoch * steps + self._step) / (steps * self.options.epochs)
+            yield replace(batch, progress=progress)
+            self._step += 1
+            self._count += len(batch)
+            every = self.options.checkpoint_every
+            if every and self._step % every == 0 and self._step < steps:
+                self._save(self._epoch, self._step)
+
+    def stream(self, rows: Rows, missing: str = "") -> Batches:
+        """The samples `rows` (N,) in order, in batches, as they are: for evaluation, and for what is computed of a
+        whole split. `missing` names modalities, of R, D and I, that are fed as black."""
+        size = self.options.batch_size
+        return batches(self.faces, [rows[i : i + size] for i in range(0, rows.size, size)], self.device, missing)
+
+    def predict(self, network: nn.Module, heads: Callable[[Batch], Mapping[str, Tensor]]) -> Scores:
+        """Scores of every set by every head; `heads` gives those (B,) of a batch, `network` is put to evaluation."""
+        network.eval()
+        scores = {}
+        for name, rows in self.sets.items():
+            with torch.inference_mode(), sdpa_kernel(ATTENTION):
+                parts = [heads(batch) for batch in self.stream(rows, missing_in(name))]
+            scores[name] = {head: torch.cat([part[head] for part in parts]).float().cpu().numpy() for head in parts[0]}
+        return scores
+
+    def epochs(self, evaluate: Callable[[int], Scores], facts: Callable[[], dict[str, Any]] = dict) -> Iterator[int]:
+        """The epochs that are left. After each: its evaluation where one is due, its line in metrics.jsonl with the
+        `facts` of the method, its checkpoint, and a line of progress; after the last the finished folder."""
+        options, optimisers = self.options, [p for p in self._parts.values() if isinstance(p, torch.optim.Optimizer)]
+        progress = Progress(f"{self.method} seed {options.seed}", options.epochs, self._epoch)
+        for epoch in range(self._epoch, options.epochs):
+            self._count = 0
+            began = time.monotonic()
+            yield epoch
+            seconds = time.monotonic() - began
+            line: dict[str, Any] = {
+                "epoch": epoch,
+                **{name: total / self.sampler.steps for name, total in self._sums.items()},
+                "learning_rate": optimisers[0].param_groups[0]["lr"],
+                **facts(),
+                "seconds": seconds,
+                "samples_per_second": self._count / seconds,
+                "waiting_for_data": self._stream.waited / seconds,
+            }
+            text = f"loss {line['loss']:.4f}"
+            if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
+                began = time.monotonic()
+                line["sets"] = self.record(epoch, evaluate(epoch))
+                line["evaluation_seconds"] = time.monotonic() - began
+                text += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
+            self.run.log(line)
+            self._epoch, self._step, self._sums = epoch + 1, 0, {}
+            self._save(self._epoch, 0)
+            progress.epoch(epoch, text)
+        model = self._parts["model"]
+        assert isinstance(model, nn.Module)
+        self.finish({name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()})
 
 
-def prepare(options: Training, method: str, sources: list[Path], inputs: Mapping[str, Any] | None = None) -> Prepared:
-    """Check the options, find the splits, and open the run folder.
+class Progress:
+    """An epoch's line with an estimate of the time that remains; the same plain text on a terminal or in a log."""
 
-    `sources` are the method's own files; `inputs` what else, beside options, index and images, decides a run.
+    def __init__(self, title: str, epochs: int, epochs_before: int) -> None:
+        self.title, self.epochs, self.first = title, epochs, epochs_before
+        self.started = time.monotonic()
 
-    Raises BadInput for unusable input.
-    """
-    options.check()
-    device = environment.pick_device(options.device)
-    index = load_index(options.index)
-    train, val, test = (index.split(options.protocol, split) for split in ("train", "val", "test"))
-    train, val = (_only(index, options, rows, "sources") for rows in (train, val))
-    test = _only(index, options, test, "targets")
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # L4
-    # PyTorch would evaluate its own attention layers by a kernel outside ATTENTION.
-    torch.backends.mha.set_fastpath_enabled(False)
-    bf16 = device.type == "cuda" if options.precision == "auto" else options.precision == "bf16"
-
-    arguments = asdict(options) | {"method": method, "device": str(device), **(inputs or {})}
-    arguments["precision"] = "bf16" if bf16 else "float32"
-    arguments["missing"] = list(options.missing)  # as JSON will give it back
-    for place in ("index", "run_dir", "cache_dir", "clip_weights"):  # not choices: hashes stand for what they hold
-        arguments.pop(place, None)
-    shared = [Path(__file__), *(Path(str(module.__file__)) for module in (data, metrics, runs))]
-    torch.set_num_threads(options.threads)  # `environment` notes it
-    env = environment.environment(device, " or ".join(backend.name.lower() for backend in ATTENTION))
-    run = runs.Run(options.run_dir, arguments, index.sha256, [*sources, *shared], env)
-    return Prepared(options, run, index, device, bf16, train, val, test)
-
-
-def _only(
-    index: Index, options: Training, rows: NDArray[np.int64], side: Literal["sources", "targets"]
-) -> NDArray[np.int64]:
-    """Those of `rows` whose data set `side` names. Raises BadInput for one that has no row there."""
-    wanted: str = getattr(options, side)
-    dataset = np.array([index.rows[i].dataset for i in rows])
-    for letter in wanted:
-        if letter not in dataset:
-            raise BadInput(
-                f"{index.path}: protocol {options.protocol} has no {letter} sample for {option(side)} {wanted}; "
-                "index that data set, or name another --protocol"
-            )
-    return rows[np.isin(dataset, list(wanted))] if wanted else rows
-
-
-@contextmanager
-def command_errors() -> Iterator[None]:
-    """End a command with one sentence: status 2 for unusable input, 1 for a training that diverged."""
-    with cli_errors():
-        try:
-            yield
-        except FloatingPointError as e:
-            print(f"error: {e}", file=sys.stderr)
-            raise SystemExit(1) from e
-
-
-def diverged(what: str, epoch: int) -> FloatingPointError:
-    return FloatingPointError(
-        f"{what} is not finite in epoch {epoch + 1}, and would be again if this run were continued; "
-        "start another --run-dir with a lower --learning-rate or with --precision float32"
-    )
+    def epoch(self, epoch: int, text: str) -> None:
+        elapsed = time.monotonic() - self.started
+        left = elapsed / (epoch + 1 - self.first) * (self.epochs - epoch - 1)
+        print(
+            f"{self.title} · epoch {epoch + 1}/{self.epochs} · {text} · {elapsed:.0f} s · about {left:.0f} s left",
+            flush=True,
+        )

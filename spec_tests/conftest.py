@@ -1,7 +1,9 @@
-"""The conformance suite's command line: which implementation, which tests, what is reported.
+"""The conformance suite's command line: which implementation, which tests, which report.
 
 `pytest spec_tests/` tests this project. `pytest spec_tests/ --implementation=their.module` tests the equation and
 metric functions of any importable module. `pytest spec_tests/ --help` lists the options under "conformance".
+
+Of this project only spec_tests/equations/ is imported here: the two together are the public suite.
 """
 
 from __future__ import annotations
@@ -16,13 +18,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, settings
 
-from spec_tests.equations import adapter, report
+from spec_tests.equations import adapter, conformance_matrix
 from spec_tests.equations.strategies import DEVICES, DTYPES
 
 HERE = Path(__file__).parent
+EQUATIONS = HERE / "equations"
 
 # The default is derandomised: the same implementation gets the same verdict every time. `thorough` searches anew
-# each time and prints what repeats a failure. `quick` reports a failure as found, for runs over many mutants.
+# each time and prints what repeats a failure. `quick` does not shrink a failure: it is for runs over many mutants.
 COMMON: dict[str, Any] = {
     "deadline": None,
     "print_blob": True,
@@ -33,7 +36,7 @@ settings.register_profile("thorough", max_examples=500, derandomize=False, **COM
 settings.register_profile("quick", max_examples=10, derandomize=True, phases=[Phase.explicit, Phase.generate], **COMMON)
 settings.load_profile("conformance")
 
-MATRIX = pytest.StashKey[report.Matrix]()
+MATRIX = pytest.StashKey[conformance_matrix.Matrix]()
 XFAILS = pytest.StashKey[dict[str, str]]()
 
 
@@ -53,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--xfails-file",
         metavar="FILE",
-        help="tests the implementation is known to fail, one a line: test-id  # reason; one that passes is a failure",
+        help="tests known to fail, one a line: test-id  # reason; one that passes nevertheless is a failure",
     )
     with suppress(ValueError):  # pyproject.toml passes this on; without pytest-benchmark nobody else takes it
         parser.addoption("--benchmark-skip", action="store_true", help="ignored: pytest-benchmark is not active")
@@ -70,14 +73,14 @@ def pytest_configure(config: pytest.Config) -> None:
         report_files(config)
     except (adapter.CannotImport, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
-    config.stash[MATRIX] = report.Matrix(adapter.active)
+    config.stash[MATRIX] = conformance_matrix.Matrix(adapter.active)
     config.stash[XFAILS] = read_xfails(config.getoption("xfails_file"))
 
 
 def report_files(config: pytest.Config) -> list[Path]:
     """The files that this run's report goes to."""
     name = config.getoption("conformance_report")
-    return report.targets(name) if name else []
+    return conformance_matrix.targets(name) if name else []
 
 
 def read_xfails(name: str | None) -> dict[str, str]:
@@ -100,22 +103,17 @@ def read_xfails(name: str | None) -> dict[str, str]:
 
 
 def about() -> dict[str, Any]:
-    """What the verdicts are about: the run header, and the head of the report."""
-    found = adapter.active
+    """What the verdicts are about, for the run's header and the head of the report."""
+    implementation = adapter.active
     return {
-        "implementation": found.name,
+        "implementation": implementation.name,
         "torch": torch.__version__,
         "devices": [torch.cuda.get_device_name() if d == "cuda" else d for d in DEVICES],
         "dtypes": DTYPES,
         "examples_per_property": settings().max_examples,
-        "provided": list(found.functions),
-        "not_provided": found.missing,
+        "provided": list(implementation.functions),
+        "not_provided": implementation.missing,
     }
-
-
-def foreign() -> bool:
-    """Whether somebody else's implementation is under test, for which only the equation tests mean anything."""
-    return adapter.active.name != adapter.OURS
 
 
 @pytest.hookimpl(trylast=True)
@@ -130,25 +128,21 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         f"implementation: {facts['implementation']}; torch {facts['torch']}; "
         f"{', '.join(facts['devices'])}; {', '.join(facts['dtypes'])}"
     )
-    terminal.write_line(f"functions found ({len(provided)}): {', '.join(provided) or 'none'}")
+    terminal.write_line(f"provided ({len(provided)}): {', '.join(provided) or 'no function'}")
     if missing:
         terminal.write_line(f"not provided ({len(missing)}): {', '.join(missing)}")
     for function in provided:
-        if said := adapter.misfit(function):
-            wanted = f"{function}{adapter.SIGNATURES[function]}"
-            terminal.write_line(f"{function} cannot be called as {wanted}: {said}", red=True)
-    if foreign():
+        if misfit := adapter.misfit(function):
+            signature = f"{function}{adapter.SIGNATURES[function]}"
+            terminal.write_line(f"{function} cannot be called as {signature}: {misfit}", red=True)
+    if adapter.active.foreign:
         terminal.write_line("only the equation and metric tests run; this project's own tests are left out")
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    if not foreign() or not collection_path.name.startswith("test_") or HERE not in collection_path.parents:
-        return None
-    return (
-        True
-        if collection_path.name not in adapter.EQUATION_FILES or collection_path.parent != HERE / "equations"
-        else None
-    )
+    ours = collection_path.name.startswith("test_") and HERE in collection_path.parents
+    public = collection_path.parent == EQUATIONS and collection_path.name in adapter.EQUATION_FILES
+    return True if adapter.active.foreign and ours and not public else None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -180,12 +174,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     marker = item.get_closest_marker("equation")
     if marker is None:
         return
-    owed = [f for f in marker.args[1:] if f in adapter.active.owed]
-    if owed:
-        pytest.fail(f"{adapter.active.name} has the file of this paper but not {', '.join(owed)}", pytrace=False)
-    missing = [f for f in marker.args[1:] if f in adapter.active.missing]
+    missing = ", ".join(f for f in marker.args[1:] if f in adapter.active.missing)
+    if missing and adapter.active.foreign:
+        pytest.skip(f"not provided: {missing}")
     if missing:
-        pytest.skip(f"not provided: {', '.join(missing)}")
+        pytest.fail(f"{adapter.active.name} must have every function of the contract, but has no {missing}", False)
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -197,7 +190,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     content = session.config.stash[MATRIX].as_dict(about())
     for path in report_files(session.config):
-        report.write(path, content)
+        conformance_matrix.write(path, content)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -206,6 +199,6 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     terminalreporter.section(f"conformance of {adapter.active.name}")
     for line in matrix.lines():
-        terminalreporter.write_line(line, red=f"  {report.FAILED}" in line)
+        terminalreporter.write_line(line, red=f"  {conformance_matrix.FAILED}" in line)
     for path in report_files(config):
         terminalreporter.write_line(f"report: {path}")

@@ -1,22 +1,23 @@
-"""From a data set's tree on disk to rows of the index: one module a data set, one `Layout` an on-disk form.
+"""Adapters turn a data set's tree on disk into rows of the index: a module for each data set, a `Layout` for each form.
 
-`index_tree(dataset, root, options) -> AdapterResult` is all a caller needs:
+A caller needs only `index_tree(dataset, root, options) -> AdapterResult`:
 
 - `Options()` opens the header of every image and container, and raises `BadInput` at the first file that is
-  wrong. `AdapterResult.notes` are states that are handled (a frame in one package only, a list line without
-  a clip, clips without a published label); `AdapterResult.ignored` are files of the operating system.
-- `Options(collect=True)` does not raise for what is wrong inside a tree: each such file, folder or list is a
-  `Problem(path, what)` in `AdapterResult.problems`, its rows or its protocol are left out, and the rest is
-  indexed. Only a root that is no folder or not of exactly one known layout still raises.
-- `Options(names_only=True)` lists clips, classes, families, subjects and pairing from names alone: no image
-  and no container is opened, so an empty or damaged file goes unnoticed. The `*_shape` columns are empty.
-  Image folders and PADISI-Face give the same rows otherwise. An HDF5 clip (WMCA, HQ-WMCA), whose frames only
-  the file itself knows, is one row, frame 0, whose references are the container's bare path. Such an index
+  wrong. `AdapterResult.notes` are sentences on states that the adapter handles (a frame in only one package, a list
+  line without a recording, recordings without a published label); `AdapterResult.ignored` names files of the
+  operating system.
+- `Options(collect=True)` turns each wrong file, folder or list inside the tree into a `Problem(path, what)` of
+  `AdapterResult.problems`, leaves out its rows or its protocol, and indexes the rest. It raises only when the root is
+  no folder or does not have exactly one known layout.
+- `Options(names_only=True)` reads recordings, classes, families, subjects and pairing from names alone: it opens no
+  image and no container, so it does not notice an empty or damaged file. The `*_shape` columns are empty.
+  Image folders and PADISI-Face give the same rows otherwise. Only an HDF5 file itself (WMCA, HQ-WMCA) knows its
+  frames, so such a recording becomes one row, frame 0, whose references are the container's bare path. Such an index
   can be saved, loaded, split and counted; `decode` refuses its rows (`Row.names_only`).
 
-A row's modality is empty where the file for it is absent, or where it bears another frame number (two clips
-of the WMCA dump). `sample_id` is `<letter>:<clip_id>:<frame>`. Messages name these options of the command line:
-`--layout ID` (`Options.layouts`), `--swir-nm`, `--depth-maps FOLDER`, `--unpickle`.
+A row's modality is empty where its file is absent or has another frame number (two recordings of the WMCA dump).
+`sample_id` is `<letter>:<clip_id>:<frame>`. Messages name these options of the
+command line: `--layout ID` (`Options.layouts`), `--swir-nm`, `--depth-maps FOLDER`, `--unpickle`.
 """
 
 from pathlib import Path
@@ -56,15 +57,15 @@ def detect(dataset: str, root: Path, layouts: tuple[str, ...] = ()) -> Layout:
     if not root.is_dir():
         raise BadInput(f"root {dataset} = {root}: no such folder; correct roots.toml")
     matching = [layout for layout in LAYOUTS[dataset] if layout.detect(root)]
-    wanted = [layout for layout in matching if layout.id in layouts]
+    chosen = [layout for layout in matching if layout.id in layouts]
     if len(matching) == 1:
         return matching[0]
-    if len(wanted) == 1:
-        return wanted[0]
+    if len(chosen) == 1:
+        return chosen[0]
     if matching:
         ids = " and ".join(layout.id for layout in matching)
         raise BadInput(
-            f"root {dataset} = {root}: holds {DATASETS[dataset]} as {ids}, which would count clips twice; "
+            f"root {dataset} = {root}: holds {DATASETS[dataset]} as {ids}, which would count recordings twice; "
             "choose one with --layout or name the folder of one in roots.toml"
         )
     known = "; ".join(f"{layout.id}: {layout.tree}" for layout in LAYOUTS[dataset])
@@ -72,7 +73,7 @@ def detect(dataset: str, root: Path, layouts: tuple[str, ...] = ()) -> Layout:
 
 
 def _keep_one_of_each(result: AdapterResult) -> None:
-    """A frame that is in the tree twice is a problem, and its first place counts."""
+    """Report each frame that the tree holds twice as a problem, and keep its first place."""
     first: dict[str, Row] = {}
     for row in result.rows:
         if row.sample_id in first:

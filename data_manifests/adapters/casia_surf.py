@@ -1,13 +1,13 @@
-"""CASIA-SURF (S), layouts `surf-crop` and `surf-2026`: folders named for split, class, subject and clip
+"""CASIA-SURF (S), layouts `surf-crop` and `surf-2026`: folders named for split, class, subject and recording
 (data-set sheet, section 3.1).
 
-- `surf-crop`: `CASIA-SURF-CROP/{real,fake}_part/{real,fake}_{train,val,test}_part/<subject>/<clip>/`
-- `surf-2026`: `CASIA_SURF/Data/{Training,Val,Testing}/{real_part,fake_part}/<subject>/<clip>/`
+- `surf-crop`: `CASIA-SURF-CROP/{real,fake}_part/{real,fake}_{train,val,test}_part/<subject>/<recording>/`
+- `surf-2026`: `CASIA_SURF/Data/{Training,Val,Testing}/{real_part,fake_part}/<subject>/<recording>/`
 
-Either goes on `{color,depth,ir}/<number>.jpg`, unpadded (131) in the first, four digits (0015) in the second.
+Below either lies `{color,depth,ir}/<number>.jpg`: unpadded (131) in the first, four digits (0015) in the second.
 
-A clip is `real.rssdk` or one of six cut-outs, `01_e_s.rssdk` … `06_enm_b.rssdk`. Folders, not lists, say the
-class, so the lists' opposite polarities (1 live in 2019 and in surf-crop's, 0 live in 2026's) cannot matter.
+A recording is `real.rssdk` or one of six cut-outs, `01_e_s.rssdk` … `06_enm_b.rssdk`. The folders say
+the class, not the lists, whose polarities are opposite: 1 is live in 2019's and surf-crop's, 0 in 2026's.
 """
 
 import re
@@ -16,13 +16,13 @@ from pathlib import Path
 
 from data_manifests.adapters.common import (
     AdapterResult,
-    Clip,
     Findings,
+    ImageFolder,
     Layout,
     Options,
     folders,
     modality_columns,
-    read_image_clips,
+    read_image_folders,
 )
 from data_manifests.index import Row
 
@@ -38,40 +38,42 @@ _SUBJECT = re.compile(r"CLKJ_[A-Z]{1,2}[0-9]{4}")
 
 
 @dataclass(frozen=True)
-class RssdkClip:
-    """A clip whose subject and attack its folders name. `code` is `real` or one of `ATTACKS`."""
+class RssdkRecording:
+    """A recording whose folders name its subject and attack. `code` is `real` or one of `ATTACKS`."""
 
-    images: Clip
+    images: ImageFolder
     split: str
     subject: str
     code: str
 
 
-def rssdk_clips(folder: Path, shown: str, kind: str, split: str, found: Findings) -> list[RssdkClip]:
-    """The clips of one split and class (`real`, `fake`): `folder/<subject>/<clip>.rssdk`."""
-    clips = []
-    for subject, subject_shown, subject_path in folders(folder, shown, found):
+def rssdk_recordings(folder: Path, top: str, kind: str, split: str, findings: Findings) -> list[RssdkRecording]:
+    """The recordings of one split and class (`real`, `fake`): `folder/<subject>/<recording>.rssdk`."""
+    recordings = []
+    for subject, subject_place, subject_path in folders(folder, top, findings):
         if not _SUBJECT.fullmatch(subject):
-            found.problem(subject_shown, "a subject's folder is named CLKJ_AS0001; rename it")
+            findings.problem(subject_place, "a subject's folder is named CLKJ_AS0001; rename it")
             continue
-        for name, clip_shown, clip_path in folders(subject_path, subject_shown, found):
+        for name, place, path in folders(subject_path, subject_place, findings):
             code = name.removesuffix(".rssdk")
             if code not in (ATTACKS if kind == "fake" else ("real",)):
-                found.problem(clip_shown, f"{code!r} is no clip of {kind}_part; see the six attacks of CASIA-SURF")
+                findings.problem(place, f"{code!r} is no recording of {kind}_part; see the six attacks of CASIA-SURF")
                 continue
-            clips.append(RssdkClip(Clip(clip_path, clip_shown, FOLDERS), split, subject, code))
-    return clips
+            recordings.append(RssdkRecording(ImageFolder(path, place, FOLDERS), split, subject, code))
+    return recordings
 
 
-def rssdk_result(layout: str, clips: list[RssdkClip], options: Options, result: AdapterResult) -> AdapterResult:
-    """Add a row for every frame of the clips, and the protocol that the folders name."""
+def rssdk_result(
+    layout: str, recordings: list[RssdkRecording], options: Options, result: AdapterResult
+) -> AdapterResult:
+    """Add a row for every frame of the recordings, and the protocol that the folders name."""
     splits = result.protocols.setdefault(PROTOCOL, {"train": [], "val": [], "test": []})
-    frames_of = read_image_clips([clip.images for clip in clips], "CASIA-SURF", options, result)
-    for clip, frames in zip(clips, frames_of, strict=True):
-        clip_id = f"{clip.subject}/{clip.images.folder.name}"
+    frames_of = read_image_folders([recording.images for recording in recordings], "CASIA-SURF", options, result)
+    for recording, frames in zip(recordings, frames_of, strict=True):
+        clip_id = f"{recording.subject}/{recording.images.path.name}"
         for frame, images in frames.items():
             sample = f"S:{clip_id}:{frame}"
-            splits[clip.split].append(sample)
+            splits[recording.split].append(sample)
             result.rows.append(
                 Row(
                     sample_id=sample,
@@ -79,12 +81,12 @@ def rssdk_result(layout: str, clips: list[RssdkClip], options: Options, result: 
                     layout=layout,
                     clip_id=clip_id,
                     frame=frame,
-                    subject_id=f"S:{clip.subject}",
+                    subject_id=f"S:{recording.subject}",
                     presenter_id="",
                     source_id="",
-                    label="bonafide" if clip.code == "real" else "attack",
-                    attack_family="" if clip.code == "real" else "print_cut",
-                    attack_code="" if clip.code == "real" else clip.code,
+                    label="bonafide" if recording.code == "real" else "attack",
+                    attack_family="" if recording.code == "real" else "print_cut",
+                    attack_code="" if recording.code == "real" else recording.code,
                     **modality_columns(images),
                     depth_encoding="8bit_unknown" if "depth" in images else "",
                     ir_nm=IR_NM if "ir" in images else None,
@@ -94,7 +96,7 @@ def rssdk_result(layout: str, clips: list[RssdkClip], options: Options, result: 
 
 
 def _below(root: Path, top: str) -> str:
-    """`top/`, or nothing where the root is that folder itself."""
+    """`top/`, or the empty text where the root is that folder itself."""
     return f"{top}/" if (root / top).is_dir() else ""
 
 
@@ -108,32 +110,32 @@ def _detect_crop(root: Path) -> bool:
 
 def _index_crop(root: Path, options: Options) -> AdapterResult:
     result = AdapterResult(options.collect)
-    clips = []
+    recordings = []
     for part, kind in CLASSES.items():
-        shown = f"{_below(root, CROP_TOP)}{part}"
-        if not (root / shown).is_dir():
-            result.problem(shown, f"no such folder below {root}; restore it, both classes are needed")
+        place = f"{_below(root, CROP_TOP)}{part}"
+        if not (root / place).is_dir():
+            result.problem(place, f"no such folder below {root}; restore it, both classes are needed")
             continue
-        for name, split_shown, path in folders(root / shown, shown, result):
+        for name, split_place, path in folders(root / place, place, result):
             m = re.fullmatch(rf"{kind}_(train|val|test)_part", name)
             if m is None:
                 names = ", ".join(f"{kind}_{split}_part" for split in PARTS.values())
-                result.problem(split_shown, f"not one of {names}; rename it")
+                result.problem(split_place, f"not one of {names}; rename it")
                 continue
-            clips += rssdk_clips(path, split_shown, kind, m[1], result)
-    return rssdk_result("surf-crop", clips, options, result)
+            recordings += rssdk_recordings(path, split_place, kind, m[1], result)
+    return rssdk_result("surf-crop", recordings, options, result)
 
 
 TOP_2026 = "CASIA_SURF/Data"
 
 
 def _top_2026(root: Path) -> str:
-    """`CASIA_SURF/Data/`, `Data/` or nothing: the root may be any of these folders."""
+    """`CASIA_SURF/Data/`, `Data/` or the empty text: the root may be any of these folders."""
     return _below(root, TOP_2026) or _below(root, "Data")
 
 
 def _detect_2026(root: Path) -> bool:
-    """Whether frames are named by four digits (0015.jpg); the release of 2019 has the same folders and 31.jpg."""
+    """Whether frames have names of four digits (0015.jpg). The release of 2019 has the same folders and 31.jpg."""
     for part in PARTS:
         for image in (root / _top_2026(root) / part).glob("*_part/*/*/color/[0-9]*"):
             return len(image.stem) == 4
@@ -142,15 +144,15 @@ def _detect_2026(root: Path) -> bool:
 
 def _index_2026(root: Path, options: Options) -> AdapterResult:
     result = AdapterResult(options.collect)
-    clips = []
+    recordings = []
     for part, split in PARTS.items():
         for folder, kind in CLASSES.items():
-            shown = f"{_top_2026(root)}{part}/{folder}"
-            if not (root / shown).is_dir():
-                result.problem(shown, f"no such folder below {root}; restore it, all splits and classes are needed")
+            place = f"{_top_2026(root)}{part}/{folder}"
+            if not (root / place).is_dir():
+                result.problem(place, f"no such folder below {root}; restore it, all splits and classes are needed")
                 continue
-            clips += rssdk_clips(root / shown, shown, kind, split, result)
-    return rssdk_result("surf-2026", clips, options, result)
+            recordings += rssdk_recordings(root / place, place, kind, split, result)
+    return rssdk_result("surf-2026", recordings, options, result)
 
 
 CROP = Layout(

@@ -1,20 +1,20 @@
 """CASIA-SURF (S), layout `surf-2019`: the challenge's release, of which only the training part names subjects
 (data-set sheet, section 3.1).
 
-- `Training/{real_part,fake_part}/<subject>/<clip>/{color,depth,ir}/31.jpg`, as in `casia_surf`
-- `Val/0000/000000-{color,depth,ir}.jpg` and `Testing/…` likewise, anonymous: neither clip nor subject is
+- `Training/{real_part,fake_part}/<subject>/<recording>/{color,depth,ir}/31.jpg`, as in `casia_surf`
+- `Val/0000/000000-{color,depth,ir}.jpg` and `Testing/…` likewise, anonymous: neither recording nor subject is
   named, and the class stands in `val_private_list.txt` and `test_private_list.txt` only, a line being
   `colour depth infrared label`, 1 = live.
 
-Without its private list a part has no label, so it is left out and noted. An anonymous triplet is a clip of
-its own; who it shows is not published, so a part counts as one subject and no statistic by subject can claim
-more than is known.
+Without its private list a part has no label, so it is left out and noted. Each anonymous triplet is a recording of
+its own. Nobody published whom it shows, so a part counts as one subject, and no statistic by subject claims more
+than is known.
 """
 
 import re
 from pathlib import Path
 
-from data_manifests.adapters.casia_surf import CLASSES, IR_NM, PROTOCOL, rssdk_clips, rssdk_result
+from data_manifests.adapters.casia_surf import CLASSES, IR_NM, PROTOCOL, rssdk_recordings, rssdk_result
 from data_manifests.adapters.common import (
     AdapterResult,
     Findings,
@@ -43,7 +43,7 @@ def _detect(root: Path) -> bool:
 
 
 def _labels(root: Path, part: str, name: str, result: AdapterResult) -> dict[str, str]:
-    """Triplet → class of one private list. A triplet is named by its images' path without `-color.jpg`."""
+    """Triplet → class from one private list. A triplet's name is the path of its images without `-color.jpg`."""
     labels: dict[str, str] = {}
     for number, words in enumerate(read_words(root / name), 1):
         triplets = {m[1] for m in map(_IMAGE.fullmatch, words[:3]) if m}
@@ -61,14 +61,14 @@ def _labels(root: Path, part: str, name: str, result: AdapterResult) -> dict[str
 
 
 def _triplet(job: tuple[Path, dict[str, str], bool, bool]) -> tuple[dict[str, tuple[str, str]], Findings]:
-    """The images of one triplet that can be read, by modality: (reference, shape)."""
+    """The readable images of one triplet: modality → (reference, shape)."""
     root, names, names_only, collect = job
-    found = Findings(collect)
+    findings = Findings(collect)
     images = {}
     for modality, name in names.items():
-        with found.collecting(name):
+        with findings.collecting(name):
             images[modality] = (name, "" if names_only else image_shape(root / name, name))
-    return images, found
+    return images, findings
 
 
 def _anonymous(root: Path, part: str, options: Options, result: AdapterResult) -> None:
@@ -94,8 +94,8 @@ def _anonymous(root: Path, part: str, options: Options, result: AdapterResult) -
         result.notes.append(f"{list_name}: {len(absent)} listed triplets are not in the tree, first {absent[0]}")
     labelled = sorted(triplets.keys() & labels.keys())
     jobs = [(root, triplets[triplet], options.names_only, options.collect) for triplet in labelled]
-    for triplet, (images, found) in zip(labelled, parallel(_triplet, jobs, part, options.workers), strict=True):
-        result.absorb(found)
+    for triplet, (images, findings) in zip(labelled, parallel(_triplet, jobs, part, options.workers), strict=True):
+        result.absorb(findings)
         if not images:
             continue
         sample = f"S:{triplet}:0"
@@ -122,14 +122,14 @@ def _anonymous(root: Path, part: str, options: Options, result: AdapterResult) -
 
 def _index(root: Path, options: Options) -> AdapterResult:
     result = AdapterResult(options.collect)
-    clips = []
+    recordings = []
     for folder, kind in CLASSES.items():
-        shown = f"Training/{folder}"
-        if not (root / shown).is_dir():
-            result.problem(shown, f"no such folder below {root}; restore it, both classes are needed")
+        place = f"Training/{folder}"
+        if not (root / place).is_dir():
+            result.problem(place, f"no such folder below {root}; restore it, both classes are needed")
             continue
-        clips += rssdk_clips(root / shown, shown, kind, "train", result)
-    rssdk_result("surf-2019", clips, options, result)
+        recordings += rssdk_recordings(root / place, place, kind, "train", result)
+    rssdk_result("surf-2019", recordings, options, result)
     for part in ANONYMOUS:
         if (root / part).is_dir():
             _anonymous(root, part, options, result)

@@ -4,11 +4,11 @@
   `CeFA/CeFA-Mask/{3D-Mask,Silicone-Mask}/008/2_008_1_1_2_1_4/…`
 - `cefa-2026`: `CASIA_CeFA/Ethnicity/…/{color,depth,ir}/0001.jpg` and `CASIA_CeFA/Mask/…`, otherwise the same.
 
-A clip is named Race_ID_AcqDevice_Session_PAI or Mask_ID_Dresses_Glasses_AcqDevice_Session_AttackType; the
-name says the class, so the lists' opposite polarities (1 live, in 2026's 0 live) cannot matter.
+A recording is named Race_ID_AcqDevice_Session_PAI or Mask_ID_Dresses_Glasses_AcqDevice_Session_AttackType; the
+name says the class, not the lists, whose polarities are opposite: 1 is live, but 0 in those of 2026.
 
 Raw copies name a subject's folder `EA-012-<birth date and sex>`. What follows the three digits is personal
-data: it is dropped here and appears in no row, note or message; `decode.locate` finds the folder again.
+data: it is dropped here and appears in no row, note or message. `decode.locate` finds the folder all the same.
 """
 
 import re
@@ -18,14 +18,14 @@ from pathlib import Path
 from data_manifests.adapters.common import (
     JUNK,
     AdapterResult,
-    Clip,
     Findings,
     Frames,
+    ImageFolder,
     Layout,
     Options,
     folders,
     modality_columns,
-    read_image_clips,
+    read_image_folders,
 )
 from data_manifests.index import Row
 
@@ -34,8 +34,8 @@ MASKS = {"3D-Mask": ("1", "3dmask"), "Silicone-Mask": ("2", "silicone")}
 PAI = {"1": "", "2": "print", "3": "print", "4": "replay"}  # real, cloth print, picture, screen
 SR300_NM, D435I_NM = 860, 850
 
-_RACE_CLIP = re.compile(r"([123])_([0-9]{3})_[1-4]_[123]_([1-4])")
-_MASK_CLIP = re.compile(r"([12])_([0-9]{3})_[0-9]_[0-9]_([12])_[0-9]_[1-4]")
+_RACE_NAME = re.compile(r"([123])_([0-9]{3})_[1-4]_[123]_([1-4])")
+_MASK_NAME = re.compile(r"([12])_([0-9]{3})_[0-9]_[0-9]_([12])_[0-9]_[1-4]")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Form:
         return {"rgb": self.colour, "depth": "depth", "ir": "ir"}
 
     def prefix(self, root: Path) -> str:
-        """`top/`, or nothing where the root is that folder itself."""
+        """`top/`, or the empty text where the root is that folder itself."""
         return f"{self.top}/" if (root / self.top).is_dir() else ""
 
     def detect(self, root: Path) -> bool:
@@ -61,21 +61,21 @@ class Form:
 
     def index(self, root: Path, options: Options) -> AdapterResult:
         result = AdapterResult(options.collect)
-        clips = _race_clips(self, root, result) + _mask_clips(self, root, result)
+        recordings = _race_recordings(self, root, result) + _mask_recordings(self, root, result)
         splits = result.protocols.setdefault("C-id-ranges", {"train": [], "val": [], "test": []})
-        frames_of = read_image_clips([clip.images for clip in clips], "CeFA", options, result)
-        for clip, frames in zip(clips, frames_of, strict=True):
-            rows = named_rows(self.id, clip, frames)
-            splits[official_split(clip.subject)] += [row.sample_id for row in rows]
+        frames_of = read_image_folders([recording.images for recording in recordings], "CeFA", options, result)
+        for recording, frames in zip(recordings, frames_of, strict=True):
+            rows = named_rows(self.id, recording, frames)
+            splits[official_split(recording.subject)] += [row.sample_id for row in rows]
             result.rows += rows
         return result
 
 
 @dataclass(frozen=True)
-class NamedClip:
-    """A clip whose name says what it shows: subject without its letter, attack family, infrared wavelength."""
+class NamedRecording:
+    """A recording whose name says what it shows: subject without its letter, attack family, infrared nm."""
 
-    images: Clip
+    images: ImageFolder
     subject: str
     family: str
     nm: int
@@ -86,79 +86,79 @@ _NUMBERED = re.compile(r"(\._)?[0-9]{1,5}(_[0-9]{1,5})*(\.[a-z]{1,4})?", re.IGNO
 
 
 def scrubbed(name: str) -> str:
-    """A name as messages may show it: what follows a subject's number, and any name that is neither one of the
-    data set's words nor made of short numbers, may be personal and reads `…`."""
+    """What messages may show of a name: `…` replaces what follows a subject's number, and any name that is neither
+    one of the data set's words nor made of short numbers, since it may be personal."""
     if m := re.match(r"(?:\._)?(?:AF|CA|EA)-[0-9]{3}(?![0-9])", name):
         return m[0] if m[0] == name else f"{m[0]}-…"
     return name if name in _WORDS or _NUMBERED.fullmatch(name) else "…"
 
 
-def race_clip(images: Clip) -> NamedClip | None:
-    """The clip of a folder named Race_ID_AcqDevice_Session_PAI; None when it is named otherwise."""
-    name = _RACE_CLIP.fullmatch(images.folder.name)
+def race_recording(images: ImageFolder) -> NamedRecording | None:
+    """The recording in a folder named Race_ID_AcqDevice_Session_PAI; None when it has another name."""
+    name = _RACE_NAME.fullmatch(images.path.name)
     if name is None:
         return None
     race = next(race for race, digit in RACES.items() if digit == name[1])
-    return NamedClip(images, f"{race}-{name[2]}", PAI[name[3]], SR300_NM)
+    return NamedRecording(images, f"{race}-{name[2]}", PAI[name[3]], SR300_NM)
 
 
-def _race_clips(form: Form, root: Path, found: Findings) -> list[NamedClip]:
-    clips = []
+def _race_recordings(form: Form, root: Path, findings: Findings) -> list[NamedRecording]:
+    recordings = []
     top = f"{form.prefix(root)}{form.races}"
-    for race, race_shown, race_path in folders(root / top, top, found, scrubbed):
+    for race, race_place, race_path in folders(root / top, top, findings, scrubbed):
         if race not in RACES:
-            found.problem(race_shown, f"not one of {', '.join(RACES)}; remove it")
+            findings.problem(race_place, f"not one of {', '.join(RACES)}; remove it")
             continue
         subjects: set[str] = set()
-        for folder, _, path in folders(race_path, race_shown, found, scrubbed):
+        for folder, _, path in folders(race_path, race_place, findings, scrubbed):
             m = re.fullmatch(rf"({race}-[0-9]{{3}})(?:-.*)?", folder, re.DOTALL)
-            if m is None:  # the name is not shown: it may hold personal data
-                found.problem(race_shown, f"a folder is not named {race}-<three digits>; rename it")
+            if m is None:  # the name is kept out of the message: it may hold personal data
+                findings.problem(race_place, f"a folder is not named {race}-<three digits>; rename it")
                 continue
-            subject, shown = m[1], f"{race_shown}/{m[1]}"
+            subject, place = m[1], f"{race_place}/{m[1]}"
             if subject in subjects:
-                found.problem(race_shown, f"two folders for subject {subject}; keep one")
+                findings.problem(race_place, f"two folders for subject {subject}; keep one")
                 continue
             subjects.add(subject)
-            for _, clip_shown, clip_path in folders(path, shown, found, scrubbed):
-                clip = race_clip(Clip(clip_path, clip_shown, form.images, scrubbed))
-                if clip is None or clip.subject != subject:
+            for _, below, recording_path in folders(path, place, findings, scrubbed):
+                recording = race_recording(ImageFolder(recording_path, below, form.images, scrubbed))
+                if recording is None or recording.subject != subject:
                     pattern = f"{RACES[race]}_{subject[3:]}_<device>_<session>_<PAI>"
-                    found.problem(clip_shown, f"a clip here is named {pattern}; rename or remove it")
+                    findings.problem(below, f"a recording here is named {pattern}; rename or remove it")
                     continue
-                clips.append(clip)
-    return clips
+                recordings.append(recording)
+    return recordings
 
 
-def _mask_clips(form: Form, root: Path, found: Findings) -> list[NamedClip]:
-    """The clips of masks; none where their folder is not there."""
-    clips = []
+def _mask_recordings(form: Form, root: Path, findings: Findings) -> list[NamedRecording]:
+    """The recordings of masks; none where the tree lacks their folder."""
+    recordings = []
     top = f"{form.prefix(root)}{form.masks}"
-    for kind, kind_shown, kind_path in folders(root / top, top, found, scrubbed) if (root / top).is_dir() else ():
+    for kind, kind_place, kind_path in folders(root / top, top, findings, scrubbed) if (root / top).is_dir() else ():
         if kind not in MASKS:
-            found.problem(kind_shown, f"not one of {', '.join(MASKS)}; remove it")
+            findings.problem(kind_place, f"not one of {', '.join(MASKS)}; remove it")
             continue
         digit, family = MASKS[kind]
-        for number, shown, path in folders(kind_path, kind_shown, found, scrubbed):
+        for number, place, path in folders(kind_path, kind_place, findings, scrubbed):
             if not re.fullmatch("[0-9]{3}", number):
-                found.problem(kind_shown, "a mask's folder is not named by three digits; rename it")
+                findings.problem(kind_place, "a mask's folder is not named by three digits; rename it")
                 continue
-            for clip, clip_shown, clip_path in folders(path, shown, found, scrubbed):
-                name = _MASK_CLIP.fullmatch(clip)
+            for recording, below, recording_path in folders(path, place, findings, scrubbed):
+                name = _MASK_NAME.fullmatch(recording)
                 if name is None or (name[1], name[2]) != (digit, number):
                     pattern = f"{digit}_{number}_<dresses>_<glasses>_<device>_<session>_<light>"
-                    found.problem(clip_shown, f"a clip here is named {pattern}; rename or remove it")
+                    findings.problem(below, f"a recording here is named {pattern}; rename or remove it")
                     continue
                 nm = D435I_NM if name[3] == "2" else SR300_NM
-                images = Clip(clip_path, clip_shown, form.images, scrubbed)
-                clips.append(NamedClip(images, f"{kind}-{number}", family, nm))
-    return clips
+                images = ImageFolder(recording_path, below, form.images, scrubbed)
+                recordings.append(NamedRecording(images, f"{kind}-{number}", family, nm))
+    return recordings
 
 
-def named_rows(layout: str, clip: NamedClip, frames: Frames) -> list[Row]:
-    """A row for every frame of a clip whose name says what it shows."""
-    clip_id = clip.images.folder.name
-    masked = clip.subject.startswith(tuple(MASKS))
+def named_rows(layout: str, recording: NamedRecording, frames: Frames) -> list[Row]:
+    """A row for every frame of a recording whose name says what it shows."""
+    clip_id = recording.images.path.name
+    masked = recording.subject.startswith(tuple(MASKS))
     return [
         Row(
             sample_id=f"C:{clip_id}:{frame}",
@@ -166,15 +166,15 @@ def named_rows(layout: str, clip: NamedClip, frames: Frames) -> list[Row]:
             layout=layout,
             clip_id=clip_id,
             frame=frame,
-            subject_id=f"C:{clip.subject}",
+            subject_id=f"C:{recording.subject}",
             presenter_id="",
-            source_id=f"C:{clip.subject}" if masked else "",
-            label="attack" if clip.family else "bonafide",
-            attack_family=clip.family,
-            attack_code=clip_id.split("_", 2)[2] if clip.family else "",
+            source_id=f"C:{recording.subject}" if masked else "",
+            label="attack" if recording.family else "bonafide",
+            attack_family=recording.family,
+            attack_code=clip_id.split("_", 2)[2] if recording.family else "",
             **modality_columns(images),
             depth_encoding="8bit_unknown" if "depth" in images else "",
-            ir_nm=clip.nm if "ir" in images else None,
+            ir_nm=recording.nm if "ir" in images else None,
         )
         for frame, images in frames.items()
     ]

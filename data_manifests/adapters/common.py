@@ -1,4 +1,4 @@
-"""What the adapters share: their result, walking a tree, reading image folders and official list files."""
+"""What the adapters share: their result, the walk through a tree, and readers of image folders and official lists."""
 
 import csv
 import os
@@ -15,7 +15,8 @@ from data_manifests.parallel import parallel
 
 SPLITS = {"train": "train", "dev": "val", "val": "val", "valid": "val", "eval": "test", "test": "test"}
 JUNK = {"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX"}
-DERIVED = {"HOG_ir", "PLGF_ir"}  # made from the infrared images by DADM's scripts, opened and not used by MMDA's
+# DADM's scripts make these folders from the infrared images; MMDA's code opens them and does not use them.
+DERIVED = {"HOG_ir", "PLGF_ir"}
 _FRAME = re.compile(r"([0-9]{1,9})\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
@@ -24,14 +25,14 @@ class Options:
     """How a tree is indexed. The defaults open every file's header and raise at the first file that is wrong.
 
     workers: processes that read files (default: one a core).
-    swir_nm: the HQ-WMCA band that stands for infrared.
-    frames: moments taken evenly from a HQ-WMCA recording.
+    swir_nm: the HQ-WMCA band, in nm, that stands for infrared.
+    frames: how many frames to take from a HQ-WMCA recording, evenly over its length.
     names_only: open no image and no container, see `data_manifests.adapters`.
-    collect: list what is wrong in `AdapterResult.problems` and go on, instead of raising at the first.
+    collect: list every problem in `AdapterResult.problems` and go on, instead of raising the first one.
     layouts: ids of the layouts to read where a root holds several.
-    depth_maps: folder below the HQ-WMCA root with depth maps that take the place of the sensor's.
-    unpickle: read PADISI-Face's joblib file, which is a pickle, with a reader that builds plain arrays only.
-    salt: for the hashes of identities; default: this installation's own (`data_manifests.adapters.subjects`).
+    depth_maps: folder below the HQ-WMCA root with depth maps that replace the sensor's depth.
+    unpickle: read PADISI-Face's joblib file, which is a pickle, with a reader that builds only plain arrays.
+    salt: the salt of hashed identities (default: this installation's own, see `adapters.subjects`).
     """
 
     workers: int | None = None
@@ -46,7 +47,7 @@ class Options:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, with the bytes of a file name that are no UTF-8 spelled out: to be printed and saved."""
+    """`text` on one line, with each byte of a file name that is not UTF-8 written as an escape."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\n", "\\n").replace("\r", "\\r")
 
 
@@ -65,9 +66,9 @@ class Problem:
 class Findings:
     """What a tree holds besides data.
 
-    `ignored` names what is no data (files of the operating system, folders derived by scripts); `notes` are
-    sentences on states that are handled, such as frames in one package only; `problems` is what must be
-    repaired. Without `collect` the first problem is raised as `BadInput` instead.
+    `ignored` names files and folders that are no data: those of the operating system and those that scripts
+    derived. `notes` are sentences on states that the adapter handles, such as frames in only one package.
+    `problems` must be repaired. Without `collect` the first problem is raised as `BadInput`.
     """
 
     collect: bool = False
@@ -76,15 +77,15 @@ class Findings:
     problems: list[Problem] = field(default_factory=list)
 
     def problem(self, path: str, what: str) -> None:
-        """Keep a problem, or raise it as `BadInput`."""
-        found = Problem(printable(path), printable(what))
+        """Record a problem, or raise it as `BadInput` without `collect`."""
+        problem = Problem(printable(path), printable(what))
         if not self.collect:
-            raise BadInput(str(found))
-        self.problems.append(found)
+            raise BadInput(str(problem))
+        self.problems.append(problem)
 
     @contextmanager
     def collecting(self, path: str) -> Iterator[None]:
-        """What raises `BadInput` inside is a problem of `path`; the rest of the block is left out then."""
+        """Record a `BadInput` raised inside the block as a problem of `path`; the rest of the block does not run."""
         try:
             yield
         except BadInput as e:
@@ -100,7 +101,7 @@ class Findings:
 
 @dataclass
 class AdapterResult(Findings):
-    """Rows of one tree and its official protocols: `protocols[name][split]` = sample ids. `layout` is the id."""
+    """The rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and its layout's id."""
 
     layout: str = ""
     rows: list[Row] = field(default_factory=list)
@@ -109,7 +110,7 @@ class AdapterResult(Findings):
 
 @dataclass(frozen=True)
 class Layout:
-    """One on-disk form of one data set. `tree` shows it in messages; a new form is a new `Layout`."""
+    """One form of one data set on disk. `tree` is an example path for messages; a new form is a new `Layout`."""
 
     id: str
     tree: str
@@ -126,34 +127,34 @@ def list_files(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if not _junk(path.name))
 
 
-def _listing(folder: Path, shown: str, found: Findings) -> list[os.DirEntry[str]]:
-    """What lies in `folder`, by name; empty, and a problem, when it cannot be listed (a link to itself, say)."""
+def _listing(folder: Path, place: str, findings: Findings) -> list[os.DirEntry[str]]:
+    """The entries of `folder` by name; none, and a problem, when it cannot be listed, such as a link to itself."""
     try:
         with os.scandir(folder) as listing:
             return sorted(listing, key=lambda entry: entry.name)
     except OSError as e:
-        found.problem(shown, f"cannot be listed ({e.strerror}); restore the folder or remove it")
+        findings.problem(place, f"cannot be listed ({e.strerror}); restore the folder or remove it")
         return []
 
 
 def folders(
-    folder: Path, shown: str, found: Findings, named: Callable[[str], str] = printable
+    folder: Path, place: str, findings: Findings, show: Callable[[str], str] = printable
 ) -> list[tuple[str, str, Path]]:
-    """The sub-folders of `folder` by name: (name, path to show, path).
+    """The sub-folders of `folder` by name, each as (name, place, path); the place is the path that messages show.
 
-    Files of the operating system are ignored, any other file is a problem. `named` gives the name to show
-    where the real one may hold personal data.
+    Files of the operating system are ignored; any other file is a problem. `show` gives what messages may show of
+    a name, since a real name may hold personal data.
     """
-    kept = []
-    for entry in _listing(folder, shown, found):
-        path = f"{shown}/{named(entry.name)}" if shown else named(entry.name)
+    subfolders = []
+    for entry in _listing(folder, place, findings):
+        path = f"{place}/{show(entry.name)}" if place else show(entry.name)
         if _junk(entry.name):
-            found.ignored.append(path)
+            findings.ignored.append(path)
         elif not _is_folder(entry):
-            found.problem(path, "is not a folder as everything else here; remove it")
+            findings.problem(path, "is not a folder as everything else here; remove it")
         else:
-            kept.append((entry.name, path, Path(entry.path)))
-    return kept
+            subfolders.append((entry.name, path, Path(entry.path)))
+    return subfolders
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -163,106 +164,110 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def files_below(root: Path, suffixes: Sequence[str], found: Findings) -> list[str]:
-    """Files with one of the suffixes anywhere below `root`, as sorted paths relative to it with `/` between
-    folders.
+def files_below(root: Path, suffixes: Sequence[str], findings: Findings) -> list[str]:
+    """Sorted paths, relative to `root` and with `/` between folders, of all files below it with one of the suffixes.
 
-    Links are followed, but a link to a folder it lies in is a problem, and so is a name that an index cannot
-    hold; files of the operating system are ignored.
+    Links are followed, but a link to a folder that holds it is a problem, and so is a name that an index cannot
+    hold. Files of the operating system are ignored.
     """
-    kept: list[str] = []
+    paths: list[str] = []
 
-    def walk(folder: Path, shown: str, above: frozenset[tuple[int, int]]) -> None:
+    def walk(folder: Path, place: str, above: frozenset[tuple[int, int]]) -> None:
         stat = folder.stat()
         here = (stat.st_dev, stat.st_ino)
         if here in above:
-            found.problem(shown, "is a link to a folder that it lies in; remove it")
+            findings.problem(place, "is a link to a folder that it lies in; remove it")
             return
-        for entry in _listing(folder, shown or ".", found):
-            path = f"{shown}/{entry.name}" if shown else entry.name
+        for entry in _listing(folder, place or ".", findings):
+            path = f"{place}/{entry.name}" if place else entry.name
             if _junk(entry.name):
-                found.ignored.append(printable(path))
+                findings.ignored.append(printable(path))
             elif _is_folder(entry):
                 walk(Path(entry.path), path, above | {here})
             elif path.lower().endswith(tuple(suffixes)):
                 if UNWRITABLE.search(path) or "\\" in path or "#" in path:
-                    found.problem(path, "the name holds \\, #, a line break or bytes that are no UTF-8; rename it")
+                    findings.problem(path, "the name holds \\, #, a line break or bytes that are no UTF-8; rename it")
                 else:
-                    kept.append(path)
+                    paths.append(path)
 
     walk(root, "", frozenset())
-    return sorted(kept)
+    return sorted(paths)
 
 
 def holds(root: Path, suffixes: Sequence[str], matches: Callable[[str], object]) -> bool:
-    """Whether any of `files_below` has a path that `matches`; for `detect`, which does not care for problems."""
+    """Whether a path of `files_below` matches; for `detect`, which ignores problems."""
     return any(map(matches, files_below(root, suffixes, Findings(collect=True))))
 
 
 @dataclass(frozen=True)
-class Clip:
-    """A folder of images: where it is, how its path reads in the index, modality → sub-folder, and how names of
-    files that are no frames are shown."""
+class ImageFolder:
+    """The images of one recording, or of one of its modalities.
 
-    folder: Path
-    shown: str
+    path: where the folder is. place: the same relative to the root, as index and messages name it. folders:
+    modality → sub-folder. show: what messages may show of the name of a file that is no frame.
+    """
+
+    path: Path
+    place: str
     folders: Mapping[str, str]
-    named: Callable[[str], str] = printable
+    show: Callable[[str], str] = printable
 
 
 Frames = dict[int, dict[str, tuple[str, str]]]  # frame → modality → (reference, shape or empty)
 
 
-def _image_clip(job: tuple[Clip, bool, bool]) -> tuple[Frames, Findings]:
-    """Frames of a clip in numerical order.
+def _frames_of_folder(job: tuple[ImageFolder, bool, bool]) -> tuple[Frames, Findings]:
+    """The frames of a recording in numerical order.
 
     A modality without a file for a frame is absent from that frame. A problem is: a sub-folder or file that
-    the layout does not know, two files for one frame, an empty clip, and a file that is no image.
+    the layout does not know, two files for one frame, an empty recording, and a file that is no image.
     """
-    clip, names_only, collect = job
-    found = Findings(collect)
+    folder, names_only, collect = job
+    findings = Findings(collect)
     frames: Frames = {}
-    modality_of = {name: modality for modality, name in clip.folders.items()}
-    for entry in _listing(clip.folder, clip.shown, found):
-        below = f"{clip.shown}/{clip.named(entry.name)}"
+    modality_of = {name: modality for modality, name in folder.folders.items()}
+    for entry in _listing(folder.path, folder.place, findings):
+        place = f"{folder.place}/{folder.show(entry.name)}"
         if _junk(entry.name) or entry.name in DERIVED:
-            found.ignored.append(below)
+            findings.ignored.append(place)
         elif entry.name not in modality_of or not _is_folder(entry):
-            found.problem(below, f"not one of the folders {', '.join(modality_of)} of this layout; remove it")
+            findings.problem(place, f"not one of the folders {', '.join(modality_of)} of this layout; remove it")
         else:
-            folder = Clip(Path(entry.path), f"{clip.shown}/{entry.name}", {}, clip.named)
-            for frame, images in image_frames(folder, modality_of[entry.name], names_only, found).items():
+            below = ImageFolder(Path(entry.path), f"{folder.place}/{entry.name}", {}, folder.show)
+            for frame, images in image_frames(below, modality_of[entry.name], names_only, findings).items():
                 frames.setdefault(frame, {}).update(images)
-    if not frames and not found.problems:
-        found.problem(clip.shown, "holds no image; restore the clip or remove its folder")
-    return dict(sorted(frames.items())), found
+    if not frames and not findings.problems:
+        findings.problem(folder.place, "holds no image; restore the recording or remove its folder")
+    return dict(sorted(frames.items())), findings
 
 
-def image_frames(clip: Clip, modality: str, names_only: bool, found: Findings) -> Frames:
+def image_frames(folder: ImageFolder, modality: str, names_only: bool, findings: Findings) -> Frames:
     """The images `<number>.jpg` or `.png` in the folder itself, as the frames of one modality."""
     frames: Frames = {}
-    for entry in _listing(clip.folder, clip.shown, found):
-        shown = f"{clip.shown}/{clip.named(entry.name)}"
+    for entry in _listing(folder.path, folder.place, findings):
+        place = f"{folder.place}/{folder.show(entry.name)}"
         m = _FRAME.fullmatch(entry.name)
         if _junk(entry.name):
-            found.ignored.append(shown)
+            findings.ignored.append(place)
         elif m is None:
-            found.problem(shown, "a frame is named <number>.jpg or .png; rename or remove this file")
+            findings.problem(place, "a frame is named <number>.jpg or .png; rename or remove this file")
         elif int(m[1]) in frames:
-            found.problem(shown, f"is frame {int(m[1])} like {frames[int(m[1])][modality][0]}; remove one of them")
+            findings.problem(place, f"is frame {int(m[1])} like {frames[int(m[1])][modality][0]}; remove one of them")
         else:
-            path = f"{clip.shown}/{entry.name}"
-            with found.collecting(path):
+            path = f"{folder.place}/{entry.name}"
+            with findings.collecting(path):
                 frames[int(m[1])] = {modality: (path, "" if names_only else image_shape(Path(entry.path), path))}
     return frames
 
 
-def read_image_clips(clips: Sequence[Clip], title: str, options: Options, result: AdapterResult) -> list[Frames]:
-    """The frames of every clip, in parallel; what else they hold is added to `result`."""
-    jobs = [(clip, options.names_only, options.collect) for clip in clips]
-    frames_of = parallel(_image_clip, jobs, title, options.workers)
-    for _, found in frames_of:
-        result.absorb(found)
+def read_image_folders(
+    folders: Sequence[ImageFolder], title: str, options: Options, result: AdapterResult
+) -> list[Frames]:
+    """Read the frames of every folder in parallel; what else the folders hold goes into `result`."""
+    jobs = [(folder, options.names_only, options.collect) for folder in folders]
+    frames_of = parallel(_frames_of_folder, jobs, title, options.workers)
+    for _, findings in frames_of:
+        result.absorb(findings)
     return [frames for frames, _ in frames_of]
 
 
@@ -275,7 +280,7 @@ def modality_columns(images: Mapping[str, tuple[str, str]]) -> dict[str, str]:
 
 
 def read_lines(path: Path) -> list[list[str]]:
-    """Fields of the lines of an official CSV list; a BOM, CRLF and blank lines are fine. All values stay text."""
+    """The fields of each line of an official CSV list, as text. A BOM, CRLF and blank lines are allowed."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as f:
             return [line for line in csv.reader(f, strict=True) if line]
@@ -286,8 +291,8 @@ def read_lines(path: Path) -> list[list[str]]:
 
 
 def read_words(path: Path) -> list[list[str]]:
-    """Words of the lines of a challenge's list: a BOM, CRLF, tabs, blank lines, no final line end and `\\`
-    between folders are fine. Raises `BadInput` when the file is no text in UTF-8."""
+    """The words of each line of a challenge's list. A BOM, CRLF, tabs, blank lines, a missing last line end and
+    `\\` between folders are allowed. Raises `BadInput` when the file is not text in UTF-8."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as e:
@@ -298,7 +303,7 @@ def read_words(path: Path) -> list[list[str]]:
 
 
 def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of an official CSV list with a header that holds at least the named columns; only these are returned.
+    """The named columns of an official CSV list, row by row; its header may hold others, which are not returned.
 
     Raises `BadInput` naming file and column, or file and row.
     """
@@ -315,35 +320,36 @@ def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
-def clip_protocol(
+def recording_protocol(
     name: str, path: Path, listed: Iterable[tuple[str, str]], samples: Mapping[str, Sequence[str]], notes: list[str]
 ) -> dict[str, list[str]]:
-    """A protocol from an official list of (clip, split): the samples of each clip, split names as ours.
+    """Turn an official list of (recording, split) into a protocol of sample ids under our split names.
 
-    Clips that only the list or only the tree has are counted in `notes`. Raises `BadInput` on a split name
-    that is none and on a clip listed twice.
+    Recordings that only the list or only the tree has are counted in `notes`. Raises `BadInput` on an unknown
+    split name and on a recording listed twice.
     """
     splits: dict[str, list[str]] = {}
-    seen: set[str] = set()
+    names: set[str] = set()
     absent = []
-    for clip, split in listed:
+    for recording, split in listed:
         if split not in SPLITS:
-            raise BadInput(f"{path}: split {split!r} of {clip} is not one of {', '.join(SPLITS)}; correct the list")
-        if clip in seen:
-            raise BadInput(f"{path}: {clip} is listed twice; keep one line")
-        seen.add(clip)
-        if clip in samples:
-            splits.setdefault(SPLITS[split], []).extend(samples[clip])
+            known = ", ".join(SPLITS)
+            raise BadInput(f"{path}: split {split!r} of {recording} is not one of {known}; correct the list")
+        if recording in names:
+            raise BadInput(f"{path}: {recording} is listed twice; keep one line")
+        names.add(recording)
+        if recording in samples:
+            splits.setdefault(SPLITS[split], []).extend(samples[recording])
         else:
-            absent.append(clip)
+            absent.append(recording)
     if absent:
-        notes.append(f"{name}: {len(absent)} of {len(seen)} listed clips are not in the tree, first {absent[0]}")
-    if rest := [clip for clip in samples if clip not in seen]:
-        notes.append(f"{name}: {len(rest)} of {len(samples)} clips in the tree are not listed, first {rest[0]}")
+        notes.append(f"{name}: {len(absent)} of {len(names)} listed recordings are not in the tree, first {absent[0]}")
+    if rest := [recording for recording in samples if recording not in names]:
+        notes.append(f"{name}: {len(rest)} of {len(samples)} recordings in the tree are not listed, first {rest[0]}")
     return {split: splits[split] for split in ("train", "val", "test") if split in splits}
 
 
-def samples_by_clip(rows: Iterable[Row]) -> dict[str, list[str]]:
+def samples_by_recording(rows: Iterable[Row]) -> dict[str, list[str]]:
     """clip_id → sample ids, in the order of the rows."""
     samples: dict[str, list[str]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""HQ-WMCA (H), layout `hqwmca-hdf5`: one HDF5 file a recording with a dataset a stream (data-set sheet,
+"""HQ-WMCA (H), layout `hqwmca-hdf5`: an HDF5 file for each recording, a dataset for each stream (data-set sheet,
 section 3.4).
 
 `<site>_<session>_<client>_<presenter>_<type>_<subtype>_<pai>-<hash>.h5` holds `BASLER_BGR` (T, 3, H, W),
@@ -6,14 +6,15 @@ section 3.4).
 Streams have their own frame rates: `Options.frames` moments are taken evenly from the colour stream and the
 other streams give their frame at the same share of the recording.
 
-mmFAS feeds SWIR in the place of infrared and does not say which band. 1300 nm is the default: the longest
+mmFAS takes SWIR as its infrared and does not say which band. 1300 nm is the default: the longest
 band before the water absorption around 1450 nm, where skin still reflects as brightly as in the near infrared
 that the source set is taken in, while inks, dyes and skin tones no longer show.
 
-Two kinds of depth, by option: the sensor's own, or maps somebody supplies, as mmFAS does with PRNet since it
-calls the sensor's depth inaccessible. Maps are 8-bit images `<Options.depth_maps>/<recording>/<frame>.png`
-below the root, the number being the colour frame's; they are taken as they are, so zeroing prints and replays
-by hand, as mmFAS says it did, is left to who makes them. A frame without a map has no depth.
+An option chooses between two kinds of depth: the sensor's own, or maps that the user supplies. mmFAS made maps
+with PRNet, since it calls the sensor's depth inaccessible. Maps are 8-bit images
+`<Options.depth_maps>/<recording>/<frame>.png` below the root, under the colour frame's number. They are read
+unchanged, so whoever makes them must zero those of prints and replays, as mmFAS says it did. A frame without a map
+has no depth.
 """
 
 import re
@@ -24,18 +25,18 @@ import numpy as np
 
 from data_manifests.adapters.common import (
     AdapterResult,
-    Clip,
     Findings,
     Frames,
+    ImageFolder,
     Layout,
     Options,
-    clip_protocol,
     files_below,
     holds,
     image_frames,
     modality_columns,
     read_lines,
-    samples_by_clip,
+    recording_protocol,
+    samples_by_recording,
 )
 from data_manifests.decode import damage_as, is_planes, shape_text
 from data_manifests.errors import BadInput
@@ -64,28 +65,28 @@ def _detect(root: Path) -> bool:
 
 
 def _recording(job: tuple[Path, str, Options]) -> tuple[Frames, list[str], Findings]:
-    """Frames of one recording, and the infrared bands it has when the wanted one is not there.
+    """The frames of one recording and, when it lacks the chosen infrared band, the bands that it has.
 
-    By names only it is one frame, 0, and the container's bare path.
+    By names only it has one frame, 0, which is the container's bare path.
     """
     root, name, options = job
-    found = Findings(options.collect)
+    findings = Findings(options.collect)
     frames: Frames = {}
     bands: list[str] = []
     if options.names_only:
         frames = {0: dict.fromkeys(("rgb", "depth", "ir"), (name, ""))}
     else:
-        with found.collecting(name):
+        with findings.collecting(name):
             frames, bands = _moments(root, name, options)
     if options.depth_maps:
-        _supplied_depth(root, name, options, frames, found)
-    return frames, bands, found
+        _supplied_depth(root, name, options, frames, findings)
+    return frames, bands, findings
 
 
 def _moments(root: Path, name: str, options: Options) -> tuple[Frames, list[str]]:
     infrared = f"BOBCAT_{options.swir_nm}nm"
     streams = {"rgb": (COLOUR, "[2,1,0]", 3), "depth": (DEPTH, "[0]", 1), "ir": (infrared, "[0]", 1)}
-    found: dict[str, tuple[int, str]] = {}
+    sizes: dict[str, tuple[int, str]] = {}
     with damage_as(f"{name}: not a complete HDF5 file; copy it again"), h5py.File(root / name, "r") as file:
         bands = sorted(key for key in file if key.startswith("BOBCAT_"))
         for modality, (stream, _, channels) in streams.items():
@@ -96,26 +97,26 @@ def _moments(root: Path, name: str, options: Options) -> tuple[Frames, list[str]
                 continue  # a stream that was switched off
             if not is_planes(array, 4) or array.shape[1] != channels:
                 raise BadInput(f"{name}: {stream} is not an array (frames, {channels}, H, W); copy it again")
-            found[modality] = array.shape[0], shape_text(array.shape[2], array.shape[3], array.dtype)
-    if not found:
+            sizes[modality] = array.shape[0], shape_text(array.shape[2], array.shape[3], array.dtype)
+    if not sizes:
         raise BadInput(f"{name}: holds none of {COLOUR}, {DEPTH}, {infrared}; copy it again")
-    length = next(iter(found.values()))[0]
+    length = next(iter(sizes.values()))[0]
     frames: Frames = {}
     for moment in np.linspace(0.0, 1.0, min(options.frames, length)):
         images = {}
-        for modality, (own, shape) in found.items():
+        for modality, (own, shape) in sizes.items():
             stream, channels_text, _ = streams[modality]
             images[modality] = (f"{name}#{stream}[{_nearest(moment, own)}]{channels_text}", shape)
         frames[_nearest(moment, length)] = images
-    return frames, [] if "ir" in found else bands
+    return frames, [] if "ir" in sizes else bands
 
 
-def _supplied_depth(root: Path, name: str, options: Options, frames: Frames, found: Findings) -> None:
-    """Put the supplied depth maps in the place of the sensor's depth; by names only, the first map."""
-    shown = f"{options.depth_maps}/{Path(name).stem}"
+def _supplied_depth(root: Path, name: str, options: Options, frames: Frames, findings: Findings) -> None:
+    """Replace the sensor's depth by the supplied maps; by names only, by the first of them."""
+    place = f"{options.depth_maps}/{Path(name).stem}"
     maps: Frames = {}
-    if (root / shown).is_dir():
-        maps = image_frames(Clip(root / shown, shown, {}), "depth", options.names_only, found)
+    if (root / place).is_dir():
+        maps = image_frames(ImageFolder(root / place, place, {}), "depth", options.names_only, findings)
     if options.names_only and maps:
         maps = {0: maps[min(maps)]}
     for frame, images in frames.items():
@@ -126,7 +127,7 @@ def _supplied_depth(root: Path, name: str, options: Options, frames: Frames, fou
         if shape.endswith("uint8") or options.names_only:
             images["depth"] = maps[frame]["depth"]
         else:
-            found.problem(path, f"is {shape}, and a supplied depth map has 8 bits; convert it")
+            findings.problem(path, f"is {shape}, and a supplied depth map has 8 bits; convert it")
 
 
 def _nearest(moment: float, length: int) -> int:
@@ -159,12 +160,12 @@ def _index(root: Path, options: Options) -> AdapterResult:
         else:
             names.append(name)
     recordings = parallel(_recording, [(root, name, options) for name in names], "HQ-WMCA", options.workers)
-    read = [images for frames, _, _ in recordings for images in frames.values()]
-    if read and not any("ir" in images for images in read):
+    images = [images for frames, _, _ in recordings for images in frames.values()]
+    if images and not any("ir" in modalities for modalities in images):
         bands = ", ".join(sorted({band for _, other, _ in recordings for band in other})) or "none"
         result.problem(str(root), f"no recording has BOBCAT_{options.swir_nm}nm; choose --swir-nm among {bands}")
-    for name, (frames, _, found) in zip(names, recordings, strict=True):
-        result.absorb(found)
+    for name, (frames, _, findings) in zip(names, recordings, strict=True):
+        result.absorb(findings)
         result.rows += _rows(Path(name).stem, frames, options)
     _add_protocols(root, result)
     return result
@@ -208,7 +209,7 @@ def _rows(stem: str, frames: Frames, options: Options) -> list[Row]:
 
 def _add_protocols(root: Path, result: AdapterResult) -> None:
     """`H-<name>` of every official `PROTOCOL-<name>.csv` at the root or one folder below."""
-    samples = samples_by_clip(result.rows)
+    samples = samples_by_recording(result.rows)
     bonafide = {row.clip_id: row.bonafide for row in result.rows}
     for path in sorted([*root.glob("PROTOCOL-*.csv"), *root.glob("*/PROTOCOL-*.csv")]):
         name = f"H-{path.stem.removeprefix('PROTOCOL-')}"
@@ -219,8 +220,8 @@ def _add_protocols(root: Path, result: AdapterResult) -> None:
                     raise BadInput(
                         f"{path}: the label of {video} is not that of its name (0 is bona fide); restore the list"
                     )
-            clips = ((video, split) for video, _, split in listed)
-            result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
+            splits = ((video, split) for video, _, split in listed)
+            result.protocols[name] = recording_protocol(name, path, splits, samples, result.notes)
 
 
 LAYOUT = Layout("hqwmca-hdf5", "1_01_0002_0000_00_00_000-0123abcd.h5", _detect, _index)

@@ -1,5 +1,5 @@
-"""Which licensed frames may be shown in a figure: of WMCA and HQ-WMCA the clips on the owner's lists, of the
-other sets none (data-set sheet, sections 3.3 and 10). Pictures of this project are stand-in faces.
+"""Which licensed frames a figure may show: of WMCA and HQ-WMCA the recordings on the owner's lists, of the other sets
+none (data-set sheet, sections 3.3 and 10). This project's own pictures show stand-in faces.
 """
 
 from pathlib import Path
@@ -12,10 +12,10 @@ LISTS = ("attack_illustration_files.csv", "bonafide_illustration_files.csv")
 LISTED_SETS = ("W", "H")
 
 
-def illustration_clips(root: Path) -> set[str]:
-    """Clips that the owner's lists in `documentation` (or at the root) allow in figures; empty without the lists.
+def illustration_recordings(root: Path) -> set[str]:
+    """Recordings that the owner's lists in `documentation` (or at the root) allow in figures; none without the lists.
 
-    How their columns are named is not published: every field that is a path counts by its file's stem.
+    The names of the lists' columns are not published, so every field that is a path counts by its file's stem.
     """
     paths = [root / folder / name for folder in ("documentation", "") for name in LISTS]
     fields = (field.strip() for path in paths if path.is_file() for line in read_lines(path) for field in line)
@@ -26,5 +26,5 @@ def check_illustration(row: Row, root: Path) -> None:
     """Raise `BadInput` unless the licence allows this frame in a figure. Call it before drawing any licensed row."""
     if row.dataset not in LISTED_SETS:
         raise BadInput(f"{row.sample_id}: {DATASETS[row.dataset]} allows no picture of a person; show stand-in faces")
-    if row.clip_id not in illustration_clips(root):
-        raise BadInput(f"{row.sample_id}: not on the owner's lists {' and '.join(LISTS)}; show a clip that is")
+    if row.clip_id not in illustration_recordings(root):
+        raise BadInput(f"{row.sample_id}: not on the owner's lists {' and '.join(LISTS)}; show a recording that is")

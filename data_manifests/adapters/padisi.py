@@ -1,9 +1,9 @@
-"""PADISI-Face, USC part (P), layout `padisi-npz`: one .npz a capture (data-set sheet, section 3.5).
+"""PADISI-Face, USC part (P), layout `padisi-npz`: one .npz file for each capture (data-set sheet, section 3.5).
 
 `ID_<transaction>_<trial>_<trial_name>.npz` or `<trial>.npz` anywhere below the root, key `data`, float 0 … 1
-of shape (1, 22, H, W): 0–2 blue, green, red, 3 RealSense near infrared, 4 RealSense depth, then channels not
-used here. Classes and splits are in `face_partitions/*_ground_truth.csv` and `*_partition_*.csv`; of the
-first only the ids and the code are read, never the demographic columns.
+of shape (1, 22, H, W): 0–2 blue, green, red, 3 RealSense near infrared, 4 RealSense depth, then channels that are
+not read. `face_partitions/*_ground_truth.csv` holds the classes and `*_partition_*.csv` the splits. Only the ids and
+the code of the first are read, never its demographic columns.
 """
 
 import re
@@ -16,13 +16,13 @@ from data_manifests.adapters.common import (
     Findings,
     Layout,
     Options,
-    clip_protocol,
     files_below,
     holds,
     list_files,
     modality_columns,
     read_list,
-    samples_by_clip,
+    recording_protocol,
+    samples_by_recording,
 )
 from data_manifests.adapters.subjects import subject_code
 from data_manifests.decode import npz_shape, shape_text
@@ -51,7 +51,7 @@ _IDENTIFIER = re.compile(r"ID_([^_]+)_([^_]+)_(.+)")
 
 @dataclass(frozen=True)
 class Capture:
-    """What the ground-truth list says of a trial, without the demographic columns."""
+    """A trial as the ground-truth list has it, without the demographic columns."""
 
     transaction: str
     code: str
@@ -87,18 +87,18 @@ def read_truth(root: Path, options: Options, result: AdapterResult) -> Truth:
     tables = [path for folder in LISTS for path in list_files(root / folder, "*ground_truth.csv")]
     if len(tables) != 1:
         raise BadInput(f"{root / LISTS[0]}: {len(tables)} files *ground_truth.csv; put exactly one there")
-    shown = tables[0].relative_to(root).as_posix()
+    place = tables[0].relative_to(root).as_posix()
     captures: dict[str, Capture] = {}
     for row in read_list(tables[0], ("transaction_id", "trial_id", "ground_truth", "participant_id")):
         family = family_of(row["ground_truth"])
         if family is None:
-            result.problem(shown, f"ground_truth {row['ground_truth']!r} is unknown; restore the list")
+            result.problem(place, f"ground_truth {row['ground_truth']!r} is unknown; restore the list")
         elif row["trial_id"] in captures:
-            result.problem(shown, f"trial_id {row['trial_id']} is there twice; restore the list")
+            result.problem(place, f"trial_id {row['trial_id']} is there twice; restore the list")
         else:
             participant = subject_code(row["participant_id"], options)
             captures[row["trial_id"]] = Capture(row["transaction_id"], row["ground_truth"], family, participant)
-    return Truth(shown, captures)
+    return Truth(place, captures)
 
 
 def capture_row(
@@ -125,29 +125,29 @@ def capture_row(
 
 def add_protocols(root: Path, result: AdapterResult) -> None:
     """`P-<name>` of every official `*_partition_<name>.csv`."""
-    samples = samples_by_clip(result.rows)
+    samples = samples_by_recording(result.rows)
     for path in (path for folder in LISTS for path in list_files(root / folder, "*partition_*.csv")):
         name = f"P-{path.stem.split('partition_', 1)[1]}"
         with result.collecting(path.relative_to(root).as_posix()):
             listed = read_list(path, ("trial_id", "partition_name"))
-            clips = ((row["trial_id"], row["partition_name"]) for row in listed)
-            result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
+            splits = ((row["trial_id"], row["partition_name"]) for row in listed)
+            result.protocols[name] = recording_protocol(name, path, splits, samples, result.notes)
 
 
 def captures_by_trial(names: list[str], truth: Truth, result: AdapterResult) -> dict[str, str]:
-    """File → trial of the files that the ground-truth list knows, one file a trial."""
-    found: dict[str, str] = {}
-    taken: dict[str, str] = {}
+    """File → trial, for the files that the ground-truth list knows, one for each trial."""
+    trials: dict[str, str] = {}
+    files: dict[str, str] = {}
     for name in names:
         trial = truth.trial(Path(name).stem)
         if trial is None:
             result.problem(name, f"not in {truth.path}; restore the list or remove the file")
-        elif trial in taken:
-            result.problem(name, f"is trial {trial} like {taken[trial]}; keep one")
+        elif trial in files:
+            result.problem(name, f"is trial {trial} like {files[trial]}; keep one")
         else:
-            found[name] = trial
-            taken[trial] = name
-    return found
+            trials[name] = trial
+            files[trial] = name
+    return trials
 
 
 def npz_images(name: str, shape: str, channels: Mapping[str, str]) -> dict[str, tuple[str, str]]:
@@ -156,13 +156,13 @@ def npz_images(name: str, shape: str, channels: Mapping[str, str]) -> dict[str, 
 
 
 def read_shapes(root: Path, names: list[str], channels: int, options: Options, result: AdapterResult) -> dict[str, str]:
-    """File → `HxW:dtype` of its array (1, channels, H, W), in parallel; empty texts by names only."""
+    """File → `HxW:dtype` of its array (1, channels, H, W), read in parallel; by names only, the empty text."""
     if options.names_only:
         return dict.fromkeys(names, "")
     jobs = [(root, name, channels, options.collect) for name in names]
     shapes = {}
-    for name, (shape, found) in zip(names, parallel(_shape, jobs, "PADISI-Face", options.workers), strict=True):
-        result.absorb(found)
+    for name, (shape, findings) in zip(names, parallel(_shape, jobs, "PADISI-Face", options.workers), strict=True):
+        result.absorb(findings)
         if shape:
             shapes[name] = shape
     return shapes
@@ -170,13 +170,13 @@ def read_shapes(root: Path, names: list[str], channels: int, options: Options, r
 
 def _shape(job: tuple[Path, str, int, bool]) -> tuple[str, Findings]:
     root, name, channels, collect = job
-    found = Findings(collect)
-    with found.collecting(name):
+    findings = Findings(collect)
+    with findings.collecting(name):
         shape, dtype = npz_shape(root / name, "data", name)
         if len(shape) != 4 or shape[:2] != (1, channels) or 0 in shape or dtype.kind not in "uif":
             raise BadInput(f"{name}: data is {shape}, not (1, {channels}, H, W); copy it again")
-        return shape_text(shape[2], shape[3], dtype), found
-    return "", found
+        return shape_text(shape[2], shape[3], dtype), findings
+    return "", findings
 
 
 def _detect(root: Path) -> bool:

@@ -3,10 +3,10 @@ section 3.5).
 
 `padisi_USC_FACE_preprocessed.bz2` is a joblib dump of a dictionary: `data` (n, 3, H, W) blue, green, red in
 0 … 1, `identifiers` `ID_<transaction>_<trial>_<trial_name>`, `labels` (False = bona fide), `pai_codes`.
-A pickle can run any program while it is read, so it is refused unless `Options.unpickle` is set. Then it is
-read once, by a reader that knows numbers, texts, lists and numpy arrays and refuses everything else, and each
-sample is written below the root as `padisi_USC_FACE_unpickled/<identifier>.npz`, which is what the index
-names. There is no depth and no infrared in this package.
+A pickle can run any program while it is read, so the file is refused unless `Options.unpickle` is set. Then a
+reader that knows only numbers, texts, lists and numpy arrays reads it once and refuses everything else. Each sample
+is written below the root as `padisi_USC_FACE_unpickled/<identifier>.npz`, which the index names. This package has
+no depth and no infrared.
 """
 
 import bz2
@@ -37,12 +37,12 @@ from data_manifests.parallel import progress
 
 NAME = "padisi_USC_FACE_preprocessed.bz2"
 CHANNELS = 3
-_LARGE = 1 << 26  # bytes; a larger array is kept on disk, not in memory
+_LARGE = 1 << 26  # bytes; a larger array goes to disk instead of memory
 _PIECE = 1 << 20
 
 
 class _Wrapper:
-    """Stands in the pickle before an array's raw bytes: attributes shape, order, dtype and padding."""
+    """Precedes an array's raw bytes in the pickle and holds its shape, order, dtype and padding."""
 
     shape: tuple[int, ...]
     order: str
@@ -62,7 +62,7 @@ _ALLOWED: Mapping[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-_Unpickler: Any = pickle._Unpickler  # the one in C has no hook for BUILD
+_Unpickler: Any = pickle._Unpickler  # the unpickler in C has no hook for BUILD
 
 
 class _Reader(_Unpickler):
@@ -120,8 +120,8 @@ def _samples(path: Path, spill: Path) -> tuple[np.ndarray, list[str]]:
     except Exception as e:  # a broken pickle can raise whatever its operations raise
         raise BadInput(f"{path.name}: not read, since it {_reason(e)}; get it again from its owner") from None
     keys = ("data", "identifiers", "labels", "pai_codes")
-    found: list[Any] = [content.get(key) for key in keys] if isinstance(content, dict) else [None]
-    data, *columns = found
+    values: list[Any] = [content.get(key) for key in keys] if isinstance(content, dict) else [None]
+    data, *columns = values
     if not isinstance(data, np.ndarray) or not all(isinstance(column, list | tuple | np.ndarray) for column in columns):
         raise BadInput(f"{path.name}: not a dictionary of {', '.join(keys)} as published; get it again")
     identifiers, spoof, codes = list(map(str, columns[0])), list(map(bool, columns[1])), list(map(str, columns[2]))

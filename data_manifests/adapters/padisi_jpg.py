@@ -1,9 +1,9 @@
-"""PADISI-Face (P), layout `padisi-jpg`: what public training code converts the .npz files to (data-set sheet,
-section 3.5).
+"""PADISI-Face (P), layout `padisi-jpg`: the JPG files that public training code makes of the .npz files (data-set
+sheet, section 3.5).
 
-`<trial>/{color,depth,ir}.jpg` anywhere below the root, ⌈255·x⌉ of the floats and then JPG, which loses twice:
-`depth_encoding` is `8bit_ceil`, so that nobody takes these for the sensor's values. Classes and splits are
-read as for `padisi-npz`.
+`<trial>/{color,depth,ir}.jpg` anywhere below the root. ⌈255·x⌉ of the floats and then JPG lose precision twice, so
+`depth_encoding` is `8bit_ceil`, and nobody takes these for the sensor's values. Classes and splits are read as for
+`padisi-npz`.
 """
 
 from pathlib import Path
@@ -24,13 +24,13 @@ def _detect(root: Path) -> bool:
 
 def _images(job: tuple[Path, str, tuple[str, ...], Options]) -> tuple[dict[str, tuple[str, str]], Findings]:
     root, folder, names, options = job
-    found = Findings(options.collect)
+    findings = Findings(options.collect)
     images = {}
     for name in names:
         path = f"{folder}/{name}"
-        with found.collecting(path):
+        with findings.collecting(path):
             images[_MODALITY[Path(name).stem]] = (path, "" if options.names_only else image_shape(root / path, path))
-    return images, found
+    return images, findings
 
 
 def _index(root: Path, options: Options) -> AdapterResult:
@@ -47,8 +47,8 @@ def _index(root: Path, options: Options) -> AdapterResult:
             folders.setdefault(folder, []).append(name)
     trials = captures_by_trial(list(folders), truth, result)
     jobs = [(root, folder, tuple(folders[folder]), options) for folder in trials]
-    for folder, (images, found) in zip(trials, parallel(_images, jobs, "PADISI-Face", options.workers), strict=True):
-        result.absorb(found)
+    for folder, (images, findings) in zip(trials, parallel(_images, jobs, "PADISI-Face", options.workers), strict=True):
+        result.absorb(findings)
         if images:
             trial = trials[folder]
             result.rows.append(capture_row("padisi-jpg", trial, truth.captures[trial], images, "8bit_ceil"))

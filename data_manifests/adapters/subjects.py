@@ -1,8 +1,8 @@
-"""Who is shown, without saying who: official opaque codes as they are, anything else as a salted hash.
+"""Subject ids that name nobody: official opaque codes stay as they are, anything else becomes a salted hash.
 
-The salt is drawn once per installation and kept, readable by its owner only, in
+The salt is drawn once for each installation and stored, readable by its owner only, in
 `$XDG_CONFIG_HOME/fas-reference/salt` (default `~/.config/…`). The environment variable `FAS_REFERENCE_SALT`
-or `Options.salt` takes its place, for instance where two installations must give the same ids.
+or `Options.salt` replaces it, for instance where two installations must give the same ids.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ def _installed_salt() -> bytes:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            # Written elsewhere and linked, so that the file is there whole or not at all, and never replaced.
+            # Writing elsewhere and linking puts the whole file in place or none, and never replaces an existing salt.
             own = path.with_name(f".salt-{os.getpid()}")
             with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
                 f.write(secrets.token_hex(32))
@@ -56,5 +56,5 @@ def subject_code(code: str, options: Options) -> str:
         return code
     salt = options.salt or os.environ.get(VARIABLE, "").encode() or _installed_salt()
     digest = hmac.new(salt, code.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
-    # Letters only, so that no run of digits in it can be taken for a date.
+    # Letters only: a run of digits could be mistaken for a date.
     return "x" + digest[:16].translate(str.maketrans("0123456789", "ghijklmnop"))

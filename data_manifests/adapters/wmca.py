@@ -3,8 +3,8 @@
 
 `preprocessed-face-station_RGB/…/<client>_<session>_<presenter>_<type>_<pai>.hdf5` and the same below
 `preprocessed-face-station_CDIT/`, each with `Frame_<k>/array`, uint8 (C, H, W): R, G, B in the one; grey,
-depth, infrared, thermal in the other. Numbers k have gaps and differ between the packages: frames are paired
-on the numbers both have, and the others are noted.
+depth, infrared, thermal in the other. The numbers k have gaps and differ between the packages: frames are paired by
+the numbers that both have, and the others are noted.
 """
 
 import re
@@ -20,11 +20,11 @@ from data_manifests.adapters.common import (
     Frames,
     Layout,
     Options,
-    clip_protocol,
     files_below,
     modality_columns,
     read_list,
-    samples_by_clip,
+    recording_protocol,
+    samples_by_recording,
 )
 from data_manifests.decode import damage_as, is_planes, shape_text
 from data_manifests.errors import BadInput
@@ -64,26 +64,26 @@ def _detect(root: Path) -> bool:
     return (root / COLOUR).is_dir() or (root / OTHERS).is_dir()
 
 
-def _arrays(path: Path, shown: str, channels: int) -> dict[int, tuple[str, str]]:
+def _arrays(path: Path, place: str, channels: int) -> dict[int, tuple[str, str]]:
     """Frame number → (member, shape) of one file. Raises `BadInput` naming the group that is wrong."""
-    found: dict[int, tuple[str, str]] = {}
-    with damage_as(f"{shown}: not a complete HDF5 file; copy it again"), h5py.File(path, "r") as file:
+    arrays: dict[int, tuple[str, str]] = {}
+    with damage_as(f"{place}: not a complete HDF5 file; copy it again"), h5py.File(path, "r") as file:
         for key in file:
             m = _FRAME.fullmatch(key)
             if m is None:
-                raise BadInput(f"{shown}: group {key!r} is not named Frame_<number>; copy the file again")
+                raise BadInput(f"{place}: group {key!r} is not named Frame_<number>; copy the file again")
             array = file.get(f"{key}/array")
             if not is_planes(array, 3) or array.shape[0] < channels:
-                raise BadInput(f"{shown}: {key}/array is not an array of {channels} channels; copy it again")
-            if int(m[1]) in found:
-                raise BadInput(f"{shown}: {key} is frame {int(m[1])} a second time; copy the file again")
-            found[int(m[1])] = (f"{key}/array", shape_text(array.shape[1], array.shape[2], array.dtype))
-    return found
+                raise BadInput(f"{place}: {key}/array is not an array of {channels} channels; copy it again")
+            if int(m[1]) in arrays:
+                raise BadInput(f"{place}: {key} is frame {int(m[1])} a second time; copy the file again")
+            arrays[int(m[1])] = (f"{key}/array", shape_text(array.shape[1], array.shape[2], array.dtype))
+    return arrays
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A clip's name, and its path in either package, empty where it is not there."""
+    """A recording's name and its path in each package, empty where the package lacks it."""
 
     root: Path
     name: str
@@ -92,30 +92,30 @@ class _Job:
     options: Options
 
 
-def _clip(job: _Job) -> tuple[Frames, Findings]:
-    """Frames of one clip; by names only one frame, 0, which is the containers' bare paths."""
+def _recording(job: _Job) -> tuple[Frames, Findings]:
+    """The frames of one recording; by names only one frame, 0, which is the containers' bare paths."""
     root, name, colour, others = job.root, job.name, job.colour, job.others
-    found = Findings(job.options.collect)
+    findings = Findings(job.options.collect)
     if job.options.names_only:
         paths = {"rgb": colour, "depth": others, "ir": others}
-        return {0: {modality: (path, "") for modality, path in paths.items() if path}}, found
+        return {0: {modality: (path, "") for modality, path in paths.items() if path}}, findings
     rgb: dict[int, tuple[str, str]] = {}
     rest: dict[int, tuple[str, str]] = {}
-    with found.collecting(colour):
+    with findings.collecting(colour):
         rgb = _arrays(root / colour, colour, 3) if colour else {}
-    with found.collecting(others):
+    with findings.collecting(others):
         rest = _arrays(root / others, others, IR_CHANNEL + 1) if others else {}
-    if found.problems:
-        return {}, found
+    if findings.problems:
+        return {}, findings
     numbers = sorted(set(rgb) | set(rest))
     if colour and others:
         numbers = sorted(set(rgb) & set(rest))
         alone = [f"{k} (RGB)" if k in rgb else f"{k} (CDIT)" for k in sorted(set(rgb) ^ set(rest))]
         if alone and numbers:
-            found.notes.append(f"{name}: frames in one package only are left out: {', '.join(alone)}")
+            findings.notes.append(f"{name}: frames in one package only are left out: {', '.join(alone)}")
     if not numbers:
         what = "the two packages share no frame" if colour and others else "holds no frame"
-        found.problem(name, f"{what}; copy the clip again or remove it from both packages")
+        findings.problem(name, f"{what}; copy the recording again or remove it from both packages")
     frames: Frames = {}
     for k in numbers:
         frames[k] = {}
@@ -124,11 +124,11 @@ def _clip(job: _Job) -> tuple[Frames, Findings]:
         if k in rest:
             frames[k]["depth"] = (f"{others}#{rest[k][0]}[{DEPTH_CHANNEL}]", rest[k][1])
             frames[k]["ir"] = (f"{others}#{rest[k][0]}[{IR_CHANNEL}]", rest[k][1])
-    return frames, found
+    return frames, findings
 
 
-def clip_flaw(stem: str) -> str:
-    """What is wrong with a clip's name, else the empty text."""
+def name_flaw(stem: str) -> str:
+    """What is wrong with a recording's name, or the empty text."""
     m = _NAME.fullmatch(stem)
     if m is None:
         return "not named <client>_<session>_<presenter>_<type>_<pai>; rename or remove it"
@@ -137,8 +137,8 @@ def clip_flaw(stem: str) -> str:
     return ""
 
 
-def clip_rows(layout: str, stem: str, frames: Frames, depth_encoding: str) -> list[Row]:
-    """A row for every frame of a clip of a good name (`clip_flaw`)."""
+def recording_rows(layout: str, stem: str, frames: Frames, depth_encoding: str) -> list[Row]:
+    """A row for every frame of a recording whose name has no flaw (`name_flaw`)."""
     m = _NAME.fullmatch(stem)
     assert m is not None
     client, _, presenter, kind, pai = m.groups()
@@ -167,13 +167,13 @@ def clip_rows(layout: str, stem: str, frames: Frames, depth_encoding: str) -> li
 
 def add_protocols(root: Path, result: AdapterResult) -> None:
     """`W-<name>` of every official `PROTOCOL-<name>.csv` at the root or one folder below."""
-    samples = samples_by_clip(result.rows)
+    samples = samples_by_recording(result.rows)
     for path in sorted([*root.glob("PROTOCOL-*.csv"), *root.glob("*/PROTOCOL-*.csv")]):
         name = f"W-{path.stem.removeprefix('PROTOCOL-')}"
         with result.collecting(path.relative_to(root).as_posix()):
             listed = read_list(path, ("filepath", "group"))
-            clips = ((row["filepath"].rsplit("/", 1)[-1].removesuffix(".hdf5"), row["group"]) for row in listed)
-            result.protocols[name] = clip_protocol(name, path, clips, samples, result.notes)
+            splits = ((row["filepath"].rsplit("/", 1)[-1].removesuffix(".hdf5"), row["group"]) for row in listed)
+            result.protocols[name] = recording_protocol(name, path, splits, samples, result.notes)
 
 
 def _stem(name: str) -> str:
@@ -182,40 +182,40 @@ def _stem(name: str) -> str:
 
 def _index(root: Path, options: Options) -> AdapterResult:
     result = AdapterResult(options.collect)
-    have: dict[str, set[str]] = {}
+    files: dict[str, set[str]] = {}
     for package in (COLOUR, OTHERS):
-        have[package] = set()
+        files[package] = set()
         if not (root / package).is_dir():
             result.problem(package, f"no such folder below {root}; WMCA needs both HDF5 packages")
             continue
-        have[package] = set(files_below(root / package, (".hdf5", ".h5"), result))
+        files[package] = set(files_below(root / package, (".hdf5", ".h5"), result))
     names: list[str] = []
     places: dict[str, str] = {}
-    for name in sorted(have[COLOUR] | have[OTHERS]):
-        if flaw := clip_flaw(_stem(name)):
+    for name in sorted(files[COLOUR] | files[OTHERS]):
+        if flaw := name_flaw(_stem(name)):
             result.problem(name, flaw)
         elif _stem(name) in places:
-            result.problem(name, f"is clip {_stem(name)} like {places[_stem(name)]}; keep one")
+            result.problem(name, f"is recording {_stem(name)} like {places[_stem(name)]}; keep one")
         else:
             places[_stem(name)] = name
             names.append(name)
             for package in (COLOUR, OTHERS):
-                if name not in have[package]:
+                if name not in files[package]:
                     result.notes.append(f"{package}/{name}: not there, so the modalities of this package are missing")
     jobs = [
         _Job(
             root,
             name,
-            f"{COLOUR}/{name}" if name in have[COLOUR] else "",
-            f"{OTHERS}/{name}" if name in have[OTHERS] else "",
+            f"{COLOUR}/{name}" if name in files[COLOUR] else "",
+            f"{OTHERS}/{name}" if name in files[OTHERS] else "",
             options,
         )
         for name in names
     ]
-    clips = parallel(_clip, jobs, "WMCA", options.workers)
-    for name, (frames, found) in zip(names, clips, strict=True):
-        result.absorb(found)
-        result.rows += clip_rows("wmca-hdf5", _stem(name), frames, "8bit_mad")
+    recordings = parallel(_recording, jobs, "WMCA", options.workers)
+    for name, (frames, findings) in zip(names, recordings, strict=True):
+        result.absorb(findings)
+        result.rows += recording_rows("wmca-hdf5", _stem(name), frames, "8bit_mad")
     add_protocols(root, result)
     return result
 

@@ -609,4 +609,4 @@ FAMILIES: dict[str, Attack] = {
     "cut_enm_still": cutout("enm", bent=False),
     "cut_enm_bent": cutout("enm", bent=True),
 }
-"""Builders by species: the attack families of the sheets, split where the physics or the geometry differs."""
+"""Species → its builder: the attack families of the data-set sheet, split where physics or geometry differ."""

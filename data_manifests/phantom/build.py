@@ -1,4 +1,4 @@
-"""Rendering a whole profile: resumable, in parallel, the same bytes whatever the order or the number of workers."""
+"""Render a whole profile, resumably and in parallel: the bytes depend on neither order nor number of workers."""
 
 import json
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data_manifests.errors import BadInput, replacing
 from data_manifests.parallel import parallel
-from data_manifests.phantom.clips import Clip, plan
-from data_manifests.phantom.render import render as render_clip
+from data_manifests.phantom.recordings import Recording, plan
+from data_manifests.phantom.render import render as render_recording
 from data_manifests.phantom.sets import SETS, VERSION, Profile, profile_named
 from data_manifests.phantom.writers import PARTIAL, is_written, write, write_lists
 
@@ -21,16 +21,16 @@ def render(profile: str, out: Path, sets: str = "C,S,W,H,P", workers: int = 0) -
 
     Args:
         profile: cpu, paper or tiny.
-        out: folder to fill; a finished clip in it is kept, a folder of another version or profile is refused.
+        out: folder to fill; finished recordings in it stay, a folder of another version or profile is refused.
         sets: letters of the sets, separated by commas.
-        workers: processes; 0 takes one per core.
+        workers: processes; 0 means one for each core.
     """
     start = time.monotonic()
     chosen = profile_named(profile)
     letters = letters_of(sets)
     claim(out, chosen)
-    clips = [clip for letter in letters for clip in plan(letter, chosen)]
-    todo = [clip for clip in clips if not is_written(clip, out)]
+    recordings = [recording for letter in letters for recording in plan(letter, chosen)]
+    todo = [recording for recording in recordings if not is_written(recording, out)]
     parallel(partial(_render_one, profile=chosen, out=out), todo, "rendering", workers or None)
     for letter in letters:
         write_lists(letter, plan(letter, chosen), out)
@@ -39,14 +39,14 @@ def render(profile: str, out: Path, sets: str = "C,S,W,H,P", workers: int = 0) -
         f.write(roots.encode())
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
     print(
-        f"{out}: phantom {VERSION}, profile {profile}, sets {','.join(letters)}: {len(clips)} clips, "
-        f"{sum(len(c.frames) for c in clips)} frames "
-        f"({len(todo)} clips rendered now in {time.monotonic() - start:.0f} s)"
+        f"{out}: phantom {VERSION}, profile {profile}, sets {','.join(letters)}: {len(recordings)} recordings, "
+        f"{sum(len(c.frames) for c in recordings)} frames "
+        f"({len(todo)} recordings rendered now in {time.monotonic() - start:.0f} s)"
     )
 
 
 def letters_of(sets: str) -> list[str]:
-    """`C,S` as a list of set letters; `BadInput` on an unknown letter or none."""
+    """The letters in a text such as `C,S`. Raises `BadInput` on an unknown letter or none."""
     letters = [s.strip() for s in sets.split(",") if s.strip()]
     for letter in letters:
         if letter not in SETS:
@@ -57,16 +57,16 @@ def letters_of(sets: str) -> list[str]:
 
 
 def claim(out: Path, profile: Profile) -> None:
-    """Mark `out` as this version's and profile's folder; `BadInput` if it already holds something else."""
+    """Mark `out` as this version's and profile's folder. Raises `BadInput` when it holds something else already."""
     marker = out / MARKER
     mine = {"version": VERSION, "profile": profile.name}
     if marker.exists():
         try:
-            found = json.loads(marker.read_text())
+            owner = json.loads(marker.read_text())
         except ValueError:
             raise BadInput(f"{marker} is not valid JSON; delete the folder and render again") from None
-        if found != mine:
-            raise BadInput(f"{marker} says {found}, not {mine}; give another --out or delete that folder")
+        if owner != mine:
+            raise BadInput(f"{marker} says {owner}, not {mine}; give another --out or delete that folder")
         return
     if out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty and holds no {MARKER}; give another --out")
@@ -74,5 +74,5 @@ def claim(out: Path, profile: Profile) -> None:
         f.write((json.dumps(mine) + "\n").encode())
 
 
-def _render_one(clip: Clip, profile: Profile, out: Path) -> None:
-    write(render_clip(clip, profile), out)
+def _render_one(recording: Recording, profile: Profile, out: Path) -> None:
+    write(render_recording(recording, profile), out)

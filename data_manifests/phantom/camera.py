@@ -1,4 +1,4 @@
-"""From a posed surface to what the colour, infrared and depth cameras record.
+"""From a posed surface to the images of the colour, infrared and depth cameras.
 
 Geometry: a pinhole at `distance` mm looks at the surface turned by yaw, pitch and roll; each pixel's ray is
 followed to the height field by relaxation. Shading: Lambert with a wrap term for sub-surface light and a Blinn
@@ -21,7 +21,7 @@ _MAP = {name: 5 + i for i, name in enumerate(CHANNELS)}  # rows of the gathered 
 
 @dataclass(frozen=True)
 class Scene:
-    """A clip's conditions: all that stays fixed over its frames."""
+    """The conditions of a recording: everything that stays fixed over its frames."""
 
     distance: float
     pose: tuple[float, float, float]
@@ -45,7 +45,7 @@ class Scene:
 
 
 def draw_scene(domain: Domain, rng: np.random.Generator) -> Scene:
-    """A clip's conditions. The draws do not depend on the class."""
+    """Draw a recording's conditions. The draws do not depend on the class."""
     warmth = rng.uniform(*domain.warmth)
     tint = np.array((1.0 + 0.25 * warmth, 1.0, 1.0 - 0.35 * warmth), np.float32)
     lights = []
@@ -103,7 +103,7 @@ class View:
 
 
 class Studio:
-    """A surface made ready for several views under one scene: derived maps are computed once."""
+    """A surface under one scene, ready for several views: it computes the derived maps once."""
 
     def __init__(self, surface: Surface, scene: Scene) -> None:
         self.surface, self.scene = surface, scene
@@ -118,7 +118,7 @@ class Studio:
         self.march = _filled(surface.height, solid)
 
     def view(self, domain: Domain, size: tuple[int, int], rng: np.random.Generator) -> View:
-        """One frame: the clip's pose with a little hand and head movement, at `size` (height, width)."""
+        """One frame: the recording's pose with a little hand and head movement, at `size` (height, width)."""
         scene, grid = self.scene, self.surface.grid
         turn = rotation(*(np.array(scene.pose) + np.deg2rad(rng.normal(0.0, 1.2, 3))))
         mm = domain.width_mm * scene.zoom / size[1]
@@ -167,7 +167,7 @@ class Studio:
 
 
 def _filled(height: Array, solid: Array) -> Array:
-    """Heights with the empty surroundings let down gently, so that rays past the silhouette settle."""
+    """Heights with the empty surroundings lowered gently, so that rays past the silhouette settle."""
     if solid.all():
         return height
     floor = float(height[solid].min())
@@ -311,7 +311,7 @@ def encode_depth(z: Array, inside: Array, sensor: Depth, scene: Scene) -> Array:
 
 
 def oval(view: View) -> Array:
-    """Where a face-mask tool keeps the picture, bool (h, w)."""
+    """The pixels that a face-mask tool keeps, bool (h, w)."""
     return np.asarray((view.stack[_MAP["oval"]] > 0.0) & (view.cover > 0.5))
 
 

@@ -14,7 +14,7 @@ from data_manifests.phantom.surface import NOTHING, Grid, Surface, noise, ramp
 
 @dataclass(frozen=True)
 class Identity:
-    """What stays the same between two clips of one person. Lengths in mm, shares 0 to 1."""
+    """What stays the same between two recordings of one person. Lengths in mm, shares 0 to 1."""
 
     seed: int
     male: bool
@@ -110,7 +110,7 @@ class Expression:
 
 
 def draw_expression(rng: np.random.Generator) -> Expression:
-    """A clip's expression: mostly neutral, sometimes smiling, talking or with narrowed eyes."""
+    """A recording's expression: mostly neutral, sometimes smiling, talking or with narrowed eyes."""
     return Expression(
         smile=float(np.clip(rng.normal(0.25, 0.3), -0.15, 1.0)),
         opening=float(max(0.0, rng.normal(-1.5, 2.0))),
@@ -201,7 +201,7 @@ def head_height(who: Identity, face: Expression, grid: Grid) -> tuple[Array, Arr
 
 
 def head_surface(who: Identity, face: Expression, grid: Grid, bands: tuple[str, ...], glasses: bool = False) -> Surface:
-    """The whole live head, with neck, shirt and hair: everything `live` and `warm`."""
+    """The whole live head, with neck, shirt and hair; all of it is `live` and `warm`."""
     rng = np.random.Generator(np.random.PCG64(who.seed))
     surface = Surface.empty(grid, bands)
     surface.height, r = head_height(who, face, grid)

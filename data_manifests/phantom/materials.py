@@ -1,4 +1,4 @@
-"""Reflectance of what a face triplet is made of, from blue to 1650 nm.
+"""Reflectances of the materials in a face triplet, from blue to 1650 nm.
 
 Diffuse reflectances in linear units, 0 to 1. Only the ordering and rough size of the values is claimed (skin
 darkens with melanin below about 900 nm and goes nearly black in the water bands above 1400 nm; paper and dye

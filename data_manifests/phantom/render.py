@@ -1,4 +1,4 @@
-"""From a clip to its frames: people, attack, scene, cameras."""
+"""Render a recording into its footage: people, attack, scene, cameras."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -8,18 +8,18 @@ import numpy as np
 
 from data_manifests.phantom import camera
 from data_manifests.phantom.attacks import FAMILIES, Cast
-from data_manifests.phantom.clips import Clip, generator
 from data_manifests.phantom.heads import Identity, draw_identity
 from data_manifests.phantom.materials import Array
+from data_manifests.phantom.recordings import Recording, generator
 from data_manifests.phantom.sets import DOMAINS, Domain, Profile
 from data_manifests.phantom.surface import Grid
 
 
 @dataclass
 class Frame:
-    """One instant. `rgb` (h, w, 3) uint8; `depth` (h', w') in the set's encoding (uint8, uint16 or float32);
+    """One moment. `rgb` (h, w, 3) uint8; `depth` (h', w') in the set's encoding (uint8, uint16 or float32);
     `infrared` by band, each (h', w') float32 grey levels 0 to 255; `thermal` (h', w') 0 to 1; `lost` names the
-    modality this frame goes without ("depth", "ir" or "")."""
+    modality that this frame lacks ("depth", "ir" or "")."""
 
     number: int
     rgb: np.ndarray
@@ -30,17 +30,17 @@ class Frame:
 
 
 @dataclass
-class Recording:
-    """A rendered clip: its frames and the JPEG quality its set's camera used."""
+class Footage:
+    """What the cameras took of one recording: its frames, and the JPEG quality of the set's camera."""
 
-    clip: Clip
+    recording: Recording
     frames: list[Frame] = field(default_factory=list)
     jpeg: int = 95
 
 
 @lru_cache(maxsize=256)
 def person(dataset: str, key: str, people: int) -> Identity:
-    """The person of that key in a set; `people` picks the group whose skin tones are drawn from."""
+    """The person with this key in a set; `people` picks the group that gives the range of skin tones."""
     domain = DOMAINS[dataset]
     tones = domain.melanin[people % len(domain.melanin)]
     return draw_identity(generator(dataset, "person", key), tones, domain.age, domain.glasses)
@@ -60,24 +60,24 @@ def grid_of(domain: Domain, profile: Profile) -> Grid:
     return Grid.of(-half, half, domain.centre_y - tall, domain.centre_y + tall, step)
 
 
-def render(clip: Clip, profile: Profile) -> Recording:
-    """Render a clip. The pixels depend only on the clip's name, its frame numbers, `VERSION` and the profile."""
-    domain = DOMAINS[clip.dataset]
-    rng = generator(clip.dataset, clip.name)
+def render(recording: Recording, profile: Profile) -> Footage:
+    """Render a recording. The pixels depend only on its name, its frame numbers, `VERSION` and the profile."""
+    domain = DOMAINS[recording.dataset]
+    rng = generator(recording.dataset, recording.name)
     scene = camera.draw_scene(domain, rng)
     cast = Cast(
-        person(clip.dataset, clip.wearer, clip.people),
-        person(clip.dataset, clip.victim, clip.people),
+        person(recording.dataset, recording.wearer, recording.people),
+        person(recording.dataset, recording.victim, recording.people),
         grid_of(domain, profile),
         domain.bands,
     )
-    surface = FAMILIES[clip.species](cast, rng)
+    surface = FAMILIES[recording.species](cast, rng)
     studio = camera.Studio(surface, scene)
     size, side = native_size(domain.size, profile), native_size(domain.side_size, profile)
-    recording = Recording(clip, jpeg=scene.jpeg)
-    for number in clip.frames:
-        recording.frames.append(_frame(clip, number, domain, studio, size, side))
-    return recording
+    footage = Footage(recording, jpeg=scene.jpeg)
+    for number in recording.frames:
+        footage.frames.append(_frame(recording, number, domain, studio, size, side))
+    return footage
 
 
 def _moved(image: Any, by: tuple[int, int]) -> Any:
@@ -88,10 +88,15 @@ def _moved(image: Any, by: tuple[int, int]) -> Any:
 
 
 def _frame(
-    clip: Clip, number: int, domain: Domain, studio: camera.Studio, size: tuple[int, int], side: tuple[int, int]
+    recording: Recording,
+    number: int,
+    domain: Domain,
+    studio: camera.Studio,
+    size: tuple[int, int],
+    side: tuple[int, int],
 ) -> Frame:
     scene, surface = studio.scene, studio.surface
-    rng = generator(clip.dataset, clip.name, number)
+    rng = generator(recording.dataset, recording.name, number)
     pose_seed = int(rng.integers(2**62))
     mm = domain.width_mm * scene.zoom / size[1]
     side_mm = domain.width_mm * scene.zoom / side[1]
@@ -112,11 +117,11 @@ def _frame(
     depth = _moved(depth, scene.offset)
     infrared = {b: _moved(image, scene.offset) for b, image in infrared.items()}
     thermal = camera.warmth(aside, rng)
-    lost = lost_modality(domain, generator(clip.dataset, clip.name, number, "lost"))
+    lost = lost_modality(domain, generator(recording.dataset, recording.name, number, "lost"))
     return Frame(number, rgb, depth, infrared, thermal, lost)
 
 
 def lost_modality(domain: Domain, rng: np.random.Generator) -> str:
-    """ "depth", "ir" or "": what a frame goes without, at the set's rate and blind to the class."""
+    """ "depth", "ir" or "": the modality that a frame lacks, at the set's rate and whatever the class."""
     draw = rng.random()
     return "" if draw >= domain.missing else "depth" if draw < 0.6 * domain.missing else "ir"

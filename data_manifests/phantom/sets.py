@@ -1,6 +1,6 @@
-"""What differs from one stand-in data set to the next: every number of the domain gap, in one place.
+"""How the stand-in data sets differ: every number of the domain gap, in one place.
 
-The five sets bear the public sets' letters (C, S, W, H, P) and imitate their sensors, crops, people, light,
+The five sets have the public sets' letters (C, S, W, H, P) and imitate their sensors, crops, people, light,
 depth scale, offset and polarity, infrared gain, borders, resolution, white balance, JPEG quality and attack mix.
 """
 
@@ -16,7 +16,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Depth:
-    """A depth camera and its 8-bit habit.
+    """A depth camera and how it encodes its values.
 
     noise: axial noise in mm at 500 mm, growing with the square of the distance; step: quantum in mm;
     holes: factor on the surfaces' hole chances; smooth: blur in mm; encoding: near_bright, far_bright, mad,
@@ -263,8 +263,8 @@ DOMAINS = {
 
 @dataclass(frozen=True)
 class Profile:
-    """How much is rendered: `scale` on the native sizes, people and clips of each set, frames a clip of C and of
-    the other sets."""
+    """How much to render: `scale` times the native sizes, people and recordings of each set, and frames of each
+    recording of C (`c_frames`) and of the other sets."""
 
     name: str
     scale: float
@@ -287,7 +287,7 @@ PROFILES = {
 
 
 def profile_named(name: str) -> Profile:
-    """The profile of that name; `BadInput` if there is none."""
+    """The profile with this name. Raises `BadInput` on an unknown one."""
     if name not in PROFILES:
         raise BadInput(f"--profile {name!r} does not exist; choose one of {', '.join(PROFILES)}")
     return PROFILES[name]

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from data_manifests.decode import mad_to_8bit, unit_to_8bit
 from data_manifests.errors import replacing
 from data_manifests.phantom.build import letters_of
-from data_manifests.phantom.clips import Clip, plan
+from data_manifests.phantom.recordings import Recording, plan
 from data_manifests.phantom.render import Frame, native_size, render
 from data_manifests.phantom.sets import DOMAINS, Profile, profile_named
 
@@ -17,7 +17,7 @@ _GAP = 4
 
 
 def _grey(image: np.ndarray) -> np.ndarray:
-    """Any depth or infrared encoding (h, w) as 8 bits for the eye, three channels; millimetres as models see them."""
+    """Depth or infrared (h, w) in any encoding as 8 bits, (h, w, 3), for the eye; millimetres as models see them."""
     if image.dtype == np.uint16:
         grey = mad_to_8bit(image)
     elif image.dtype == np.float32 and image.max() <= 1.0:
@@ -36,11 +36,11 @@ def triplet(frame: Frame, band: str, size: tuple[int, int]) -> np.ndarray:
     return out
 
 
-def _chosen(clips: list[Clip], people: int) -> list[Clip]:
-    """The first `people` clips of each species with different wearers or victims, bona fide first."""
-    by_species: dict[str, list[Clip]] = {}
-    for clip in sorted(clips, key=lambda c: not c.bonafide):
-        by_species.setdefault(clip.species, []).append(clip)
+def _selection(recordings: list[Recording], people: int) -> list[Recording]:
+    """The first `people` recordings of each species with different wearers or victims, bona fide first."""
+    by_species: dict[str, list[Recording]] = {}
+    for recording in sorted(recordings, key=lambda c: not c.bonafide):
+        by_species.setdefault(recording.species, []).append(recording)
     out = []
     for group in by_species.values():
         step = max(1, len(group) // people)
@@ -49,22 +49,22 @@ def _chosen(clips: list[Clip], people: int) -> list[Clip]:
 
 
 def draw(dataset: str, profile: Profile, people: int) -> Image.Image:
-    """One set's sheet: a column a clip, labelled with the species; rows colour, depth, infrared."""
+    """One set's sheet: a column for each recording under its species' name; rows colour, depth, infrared."""
     domain = DOMAINS[dataset]
     size = native_size(domain.size, profile)
-    clips = _chosen(plan(dataset, profile), people)
+    recordings = _selection(plan(dataset, profile), people)
     per_row = 14
-    rows = -(-len(clips) // per_row)
+    rows = -(-len(recordings) // per_row)
     cell_w, cell_h = size[1] + _GAP, 3 * size[0] + _LABEL + _GAP
     sheet = Image.new("RGB", (per_row * cell_w, rows * cell_h + _LABEL), (60, 60, 60))
     pen = ImageDraw.Draw(sheet)
     pen.text(
         (2, 0), f"set {dataset}: colour, depth, infrared ({domain.ir_band} nm) - procedural stand-in", fill="white"
     )
-    for i, clip in enumerate(clips):
-        frame = render(clip, profile).frames[0]
+    for i, recording in enumerate(recordings):
+        frame = render(recording, profile).frames[0]
         x, y = i % per_row * cell_w, i // per_row * cell_h + _LABEL
-        pen.text((x + 1, y), clip.species[: size[1] // 6], fill="yellow" if clip.bonafide else "white")
+        pen.text((x + 1, y), recording.species[: size[1] // 6], fill="yellow" if recording.bonafide else "white")
         sheet.paste(Image.fromarray(triplet(frame, domain.ir_band, size)), (x, y + _LABEL))
     return sheet
 
@@ -75,7 +75,7 @@ def sheet(out: Path, profile: str = "cpu", people: int = 3, sets: str = "C,S,W,H
     Args:
         out: folder for the pictures.
         profile: native size to draw at.
-        people: clips of each species.
+        people: recordings of each species.
         sets: letters of the sets, separated by commas.
     """
     chosen = profile_named(profile)

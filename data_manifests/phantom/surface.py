@@ -1,4 +1,4 @@
-"""The thing in front of the camera: a height field over a grid in millimetres, with what it is made of.
+"""The surface in front of the camera: a height field over a grid in millimetres, and its materials.
 
 x runs to the image's right, y down, height h towards the camera; the origin lies between the eyes of the
 (real or depicted) face. Heads, sheets, screens and masks are all such surfaces; an attack turns one into another.
@@ -158,7 +158,7 @@ class Surface:
         )
 
     def solid(self) -> np.ndarray:
-        """Where there is a surface, (H, W)."""
+        """The points that have a surface, bool (H, W)."""
         return self.height > 0.5 * NOTHING
 
     def normals(self) -> Array:

@@ -1,6 +1,6 @@
-"""Writing a rendered clip as files in its set's public layout (spec sheet of each set; one layout a set).
+"""Write footage as files in its set's public layout (data-set sheet, section 3; one layout for each set).
 
-A clip is first written whole under `<out>/.partial/` and then moved to its place, so it is there or it is not.
+A recording is first written as a whole under `<out>/.partial/` and then moved to its place, so no part of one appears.
 """
 
 import csv
@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from data_manifests.errors import replacing
-from data_manifests.phantom.clips import HQ_TYPES, Clip, seed_of
-from data_manifests.phantom.render import Frame, Recording
+from data_manifests.phantom.recordings import HQ_TYPES, Recording, seed_of
+from data_manifests.phantom.render import Footage, Frame
 
 RGB_PACKAGE, CDIT_PACKAGE = "preprocessed-face-station_RGB", "preprocessed-face-station_CDIT"
 MULTISPECTRAL = "padisi_USC_FACE_multispectral"
@@ -31,14 +31,14 @@ def _jpeg(image: np.ndarray, quality: int) -> bytes:
     return out.getvalue()
 
 
-def _jpegs(recording: Recording, folder: Path, colour: str, name: str) -> None:
-    for frame in recording.frames:
+def _jpegs(footage: Footage, folder: Path, colour: str, name: str) -> None:
+    for frame in footage.frames:
         pictures = {colour: frame.rgb, "depth": frame.depth, "ir": frame.infrared["850"]}
         for modality, picture in pictures.items():
             if modality != frame.lost:
                 path = folder / modality / name.format(frame.number)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(_jpeg(picture, recording.jpeg))
+                path.write_bytes(_jpeg(picture, footage.jpeg))
 
 
 def _chw(image: np.ndarray) -> np.ndarray:
@@ -53,29 +53,29 @@ def _cdit(frame: Frame) -> np.ndarray:
     return np.stack([np.rint(a).astype(np.uint8) for a in (grey, depth, near, 255.0 * frame.thermal)])
 
 
-def _write_c(recording: Recording, folders: list[Path]) -> None:
-    _jpegs(recording, folders[0], "profile", "{:04d}.jpg")
+def _write_c(footage: Footage, folders: list[Path]) -> None:
+    _jpegs(footage, folders[0], "profile", "{:04d}.jpg")
 
 
-def _write_s(recording: Recording, folders: list[Path]) -> None:
-    _jpegs(recording, folders[0], "color", "{}.jpg")
+def _write_s(footage: Footage, folders: list[Path]) -> None:
+    _jpegs(footage, folders[0], "color", "{}.jpg")
 
 
-def _write_w(recording: Recording, paths: list[Path]) -> None:
-    """Colour and the other channels; in one clip of thirty the second frame's key is one off between the two
-    packages, as in two clips of the public set, so that frames must be paired on the keys both have."""
-    clip = recording.clip
-    shifted = seed_of(clip.dataset, clip.name, "keys") % 30 == 0
+def _write_w(footage: Footage, paths: list[Path]) -> None:
+    """Write colour and the other channels. In one recording of thirty the second frame's key is one off between the two
+    packages, as in two recordings of the public set, so that frames must be paired on the keys both have."""
+    recording = footage.recording
+    shifted = seed_of(recording.dataset, recording.name, "keys") % 30 == 0
     with h5py.File(paths[0], "w") as colour, h5py.File(paths[1], "w") as rest:
-        for i, frame in enumerate(recording.frames):
+        for i, frame in enumerate(footage.frames):
             colour.create_dataset(f"Frame_{frame.number}/array", data=_chw(frame.rgb))
             key = frame.number + int(shifted and i == 1)
             rest.create_dataset(f"Frame_{key}/array", data=_cdit(frame))
 
 
-def _write_h(recording: Recording, paths: list[Path]) -> None:
-    """BGR 8-bit, NIR 10-bit, SWIR 14-bit, depth in mm; a lost modality is all zero."""
-    frames = recording.frames
+def _write_h(footage: Footage, paths: list[Path]) -> None:
+    """Write BGR 8-bit, NIR 10-bit, SWIR 14-bit, depth in mm; a lost modality is all zero."""
+    frames = footage.frames
     with h5py.File(paths[0], "w") as f:
         f["BASLER_BGR"] = np.stack([_chw(x.rgb[..., ::-1]) for x in frames])
         depth = [x.depth[None] * (x.lost != "depth") for x in frames]
@@ -86,9 +86,9 @@ def _write_h(recording: Recording, paths: list[Path]) -> None:
             f[name] = np.rint(grey / 255.0 * top).astype(np.uint16)
 
 
-def _write_p(recording: Recording, paths: list[Path]) -> None:
-    """22 channels, 0 to 1: BGR, RealSense infrared and depth, thermal, left and right NIR × 5, SWIR × 6."""
-    frame = recording.frames[0]
+def _write_p(footage: Footage, paths: list[Path]) -> None:
+    """Write 22 channels, 0 to 1: BGR, RealSense infrared and depth, thermal, left and right NIR × 5, SWIR × 6."""
+    frame = footage.frames[0]
     ir = {band: image / 255.0 for band, image in frame.infrared.items()}
     bgr = [frame.rgb[..., c] / 255.0 for c in (2, 1, 0)]
     near = ir["850"] * (frame.lost != "ir")
@@ -101,7 +101,7 @@ def _write_p(recording: Recording, paths: list[Path]) -> None:
     np.savez_compressed(paths[0], data=data)
 
 
-_WRITERS: dict[str, Callable[[Recording, list[Path]], None]] = {
+_WRITERS: dict[str, Callable[[Footage, list[Path]], None]] = {
     "C": _write_c,
     "S": _write_s,
     "W": _write_w,
@@ -110,68 +110,68 @@ _WRITERS: dict[str, Callable[[Recording, list[Path]], None]] = {
 }
 
 
-def targets(clip: Clip) -> list[str]:
-    """The clip's folder or files, relative to the set's root: all there means that the clip is complete."""
-    if clip.dataset == "C":
-        return [f"CeFA/{clip.name}"]
-    if clip.dataset == "S":
-        return [f"CASIA-SURF-CROP/{clip.name}"]
-    if clip.dataset == "W":
-        return [f"{package}/{clip.name}.hdf5" for package in (RGB_PACKAGE, CDIT_PACKAGE)]
-    if clip.dataset == "H":
-        return [f"{clip.name}.h5"]
-    return [f"{MULTISPECTRAL}/{clip.name}.npz"]
+def targets(recording: Recording) -> list[str]:
+    """The recording's folder or files, relative to the set's root; it is complete when all exist."""
+    if recording.dataset == "C":
+        return [f"CeFA/{recording.name}"]
+    if recording.dataset == "S":
+        return [f"CASIA-SURF-CROP/{recording.name}"]
+    if recording.dataset == "W":
+        return [f"{package}/{recording.name}.hdf5" for package in (RGB_PACKAGE, CDIT_PACKAGE)]
+    if recording.dataset == "H":
+        return [f"{recording.name}.h5"]
+    return [f"{MULTISPECTRAL}/{recording.name}.npz"]
 
 
-def is_written(clip: Clip, out: Path) -> bool:
-    """Whether the clip is already complete under `out`."""
-    return all((out / clip.dataset / t).exists() for t in targets(clip))
+def is_written(recording: Recording, out: Path) -> bool:
+    """Whether the recording is already complete under `out`."""
+    return all((out / recording.dataset / t).exists() for t in targets(recording))
 
 
-def write(recording: Recording, out: Path) -> None:
-    """Write a clip into `<out>/<set letter>/…`; it appears there complete or not at all."""
-    clip = recording.clip
+def write(footage: Footage, out: Path) -> None:
+    """Write a recording's footage into `<out>/<set letter>/…`; it appears there complete or not at all."""
+    recording = footage.recording
     partial = out / PARTIAL / f"{os.getpid()}"
     shutil.rmtree(partial, ignore_errors=True)
-    staged = [partial / target for target in targets(clip)]
+    staged = [partial / target for target in targets(recording)]
     for path in staged:
         path.parent.mkdir(parents=True, exist_ok=True)
-    _WRITERS[clip.dataset](recording, staged)
-    for path, target in zip(staged, targets(clip), strict=True):
-        place = out / clip.dataset / target
+    _WRITERS[recording.dataset](footage, staged)
+    for path, target in zip(staged, targets(recording), strict=True):
+        place = out / recording.dataset / target
         place.parent.mkdir(parents=True, exist_ok=True)
         path.replace(place)
     shutil.rmtree(partial)
 
 
-def write_lists(dataset: str, clips: list[Clip], out: Path) -> None:
-    """The set's own protocol and ground-truth lists (W, H and P have some; S and C name their splits in the tree)."""
+def write_lists(dataset: str, recordings: list[Recording], out: Path) -> None:
+    """Write the protocol and ground-truth lists of W, H and P; the trees of S and C name their splits themselves."""
     root = out / dataset
     if dataset == "W":
         rows: list[list[object]] = [["", "client_id", "filepath", "group", "label"]]
-        for i, clip in enumerate(clips):
-            client = int(clip.name.rsplit("/", 1)[1].split("_")[0])
-            label = "0" if clip.bonafide else f"attack/{_W_LABEL.get(clip.species, clip.species)}"
-            rows.append([i, client, clip.name, clip.group, label])
+        for i, recording in enumerate(recordings):
+            client = int(recording.name.rsplit("/", 1)[1].split("_")[0])
+            label = "0" if recording.bonafide else f"attack/{_W_LABEL.get(recording.species, recording.species)}"
+            rows.append([i, client, recording.name, recording.group, label])
         _csv(root / "documentation" / "PROTOCOL-grandtest.csv", rows)
     elif dataset == "H":
         rows = [["video_name", "label", "attack", "group"]]
-        for clip in clips:
-            kind = int(clip.code.split("_")[0])
+        for recording in recordings:
+            kind = int(recording.code.split("_")[0])
             if HQ_TYPES[kind] != "Wig":
-                attack = "bonafide" if clip.bonafide else f"attack/{HQ_TYPES[kind]}"
-                rows.append([clip.name, int(not clip.bonafide), attack, clip.group])
+                attack = "bonafide" if recording.bonafide else f"attack/{HQ_TYPES[kind]}"
+                rows.append([recording.name, int(not recording.bonafide), attack, recording.group])
         _csv(root / "PROTOCOL-grand_test-curated.csv", rows)
     elif dataset == "P":
         truth: list[list[object]] = [
             ["transaction_id", "trial_id", "trial_name", "modality", "ground_truth", "participant_id"]
         ]
         parts: list[list[object]] = [["transaction_id", "trial_id", "partition_name"]]
-        for clip in clips:
-            _, transaction, trial, *rest = clip.name.split("_")
-            holder = clip.wearer if clip.wearer.startswith("participant-") else clip.victim
-            truth.append([transaction, trial, "_".join(rest), "FACE", clip.code, holder.split("-")[1]])
-            parts.append([transaction, trial, clip.group])
+        for recording in recordings:
+            _, transaction, trial, *rest = recording.name.split("_")
+            holder = recording.wearer if recording.wearer.startswith("participant-") else recording.victim
+            truth.append([transaction, trial, "_".join(rest), "FACE", recording.code, holder.split("-")[1]])
+            parts.append([transaction, trial, recording.group])
         _csv(root / "face_partitions" / "padisi_USC_FACE_ground_truth.csv", truth)
         _csv(root / "face_partitions" / "padisi_USC_FACE_partition_3folds_part0.csv", parts)
 

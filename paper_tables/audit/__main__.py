@@ -26,7 +26,7 @@ from paper_tables.audit.numbers import read
 COLOURS = {"confirmed": "green", "contradicted": "red", "undetermined": "yellow", "needs data": "blue"}
 
 
-def arguments(argv: Sequence[str]) -> argparse.Namespace:
+def read_options(argv: Sequence[str]) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m paper_tables.audit", description="Check the papers' claims.")
     p.add_argument("--claim", metavar="ID", help="print this claim in full, with its computation")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the ledger as JSON")
@@ -75,12 +75,7 @@ def print_ledger(entries: list[Entry], console: Console) -> None:
         title = f"{paper}: {len(own)} claims, {counts}"
         if not console.is_terminal:
             for e in own:
-                console.print(
-                    f"{e.finding.verdict:<13}{e.claim.id}  {e.finding.figure}",
-                    markup=False,
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                print(f"{e.finding.verdict:<13}{e.claim.id}  {e.finding.figure}")
             console.print(title, markup=False, highlight=False)
             continue
         table = Table(title=title, title_justify="left")
@@ -94,21 +89,21 @@ def print_ledger(entries: list[Entry], console: Console) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-    args = arguments(argv)
+    options = read_options(argv)
     entries = list(decide(read(), expected()))
     console = Console()
-    if args.claim is not None:
-        chosen = [e for e in entries if e.claim.id == args.claim]
+    if options.claim is not None:
+        chosen = [e for e in entries if e.claim.id == options.claim]
         if not chosen:
-            raise BadInput(f"--claim {args.claim}: no such claim; run without options to list them")
+            raise BadInput(f"--claim {options.claim}: no such claim; run without options to list them")
         print_claim(chosen[0], console)
     else:
         print_ledger(entries, console)
-    if args.json:
-        with replacing(args.json) as f:
+    if options.json:
+        with replacing(options.json) as f:
             f.write((json.dumps([as_record(e) for e in entries], ensure_ascii=False, indent=1) + "\n").encode())
-    if args.errata:
-        with replacing(args.errata) as f:
+    if options.errata:
+        with replacing(options.errata) as f:
             f.write(errata.markdown(entries, errata.own()).encode())
     changed = [e for e in entries if not e.as_expected]
     for e in changed:

@@ -55,14 +55,14 @@ def eer_lattice(live: int, attack: int) -> set[int]:
     move the point further, so a value off the lattice is odd, not impossible.
     """
     gap = 1 / live + 1 / attack + 1e-12
-    found = set()
+    points = set()
     for rejects in range(live + 1):
         low, high = (rejects / live - gap) * attack, (rejects / live + gap) * attack
         for accepts in range(max(0, int(low)), min(attack, int(high) + 1) + 1):
             if abs(accepts / attack - rejects / live) <= gap:
                 exact = 5000 * (accepts / attack + rejects / live)
-                found |= {round(exact - 1e-7), round(exact + 1e-7)}
-    return {x for x in found if 0 <= x <= 5000}
+                points |= {round(exact - 1e-7), round(exact + 1e-7)}
+    return {x for x in points if 0 <= x <= 5000}
 
 
 def binomial_tail(hits: int, trials: int, chance: float) -> float:

@@ -1,6 +1,10 @@
-"""What a claim and a finding are."""
+"""What a claim is, how it is declared, and what a finding is.
 
-from collections.abc import Callable
+A single claim is a function with `@claim(...)` above it. Claims that are alike, one for each row or cell, are a
+generator with `@Family` above it. Both stand at module level in the file of their table, where the ledger finds them.
+"""
+
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -19,6 +23,7 @@ Kind = Literal[
 ]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 KINDS: tuple[Kind, ...] = get_args(Kind)
+PAPERS = {"mmfas": "mmFAS", "mmda": "MMDA"}  # by the first word of a claim's id
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,15 @@ class Finding:
     computation: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """One claim of a paper and the function that decides it from the published numbers.
 
-    `says` is the claim in our words; `assumes` what the check needs beyond the paper's own numbers; `explains` what may
-    lie behind a contradiction; `settles` what would decide the matter.
+    `says` is the claim in our words, `quote` the paper's; `assumes` what the decision needs beyond the paper's own
+    numbers; `explains` what may lie behind a contradiction; `settles` what would decide the matter.
     """
 
     id: str
-    paper: Literal["mmFAS", "MMDA"]
     place: str
     kind: Kind
     says: str
@@ -49,12 +53,39 @@ class Claim:
     explains: str = ""
     settles: str = ""
 
+    @property
+    def paper(self) -> str:
+        """The paper whose claim it is, from the id."""
+        return PAPERS[self.id.split(".")[0]]
 
-def holds(condition: bool, figure: str, *computation: str) -> Finding:
-    """Confirmed if `condition`, else contradicted."""
-    return Finding("confirmed" if condition else "contradicted", figure, computation)
+
+@dataclass(frozen=True)
+class Family:
+    """Claims that are alike: `members` yields them from the published numbers."""
+
+    members: Callable[[Numbers], Iterator[Claim]]
 
 
-def needs_data(why: str) -> Callable[[Numbers], Finding]:
+def claim(
+    id: str, *, place: str, kind: Kind, says: str, **more: str
+) -> Callable[[Callable[[Numbers], Finding]], Claim]:
+    """Turn the function below into the claim that it decides. `more`: quote, assumes, explains and settles."""
+    return lambda decide: Claim(id=id, place=place, kind=kind, says=says, decide=decide, **more)
+
+
+def holds(condition: bool, figure: str, *computation: str, otherwise: Verdict = "contradicted") -> Finding:
+    """Confirmed if `condition`, else `otherwise`."""
+    return Finding("confirmed" if condition else otherwise, figure, computation)
+
+
+def undetermined(figure: str, *computation: str) -> Finding:
+    """The printed numbers cannot decide the claim."""
+    return Finding("undetermined", figure, computation)
+
+
+def needs_data(id: str, place: str, says: str, why: str) -> Claim:
     """A claim about a figure or a run, of which no number is printed."""
-    return lambda _: Finding("needs data", "no number printed", (why,))
+    finding = Finding("needs data", "no number printed", (why,))
+    return Claim(
+        id=id, place=place, kind="direction", says=says, decide=lambda _: finding, settles="the runs behind it"
+    )

@@ -22,13 +22,13 @@ computation.
 def own(path: Path = HERE / "own_errata.toml") -> list[dict[str, str]]:
     """This project's errors. Raises BadInput unless each has every field."""
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))["erratum"]
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))["erratum"]
     except (tomllib.TOMLDecodeError, KeyError) as e:
         raise BadInput(f"{path}: not a list of [[erratum]] entries ({e}); restore it from the repository") from e
-    for i, entry in enumerate(found):
+    for i, entry in enumerate(entries):
         if set(entry) != set(FIELDS):
             raise BadInput(f"{path}: erratum {i + 1} must have exactly {', '.join(FIELDS)}")
-    return list(found)
+    return list(entries)
 
 
 def markdown(entries: list[Entry], ours: list[dict[str, str]]) -> str:

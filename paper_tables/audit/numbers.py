@@ -12,7 +12,13 @@ from paper_tables.declarations import published
 from paper_tables.declarations.published import Published
 
 HERE = Path(__file__).resolve().parent
+ROUNDING = Decimal("0.01")  # of a mean: half a last digit of the printed mean and of the numbers it averages
 T = TypeVar("T")
+
+
+def sign(metric: str) -> int:
+    """The sign that makes the best value of a metric the least: 1 for HTER, −1 for AUC and accuracy."""
+    return 1 if metric == "hter" else -1
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Flat:
 
 
 @dataclass(frozen=True)
-class Said:
+class TextNumber:
     """A number of the running text, with its place and a few quoted words."""
 
     value: Decimal
@@ -36,7 +42,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Fact:
-    """What the text says beside what the released code does, each in a few settled words."""
+    """What the text says beside what the released code does: `text` and `code`, in words that compare as equal."""
 
     says: str
     place: str
@@ -55,14 +61,14 @@ class Numbers:
     mmfas1: Published
     mmfas2: Flat
     mmfas3: Flat
-    mmfas_text: dict[str, Said]
+    mmfas_text: dict[str, TextNumber]
     bold: dict[str, dict[str, str]]
     mmda1: Published
     mmda2: Published
     mmda3: Published
     mmda4: Flat
     mmda5: Flat
-    mmda_text: dict[str, Said]
+    mmda_text: dict[str, TextNumber]
     released: dict[str, Fact]
     live: dict[str, tuple[int, int, str]]
     sizes: dict[str, Any]
@@ -74,13 +80,13 @@ class Numbers:
 def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
     """Read the published numbers in `folder` and the outside facts in `facts`. Raises BadInput on a malformed file."""
     mmfas1 = published.load(folder / "mmfas_table1.toml")
-    known = _checked(facts / "facts.toml", lambda found: found)
-    mmda_text = _said(folder / "mmda_text.toml")
+    outside = _checked(facts / "facts.toml", dict)
+    mmda_text = _text_numbers(folder / "mmda_text.toml")
     return Numbers(
         mmfas1=mmfas1,
         mmfas2=load_flat(folder / "mmfas_table2.toml"),
         mmfas3=load_flat(folder / "mmfas_table3.toml"),
-        mmfas_text=_said(folder / "mmfas_text.toml"),
+        mmfas_text=_text_numbers(folder / "mmfas_text.toml"),
         bold=_bold(folder / "mmfas_text.toml", mmfas1),
         mmda1=published.load(folder / "mmda_table1.toml"),
         mmda2=published.load(folder / "mmda_table2.toml"),
@@ -89,11 +95,11 @@ def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
         mmda5=load_flat(folder / "mmda_table5.toml"),
         mmda_text=mmda_text,
         released=_released(facts / "released.toml", mmda_text),
-        live={s: (x["count"][0], x["count"][1], x["source"]) for s, x in known["live"].items()},
-        sizes=known["sizes"],
-        lists={s: (x[0], x[1]) for s, x in known["lists"].items()},
-        splits={s: (x[0], x[1], x[2]) for s, x in known["splits"].items()},
-        mmdg_averages={row: (Decimal(x[0]), Decimal(x[1])) for row, x in known["mmdg_averages"].items()},
+        live={s: (x["count"][0], x["count"][1], x["source"]) for s, x in outside["live"].items()},
+        sizes=outside["sizes"],
+        lists={s: (x[0], x[1]) for s, x in outside["lists"].items()},
+        splits={s: (x[0], x[1], x[2]) for s, x in outside["splits"].items()},
+        mmdg_averages={row: (Decimal(x[0]), Decimal(x[1])) for row, x in outside["mmdg_averages"].items()},
     )
 
 
@@ -117,46 +123,46 @@ def _number(path: Path, where: str, printed: object) -> Decimal:
 def load_flat(path: Path) -> Flat:
     """Read one table without data-set headings. Raises BadInput unless every row has every number."""
 
-    def build(found: dict[str, Any]) -> Flat:
-        columns = tuple(found["columns"])
+    def build(parsed: dict[str, Any]) -> Flat:
+        columns = tuple(parsed["columns"])
         values = {}
-        for name, row in found["rows"].items():
+        for name, row in parsed["rows"].items():
             if len(row["values"]) != len(columns):
                 raise BadInput(f"{path}: row {name} must list {len(columns)} numbers: {', '.join(columns)}")
             cells = zip(columns, row["values"], strict=True)
             values[name] = {column: _number(path, f"row {name}, {column}", x) for column, x in cells}
-        printed = {name: str(row["printed"]) for name, row in found["rows"].items()}
-        return Flat(str(found["place"]), columns, printed, values)
+        printed = {name: str(row["printed"]) for name, row in parsed["rows"].items()}
+        return Flat(str(parsed["place"]), columns, printed, values)
 
     return _checked(path, build)
 
 
-def _said(path: Path) -> dict[str, Said]:
-    def build(found: dict[str, Any]) -> dict[str, Said]:
+def _text_numbers(path: Path) -> dict[str, TextNumber]:
+    def build(parsed: dict[str, Any]) -> dict[str, TextNumber]:
         return {
-            name: Said(_number(path, name, x["value"]), str(x["place"]), str(x["quote"]))
-            for name, x in found["numbers"].items()
+            name: TextNumber(_number(path, name, x["value"]), str(x["place"]), str(x["quote"]))
+            for name, x in parsed["numbers"].items()
         }
 
     return _checked(path, build)
 
 
 def _bold(path: Path, table: Published) -> dict[str, dict[str, str]]:
-    def build(found: dict[str, Any]) -> dict[str, dict[str, str]]:
+    def build(parsed: dict[str, Any]) -> dict[str, dict[str, str]]:
         for group in table.sets:
-            if len(found["bold"][group]) != len(table.metrics) or not set(found["bold"][group]) <= set(table.rows):
+            if len(parsed["bold"][group]) != len(table.metrics) or not set(parsed["bold"][group]) <= set(table.rows):
                 raise BadInput(f"{path}: bold, {group} must name one row of Table 1 for each metric")
-        return {group: dict(zip(table.metrics, found["bold"][group], strict=True)) for group in table.sets}
+        return {group: dict(zip(table.metrics, parsed["bold"][group], strict=True)) for group in table.sets}
 
     return _checked(path, build)
 
 
-def _released(path: Path, text: dict[str, Said]) -> dict[str, Fact]:
-    def build(found: dict[str, Any]) -> dict[str, Fact]:
-        facts = {name: Fact(**fields) for name, fields in found["facts"].items()}
-        for name, x in found["numbers"].items():
-            said = text[name]
-            facts[name] = Fact(place=said.place, quote=said.quote, text=str(said.value), **x)
+def _released(path: Path, text: dict[str, TextNumber]) -> dict[str, Fact]:
+    def build(parsed: dict[str, Any]) -> dict[str, Fact]:
+        facts = {name: Fact(**fields) for name, fields in parsed["facts"].items()}
+        for name, x in parsed["numbers"].items():
+            number = text[name]
+            facts[name] = Fact(place=number.place, quote=number.quote, text=str(number.value), **x)
         return facts
 
     return _checked(path, build)

@@ -154,7 +154,7 @@ READINGS = Table(
         _reading("A4", "a4_projection", "projection 256 wide", "--projection", "256"),
         _reading("A5", "a5_exp", "logarithm of the temperature", "--tau-form", "exp"),
         _reading("A5", "a5_pair", "a temperature a pair", "--tau-scope", "pair"),
-        _reading("A6", "a6_clip", "frames of a recording match", "--icl-target", "clip"),
+        _reading("A6", "a6_recording", "frames of a recording match", "--icl-target", "recording"),
         _reading("A7", "alpha_0.5", "losses of Eq. 3 averaged", "--alpha", "0.5"),
         _reading("A8", "a8_shared", "one matching predictor", "--cm-predictor", "shared"),
         _reading("A9", "a9_all", "all pairs", "--cm", "all"),

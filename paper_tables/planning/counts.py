@@ -39,13 +39,13 @@ def main(question: str) -> None:
     import torch
     import tyro
 
-    from reference.mmfas import Args, count_parameters
+    from reference.mmfas import Options, count_parameters
 
     models = []
     for options in json.loads(question):
-        args = tyro.cli(Args, args=["--index", "none", "--run-dir", "none", *options])
+        parsed = tyro.cli(Options, args=["--index", "none", "--run-dir", "none", *options])
         with torch.device("meta"):
-            models.append(args.model())
+            models.append(parsed.model())
     print(json.dumps([count_parameters(model) for model in models]))
 
 

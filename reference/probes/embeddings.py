@@ -7,13 +7,12 @@ Figure 5 sets CLIP's features of the samples beside MMDA's, each by a t-SNE of i
 before U-DSA (V_0, light) and after it (V'_0, dark) in one t-SNE. A t-SNE keeps neighbours and nothing else: sizes of
 clusters and distances between them mean nothing, and the paper's "more compact" cannot be read off one. So the
 numbers that can be compared stand under each picture: the AUC of a nearest-neighbour vote among the samples
-themselves (a sample's own clip left out), measured in the full space.
+themselves (a sample's own recording left out), measured in the full space.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +23,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from data_manifests.errors import BadInput, cli_errors, replacing
-from data_manifests.index import load_index
-from reference import environment, metrics
-from reference.data import open_faces
-from reference.mmda import DOMAINS, Seen, described_inputs, restore
+from data_manifests.errors import cli_errors
+from reference import metrics
+from reference.mmda import Tower, inputs_in_words, restore
+from reference.pictures import encoded
+from reference.probes.finished_run import ProbeOptions, open_run, write
 
 Points = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ProbeOptions):
     """Draw the test samples of a finished MMDA run before, within and behind its adaptor."""
 
-    index: Path
-    """The index.csv the run was trained on."""
     run_dir: Path
     """A finished run of reference.mmda."""
     out: Path
@@ -47,17 +44,16 @@ class Options:
     """At most so many samples are drawn, the same each time."""
     seed: int = 0
     """Of the choice of samples and of t-SNE."""
-    cache_dir: Path = Path("build/cache")
-    """Where decoded images are kept."""
-    device: str = "auto"
-    """cpu, cuda, cuda:N, or auto."""
 
 
-def neighbour_auc(points: Points, bonafide: NDArray[np.bool_], clip: NDArray[np.int64], k: int = 5) -> float:
-    """AUC of the share of bona fide samples among the k nearest by cosine, clips apart. points (N, D), clip (N,)."""
+def neighbour_auc(points: Points, bonafide: NDArray[np.bool_], recording: NDArray[np.int64], k: int = 5) -> float:
+    """AUC of the share of bona fide samples among a sample's k nearest by cosine in other recordings.
+
+    points (N, D), bonafide and the number of its recording (N,).
+    """
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     near = unit @ unit.T
-    near[clip[:, None] == clip[None, :]] = -np.inf
+    near[recording[:, None] == recording[None, :]] = -np.inf
     nearest = np.argpartition(-near, k, axis=1)[:, :k]
     return metrics.auc(bonafide[nearest].mean(1), bonafide)
 
@@ -82,51 +78,38 @@ def _scatter(ax: Axes, at: Points, bonafide: NDArray[np.bool_], dark: bool, labe
 
 
 def _files(name: str, draw: Callable[[Figure], None], width: float) -> dict[str, bytes]:
-    import matplotlib
-
-    matplotlib.rcParams["svg.hashsalt"] = "fas"
     figure = Figure(figsize=(width, 4.2), layout="constrained")
     draw(figure)
-    out = {}
-    for kind in ("svg", "png"):
-        buffer = BytesIO()
-        figure.savefig(buffer, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
-        out[f"{name}.{kind}"] = buffer.getvalue()
-    return out
+    return {f"{name}.{kind}": content for kind, content in encoded(figure).items()}
 
 
 def run(options: Options) -> None:
     """Write both figures and the numbers under them. Raises BadInput for unusable input."""
-    device = environment.pick_device(options.device)
-    model, args = restore(options.run_dir, device)
-    index = load_index(options.index)
-    if json.loads((options.run_dir / "args.json").read_text())["index_sha256"] != index.sha256:
-        raise BadInput(f"{options.run_dir}: was trained on another index than --index {options.index}; name that one")
-    faces = open_faces(index, args.image_size, options.cache_dir)
-    rows = index.split(args.protocol, "test")
-    rows = rows[np.isin(faces.dataset[rows], list(args.targets))] if args.targets else rows
-    rows = np.sort(np.random.default_rng(options.seed).permutation(rows)[: options.samples])
+    finished_run = open_run(restore, options.run_dir, options)
+    model, run_options = finished_run.model, finished_run.options
+    faces, device = finished_run.faces, finished_run.device
+    rows = np.sort(np.random.default_rng(options.seed).permutation(finished_run.rows("test"))[: options.samples])
     bonafide = faces.bonafide[rows]
-    clip = np.unique([index.rows[i].clip_id for i in rows], return_inverse=True)[1]
-    seen = Seen(model, faces, args.missing_as, options.cache_dir, device)
-    tokens, present = seen.without(rows, seen.features(rows), "")
-    domains = torch.tensor([DOMAINS.index(d) for d in faces.dataset[rows]], device=device)
+    recording = np.unique([finished_run.index.rows[i].clip_id for i in rows], return_inverse=True)[1]
+    tower = Tower(model, faces, run_options.missing_as, options.cache_dir, device)
+    tokens, present = tower.without(rows, tower.features(rows), "")
+    domains = torch.from_numpy(faces.domain[rows]).to(device)
     with torch.inference_mode():
         draws = torch.Generator(device).manual_seed(options.seed)
         captions = model.encode_captions()
         states: list[list[torch.Tensor]] = []
-        together = args.micro_batch or len(rows)  # as the run itself scores
-        for here in torch.arange(len(rows), device=device).split(together):
-            shown = None if present is None else present[here]
-            output = model.adaptor.run(tokens[here], captions, domains[here], model.clip.scale, draws, shown)
+        size = run_options.micro_batch or len(rows)  # as the run itself scores
+        for at in torch.arange(len(rows), device=device).split(size):
+            there = None if present is None else present[at]
+            output = model.adaptor.outputs(tokens[at], captions, domains[at], model.clip.scale, draws, there)
             states.append([output.states[0], output.states[-1]])
         before = F.normalize(tokens, dim=-1).mean(1)  # CLIP's, as in the zero-shot row
     clip_points, first, last = (
         x.cpu().numpy() for x in (before, *(torch.cat(state) for state in zip(*states, strict=True)))
     )
-    inputs = described_inputs(index, model)
+    inputs = inputs_in_words(finished_run.index, model)
     auc = {
-        name: 100 * neighbour_auc(points, bonafide, clip)
+        name: 100 * neighbour_auc(points, bonafide, recording)
         for name, points in (("clip", clip_points), ("v_0", first), ("v_prime_0", last))
     }
 
@@ -139,7 +122,7 @@ def run(options: Options) -> None:
             ax.set_title(name, loc="left", fontsize=10)
             ax.set_xlabel(f"neighbours' AUC {auc[key]:.1f} %")
         axes[0].legend(frameon=False, fontsize=8)
-        figure.suptitle(f"t-SNE of {len(rows)} test samples of {args.targets} ({inputs})", fontsize=10)
+        figure.suptitle(f"t-SNE of {len(rows)} test samples of {run_options.targets} ({inputs})", fontsize=10)
 
     def figure_6(figure: Figure) -> None:
         ax = figure.subplots()
@@ -148,15 +131,12 @@ def run(options: Options) -> None:
         _scatter(ax, at[len(rows) :], bonafide, True, ", after")
         ax.set_xlabel(f"neighbours' AUC: before {auc['v_0']:.1f} %, after {auc['v_prime_0']:.1f} %")
         ax.legend(frameon=False, fontsize=8)
-        figure.suptitle(f"Before and after U-DSA: {len(rows)} test samples of {args.targets}\n({inputs})", fontsize=10)
+        samples = f"{len(rows)} test samples of {run_options.targets}"
+        figure.suptitle(f"Before and after U-DSA: {samples}\n({inputs})", fontsize=10)
 
     contents = _files("figure5", figure_5, 8) | _files("figure6", figure_6, 5.5)
-    said = {"samples": len(rows), "inputs": inputs, "preset": args.preset, "neighbours_auc": auc}
-    contents["embeddings.json"] = (json.dumps(said, indent=1) + "\n").encode()
-    for name, content in contents.items():
-        with replacing(options.out / name) as f:
-            f.write(content)
-    print(f"Written: {', '.join(str(options.out / name) for name in contents)}")
+    figures = {"samples": len(rows), "inputs": inputs, "preset": run_options.preset, "neighbours_auc": auc}
+    write(options.out, contents | {"embeddings.json": (json.dumps(figures, indent=1) + "\n").encode()})
 
 
 def main() -> None:

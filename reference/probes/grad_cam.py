@@ -30,15 +30,14 @@ resilient to noise by adaptively weighting" its modalities, as the paper conclud
 one: where infrared alone tells the classes and RGB and depth are noise (spec_tests/support/miniature.py, three
 trainings of six epochs at 32 x 32), 25 to 56 % of the attacks' maps of the spoof logit lay on RGB and depth.
 
-Stand-in faces are drawn, and of licensed sets only clips on their owner's list for illustrations, which WMCA and
-HQ-WMCA have. What the licences keep out is named in grad_cam.json and on the terminal.
+Stand-in faces are drawn, and of licensed sets only recordings on their owner's list for illustrations, which WMCA and
+HQ-WMCA have. Families that the licences keep out are named in grad_cam.json and on the terminal.
 """
 
 import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,12 +50,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_manifests.adapters.illustrations import check_illustration
-from data_manifests.errors import BadInput, cli_errors, replacing
-from data_manifests.index import Index, Row, load_index
+from data_manifests.errors import BadInput, cli_errors
+from data_manifests.index import Index, Row
 from data_manifests.phantom.build import MARKER
-from reference import environment
-from reference.data import Faces, batches, open_faces
+from reference import mmfas
+from reference.batches import batches
 from reference.mmfas import PATCH, MmFAS, restore
+from reference.pictures import encoded
+from reference.probes.finished_run import FinishedRun, ProbeOptions, open_run, write
 
 NAMES = {"R": "RGB", "D": "depth", "I": "infrared"}
 BONA_FIDE = "bona fide"
@@ -65,11 +66,9 @@ Layer = Literal["block", "norm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(ProbeOptions):
     """Draw test samples of a finished mmFAS run and the Grad-CAM of each modality."""
 
-    index: Path
-    """The index.csv the run was trained on."""
     run_dir: Path
     """A finished run of reference.mmfas."""
     out: Path
@@ -82,10 +81,6 @@ class Options:
     """Of the choice of samples."""
     allow_licensed: bool = False
     """Draw licensed faces that no owner's list allows: for your own eyes, the licences forbid to pass them on."""
-    cache_dir: Path = Path("build/cache")
-    """Where decoded images are kept."""
-    device: str = "auto"
-    """cpu, cuda, cuda:N, or auto."""
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -108,14 +103,14 @@ def grad_cam(
     Raises BadInput when the score does not depend on any patch of a modality in any of the samples, as when class
     tokens alone are averaged (--fusion mean --pooling cls).
     """
-    kept: dict[str, Tensor] = {}
+    tokens: dict[str, Tensor] = {}
 
-    def keep(letter: str, tokens: Tensor) -> None:
-        kept[letter] = tokens
+    def keep(letter: str, output: Tensor) -> None:
+        tokens[letter] = output
 
     name = "blocks" if layer == "block" else "norm"
     hooks = [
-        encoder.get_submodule(name).register_forward_hook(lambda _module, _input, tokens, m=letter: keep(m, tokens))
+        encoder.get_submodule(name).register_forward_hook(lambda _module, _input, output, m=letter: keep(m, output))
         for letter, encoder in model.encoders.items()
     ]
     try:
@@ -125,16 +120,16 @@ def grad_cam(
         for hook in hooks:
             hook.remove()
     y = logits if score == "spoof" else -logits
-    gradients = torch.autograd.grad(y.sum(), [*kept.values()])  # no sample's score depends on another sample
+    gradients = torch.autograd.grad(y.sum(), [*tokens.values()])  # no sample's score depends on another sample
     height, width = rgb.shape[-2:]
     maps = {}
-    for (letter, tokens), gradient in zip(kept.items(), gradients, strict=True):
+    for (letter, output), gradient in zip(tokens.items(), gradients, strict=True):
         if not gradient[:, 1:].any():
             raise BadInput(
                 f"the score of this model does not depend on the patches of {NAMES[letter]}, only on its class token; "
                 "name a run with an attention fusion or with --pooling mean"
             )
-        coarse = token_map(tokens[:, 1:].detach(), gradient[:, 1:])  # (B, HW/256), without the class token (G3)
+        coarse = token_map(output[:, 1:].detach(), gradient[:, 1:])  # (B, HW/256), without the class token (G3)
         grid = coarse.unflatten(1, (height // PATCH, width // PATCH))[:, None]
         maps[letter] = F.interpolate(grid, (height, width), mode="bilinear", align_corners=False)[:, 0]
     return maps
@@ -152,12 +147,12 @@ def is_phantom(index: Index, dataset: str) -> bool:
 
 def may_be_drawn(index: Index, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which of `rows` (N,) are stand-in faces or on their owner's list of illustrations: (N,)."""
-    judged: dict[tuple[str, str], bool] = {}  # a clip's frames are judged alike
+    verdicts: dict[tuple[str, str], bool] = {}  # one for all frames of a recording
     for row in (index.rows[i] for i in rows):
-        clip = (row.dataset, row.clip_id)
-        if clip not in judged:
-            judged[clip] = is_phantom(index, row.dataset) or _listed(index, row)
-    return np.array([judged[index.rows[i].dataset, index.rows[i].clip_id] for i in rows], bool)
+        recording = (row.dataset, row.clip_id)
+        if recording not in verdicts:
+            verdicts[recording] = is_phantom(index, row.dataset) or _listed(index, row)
+    return np.array([verdicts[index.rows[i].dataset, index.rows[i].clip_id] for i in rows], bool)
 
 
 def _listed(index: Index, row: Row) -> bool:
@@ -170,13 +165,13 @@ def _listed(index: Index, row: Row) -> bool:
 
 def one_of_each(index: Index, rows: NDArray[np.int64], seed: int) -> dict[str, dict[str, int]]:
     """{data set: {family: row}}: of `rows` (N,) one of each family, drawn by `seed`; bona fide first."""
-    found: dict[str, dict[str, int]] = {}
+    families: dict[str, dict[str, int]] = {}
     for i in np.random.default_rng(seed).permutation(rows):
         row = index.rows[i]
-        found.setdefault(row.dataset, {}).setdefault(row.attack_family or BONA_FIDE, int(i))
+        families.setdefault(row.dataset, {}).setdefault(row.attack_family or BONA_FIDE, int(i))
     return {
-        dataset: dict(sorted(found[dataset].items(), key=lambda item: (item[0] != BONA_FIDE, item[0])))
-        for dataset in sorted(found)
+        dataset: dict(sorted(families[dataset].items(), key=lambda item: (item[0] != BONA_FIDE, item[0])))
+        for dataset in sorted(families)
     }
 
 
@@ -190,7 +185,7 @@ def overlaid(grey: NDArray[np.float64], heat: NDArray[np.float64]) -> NDArray[np
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Sample:
     """A sample in the picture: its images (modality: (H, W, 3) of 0 … 1) and maps (modality: (H, W))."""
 
     family: str
@@ -204,11 +199,8 @@ class Drawn:
         return {letter: one / (sum(sums.values()) or 1.0) for letter, one in sums.items()}
 
 
-def picture(samples: Sequence[Drawn], title: str, below: str) -> dict[str, bytes]:
+def picture(samples: Sequence[Sample], title: str, below: str) -> dict[str, bytes]:
     """SVG and PNG: a column a sample, for each modality its image above its map."""
-    import matplotlib
-
-    matplotlib.rcParams["svg.hashsalt"] = "fas"
     letters = list(samples[0].maps)
     width = 0.9 + 1.05 * len(samples)  # inches
     figure = Figure(figsize=(width, 1.8 + 2.35 * len(letters)), layout="constrained")
@@ -226,75 +218,62 @@ def picture(samples: Sequence[Drawn], title: str, below: str) -> dict[str, bytes
             if not column:
                 above.set_ylabel(NAMES[letter], fontsize=9)
                 under.set_ylabel("map", fontsize=9)
-        told = f"{sample.family}\nP(spoof) {sample.spoof_probability:.2f}\nhighest {highest:.2f}"
-        axes[0, column].set_title(told, fontsize=8)
+        heading = f"{sample.family}\nP(spoof) {sample.spoof_probability:.2f}\nhighest {highest:.2f}"
+        axes[0, column].set_title(heading, fontsize=8)
     for ax in axes.flat:
         ax.set_xticks([])
         ax.set_yticks([])
     figure.suptitle(textwrap.fill(title, round(13 * width)), fontsize=10)
     figure.supxlabel(textwrap.fill(below, round(16 * width)), fontsize=8)
-    out = {}
-    for kind in ("svg", "png"):
-        buffer = BytesIO()
-        about = {"Title": title, "Description": below} | ({"Date": None} if kind == "svg" else {})
-        figure.savefig(buffer, format=kind, dpi=150, metadata=about)
-        out[kind] = buffer.getvalue()
-    return out
+    return encoded(figure, {"Title": title, "Description": below})
 
 
 def samples_of(
-    model: MmFAS, faces: Faces, chosen: dict[str, int], options: Options, device: torch.device
-) -> list[Drawn]:
-    """The chosen rows ({family: row}) with their images, maps and spoof probability."""
-    rows = np.array([*chosen.values()])
-    ((rgb, depth, ir, _),) = batches(faces, [rows], device)
-    maps = grad_cam(model, rgb, depth, ir, options.score, options.layer)
+    finished_run: FinishedRun[MmFAS, mmfas.Options], families: dict[str, int], options: Options
+) -> list[Sample]:
+    """A row of each family ({family: row}) with its images, maps and spoof probability."""
+    rows = np.array([*families.values()])
+    (batch,) = batches(finished_run.faces, [rows], finished_run.device)
+    maps = grad_cam(finished_run.model, *batch.images, options.score, options.layer)
     with torch.inference_mode():
-        spoof = torch.sigmoid(model(rgb, depth, ir).double()).tolist()
-    images = dict(zip("RDI", (rgb, depth, ir), strict=True))
+        spoof = torch.sigmoid(finished_run.model(*batch.images).double()).tolist()
+    images = dict(zip("RDI", batch.images, strict=True))
     return [
-        Drawn(
+        Sample(
             family,
             spoof[i],
             {m: (images[m][i].double().permute(1, 2, 0).cpu().numpy() + 1) / 2 for m in maps},
             {m: heat[i].double().cpu().numpy() for m, heat in maps.items()},
         )
-        for i, family in enumerate(chosen)
+        for i, family in enumerate(families)
     ]
 
 
 def run(options: Options) -> None:
     """Write a picture of each test set and grad_cam.json. Raises BadInput for unusable input, and when no sample of
     the test sets may be drawn."""
-    device = environment.pick_device(options.device)
-    model, args = restore(options.run_dir, device)
-    index = load_index(options.index)
-    if json.loads((options.run_dir / "args.json").read_text())["index_sha256"] != index.sha256:
-        raise BadInput(f"{options.run_dir}: was trained on another index than --index {options.index}; name that one")
-    rows = index.split(args.protocol, "test")
-    if args.targets:
-        rows = rows[np.isin([index.rows[i].dataset for i in rows], list(args.targets))]
+    finished_run = open_run(restore, options.run_dir, options)
+    index, rows = finished_run.index, finished_run.rows("test")
     allowed = rows if options.allow_licensed else rows[may_be_drawn(index, rows)]
     if not allowed.size:
         raise BadInput(
             f"{options.index}: holds licensed faces, and none of the run's test samples is on an owner's list of "
             "illustrations; use stand-in faces, or give --allow-licensed for a picture that you keep to yourself"
         )
-    faces = open_faces(index, args.image_size, options.cache_dir)
-    every, chosen = one_of_each(index, rows, options.seed), one_of_each(index, allowed, options.seed)
-    left_out = {d: sorted(set(every[d]) - set(chosen.get(d, {}))) for d in every}
+    every, drawn = one_of_each(index, rows, options.seed), one_of_each(index, allowed, options.seed)
+    left_out = {d: sorted(set(every[d]) - set(drawn.get(d, {}))) for d in every}
 
     contents: dict[str, bytes] = {}
-    said: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     what = {"spoof": "spoof logit", "bonafide": "bona fide score"}[options.score]
-    for dataset, families in chosen.items():
+    for dataset, families in drawn.items():
         phantom = is_phantom(index, dataset)
         inputs = "phantom stand-in faces, no persons" if phantom else "licensed faces"
         if not phantom and options.allow_licensed:
             inputs += ", not to be passed on"
-        drawn = samples_of(model, faces, families, options, device)
-        for sample, row in zip(drawn, families.values(), strict=True):
-            said.append(
+        samples = samples_of(finished_run, families, options)
+        for sample, row in zip(samples, families.values(), strict=True):
+            records.append(
                 {
                     "dataset": dataset,
                     "phantom": phantom,
@@ -305,28 +284,24 @@ def run(options: Options) -> None:
                     "share": sample.shares(),
                 }
             )
-        patches = args.image_size // PATCH
+        patches = finished_run.options.image_size // PATCH
         title = f"Grad-CAM of mmFAS's {what}: test samples of set {dataset} ({inputs})"
         below = (
             f"red: where the sample's maps are highest (in units of the {what}); %: a modality's part of their sum; "
             f"{patches} × {patches} patches"
         )
-        contents |= {f"figure7-{dataset}.{kind}": data for kind, data in picture(drawn, title, below).items()}
-    about = {
+        contents |= {f"figure7-{dataset}.{kind}": content for kind, content in picture(samples, title, below).items()}
+    table = {
         "score": what,
         "layer": options.layer,
         "seed": options.seed,
-        "samples": said,
+        "samples": records,
         "left_out_by_licence": left_out,
     }
-    contents["grad_cam.json"] = (json.dumps(about, indent=1) + "\n").encode()
-    for name, content in contents.items():
-        with replacing(options.out / name) as f:
-            f.write(content)
-    for dataset, lost in left_out.items():
-        if lost:
-            print(f"{dataset}: not drawn, since its licence allows no picture of them: {', '.join(lost)}")
-    print(f"Written: {', '.join(str(options.out / name) for name in contents)}")
+    for dataset, names in left_out.items():
+        if names:
+            print(f"{dataset}: not drawn, since its licence allows no picture of them: {', '.join(names)}")
+    write(options.out, contents | {"grad_cam.json": (json.dumps(table, indent=1) + "\n").encode()})
 
 
 def main() -> None:

@@ -18,29 +18,31 @@ Readings:
 
   R1  Score: the mean of the map, as the authors evaluate; `--score binary` takes the image's judgement,
       `combined` the mean of both.
-  R2  Weights start afresh and training is mmFAS's, as it says of all models; the authors themselves began
-      from ImageNet's weights and trained otherwise.
+  R2  Weights start afresh in every preset; the authors themselves began from ImageNet's.
   R3  The network normalises its input with ImageNet's mean and standard deviation, the authors' way: it takes
       pixels in [-1, 1] like every row and converts them itself.
   R4  The encoder is torchvision's, with its initialisation.
   R5  Losses are computed from logits: the same function as on probabilities, without its overflow.
 
-Training is `reference.rivals.loop`'s.
+  R6  Training: the preset `table` is mmFAS's, as it says of all models. `described`: Adam at a constant 1e-4 with
+      weight decay 1e-5, batches of 32, 50 epochs, flips; recalled of the paper, not read again. `released`: the
+      authors' training script was not read; this is a public port's (edjacob25/simple_deep_pix_bis at 968b8cd), with
+      weight decay 1e-6, 5 epochs and jitter of colours.
 """
 
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-import tyro
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
-from reference import training
-from reference.rivals import loop
+from reference.batches import Batch
+from reference.options import divisible, reading
+from reference.rivals import method
+from reference.runs import HEADLINE
+from reference.training import Training
 
 STRIDE, WIDTH = 16, 384  # of the encoder's output
 IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,20 +51,42 @@ Output = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(training.Training):
+class Options(method.Options):
     """Train and evaluate DeepPixBiS on RGB."""
 
     balance: float = 0.5
     """lambda: the weight of the image's loss; the map's is 1 - lambda."""
 
-    score: Literal["pixel_mean", "binary", "combined"] = "pixel_mean"
-    """Mean of the map, the image's judgement, or the mean of both."""
+    score: Literal["pixel_mean", "binary", "combined"] = reading("pixel_mean")
+    """R1: mean of the map, the image's judgement, or the mean of both."""
+
+    rate: Literal["cosine", "constant"] = reading("constant", table="cosine")
+    """R6: the learning rate rises and falls as mmFAS's, or stays."""
+
+    jitter: float = reading(0.0, released=0.15)
+    """R6: brightness, contrast and saturation of RGB change by up to this share."""
+
+    optimiser: Literal["adamw", "adam_l2", "sgd"] = reading("adam_l2", table="adamw")
+    """R6: adamw decays weights apart from the gradient, adam_l2 adds the decay to the gradient."""
+
+    weight_decay: float = reading(1e-5, table=1e-2, released=1e-6)
+    """R6: weight decay of all parameters."""
+
+    batch_size: int = reading(32, table=128)
+    """R6: samples a step, half of them bona fide; also used to evaluate."""
+
+    epochs: int = reading(50, table=30, released=5)
+    """R6: passes over the training split."""
+
+    augmentation: Literal["none", "flip"] = reading("flip", table="none")
+    """R6: flip mirrors each training sample with probability 1/2."""
 
     def check(self) -> None:
         super().check()
-        training.divisible(self.image_size, STRIDE)
-        if not 0 <= self.balance <= 1:
-            raise BadInput(f"--balance {self.balance}: it is a share; give a number from 0 to 1")
+        divisible(self.image_size, STRIDE)
+        for name in ("balance", "jitter"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise BadInput(f"--{name} {getattr(self, name)}: it is a share; give a number from 0 to 1")
 
 
 class DeepPixBiS(nn.Module):
@@ -78,7 +102,7 @@ class DeepPixBiS(nn.Module):
         super().__init__()
         from torchvision.models import densenet161  # takes seconds that a finished run need not spend
 
-        side = training.divisible(image_size, STRIDE)
+        side = divisible(image_size, STRIDE)
         self.encoder = nn.Sequential(*list(densenet161(weights=None).features.children())[:8])
         self.map = nn.Conv2d(WIDTH, 1, 1)
         self.image = nn.Linear(side * side, 1)
@@ -91,10 +115,10 @@ class DeepPixBiS(nn.Module):
         return cells, self.image(cells.sigmoid().flatten(1))[:, 0]
 
 
-def loss(output: Output, spoof: Tensor, balance: float = 0.5) -> dict[str, Tensor]:
-    """lambda * BCE(image) + (1 - lambda) * BCE(map); output as of `DeepPixBiS`, spoof (B,)."""
+def loss(output: Output, label: Tensor, balance: float = 0.5) -> dict[str, Tensor]:
+    """lambda * BCE(image) + (1 - lambda) * BCE(map), and its parts; output as of `DeepPixBiS`, label (B,)."""
     cells, image = (x.float() for x in output)
-    bonafide = 1 - spoof
+    bonafide = 1 - label
     of_image = F.binary_cross_entropy_with_logits(image, bonafide)
     of_map = F.binary_cross_entropy_with_logits(cells, bonafide[:, None, None].expand_as(cells))
     return {"loss": balance * of_image + (1 - balance) * of_map, "image": of_image, "map": of_map}
@@ -107,17 +131,40 @@ def score(output: Output, kind: str = "pixel_mean") -> Tensor:
     return {"pixel_mean": pixel_mean, "binary": image, "combined": (pixel_mean + image) / 2}[kind]
 
 
-def main() -> None:
-    options = tyro.cli(Options, prog="python -m reference.rivals.deeppixbis")
-    with training.command_errors():
-        loop.train(
-            options,
-            Path(__file__),
-            lambda: DeepPixBiS(options.image_size),
-            partial(loss, balance=options.balance),
-            partial(score, kind=options.score),
-        )
+def jittered(rgb: Tensor, share: float, draws: torch.Generator) -> Tensor:
+    """rgb (B, 3, S, S) in [-1, 1] with brightness, contrast and saturation of each image changed by up to `share`."""
+    x = (rgb + 1) / 2
+    lots = torch.rand(3, len(x), 1, 1, 1, generator=draws, device=draws.device).to(x)
+    brightness, contrast, saturation = 1 + share * (2 * lots - 1)
+    x = (x * brightness).clamp(0, 1)
+    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)  # (B, 1, S, S)
+    x = (grey.mean((2, 3), keepdim=True) * (1 - contrast) + x * contrast).clamp(0, 1)
+    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+    return 2 * (grey * (1 - saturation) + x * saturation).clamp(0, 1) - 1
+
+
+class Method(method.Method[Options]):
+    """DeepPixBiS: every cell of the map and the whole image are judged."""
+
+    def build(self) -> nn.Module:
+        return DeepPixBiS(self.options.image_size)
+
+    def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        return loss(output, batch.label, self.options.balance)
+
+    def scores(self, output: Output) -> dict[str, Tensor]:
+        return {HEADLINE: score(output, self.options.score)}
+
+    def views(self, batch: Batch, training: Training) -> Batch:
+        batch = super().views(batch, training)
+        if self.options.jitter:
+            batch = replace(batch, rgb=jittered(batch.rgb, self.options.jitter, self.draws))
+        return batch
+
+    def schedule(self, optimiser: torch.optim.Optimizer, batch: Batch, training: Training) -> None:
+        if self.options.rate == "cosine":
+            super().schedule(optimiser, batch, training)
 
 
 if __name__ == "__main__":
-    main()
+    method.main(Method, Options, __doc__)

@@ -17,18 +17,19 @@ Readings:
   R3  Two outputs with softmax cross-entropy: binary cross-entropy on their difference, which is the score.
   R4  Input as it comes, in [-1, 1].
 
-Training is `reference.rivals.loop`'s.
+The presets `described` and `released` are `table` here: neither paper nor code trained it for anti-spoofing.
 """
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
-import tyro
 from torch import Tensor, nn
 
-from reference import training
-from reference.rivals import loop
+from reference.batches import Batch
+from reference.options import divisible
+from reference.rivals import method
+from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
+from reference.runs import HEADLINE
 
 PATCH, WIDTH, LAYERS, TOKEN_WIDTH, CHANNEL_WIDTH = 16, 512, 8, 256, 2048
 # Standard deviation of a standard normal cut off at ±2, so that what is drawn has the variance asked for.
@@ -36,12 +37,12 @@ TRUNCATED_SD = 0.87962566103423978
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(training.Training):
+class Options(method.Options):
     """Train and evaluate MLP-Mixer S/16 on RGB."""
 
     def check(self) -> None:
         super().check()
-        training.divisible(self.image_size, PATCH)
+        divisible(self.image_size, PATCH)
 
 
 def mlp(width: int, hidden: int) -> nn.Sequential:
@@ -67,7 +68,7 @@ class Mixer(nn.Module):
 
     def __init__(self, image_size: int, classes: int = 2) -> None:
         super().__init__()
-        tokens = training.divisible(image_size, PATCH) ** 2
+        tokens = divisible(image_size, PATCH) ** 2
         self.stem = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         self.layers = nn.Sequential(*(MixerLayer(tokens) for _ in range(LAYERS)))
         self.norm = nn.LayerNorm(WIDTH, eps=1e-6)
@@ -85,15 +86,18 @@ class Mixer(nn.Module):
         return self.head(self.norm(self.layers(x)).mean(1))
 
 
-loss = loop.cross_entropy
-score = loop.logit_difference
+class Method(method.Method[Options]):
+    """MLP-Mixer S/16 under cross-entropy."""
 
+    def build(self) -> nn.Module:
+        return Mixer(self.options.image_size)
 
-def main() -> None:
-    options = tyro.cli(Options, prog="python -m reference.rivals.mlp_mixer_s16")
-    with training.command_errors():
-        loop.train(options, Path(__file__), lambda: Mixer(options.image_size), loss, score)
+    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": cross_entropy(output, batch.label)}
+
+    def scores(self, output: Tensor) -> dict[str, Tensor]:
+        return {HEADLINE: logit_difference(output)}
 
 
 if __name__ == "__main__":
-    main()
+    method.main(Method, Options, __doc__)

@@ -14,21 +14,23 @@ Readings:
   R2  Two outputs with softmax cross-entropy: binary cross-entropy on their difference, which is the score.
   R3  Input as it comes, in [-1, 1]: mmFAS names no normalisation.
 
-Training is `reference.rivals.loop`'s.
+The presets `described` and `released` are `table` here: neither paper nor code trained it for anti-spoofing.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import tyro
 from torch import Tensor, nn
 
-from reference import training
-from reference.rivals import loop
+from reference.batches import Batch
+from reference.rivals import method
+from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
+from reference.runs import HEADLINE
+
+LAYERS = [3, 4, 6, 3]  # bottlenecks of each stage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(training.Training):
+class Options(method.Options):
     """Train and evaluate ResNet-50 on RGB."""
 
 
@@ -37,23 +39,26 @@ class ResNet50(nn.Module):
 
     def __init__(self, classes: int = 2) -> None:
         super().__init__()
-        from torchvision.models import resnet50  # takes seconds that a finished run need not spend
+        from torchvision.models.resnet import Bottleneck, ResNet  # takes seconds that a finished run need not spend
 
-        self.net = resnet50(weights=None, num_classes=classes)
+        self.net = ResNet(Bottleneck, LAYERS, num_classes=classes)
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         return self.net(rgb)
 
 
-loss = loop.cross_entropy
-score = loop.logit_difference
+class Method(method.Method[Options]):
+    """ResNet-50 under cross-entropy."""
 
+    def build(self) -> nn.Module:
+        return ResNet50()
 
-def main() -> None:
-    options = tyro.cli(Options, prog="python -m reference.rivals.resnet50")
-    with training.command_errors():
-        loop.train(options, Path(__file__), ResNet50, loss, score)
+    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        return {"loss": cross_entropy(output, batch.label)}
+
+    def scores(self, output: Tensor) -> dict[str, Tensor]:
+        return {HEADLINE: logit_difference(output)}
 
 
 if __name__ == "__main__":
-    main()
+    method.main(Method, Options, __doc__)

@@ -30,7 +30,9 @@ class Row:
     first: bool = True
     trains: bool = True
     seeded: bool = True
+    alone: bool = True
     smallest: dict[str, Any] = field(default_factory=dict)
+    narrow: dict[str, Any] = field(default_factory=dict)
 
     @property
     def implemented(self) -> bool:
@@ -72,7 +74,9 @@ _KINDS: dict[str, tuple[type, ...] | type] = {
     "first": bool,
     "trains": bool,
     "seeded": bool,
+    "alone": bool,
     "smallest": dict,
+    "narrow": dict,
 }
 
 

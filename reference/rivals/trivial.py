@@ -17,35 +17,24 @@ from typing import Literal
 
 import numpy as np
 import torch
-import tyro
 from numpy.typing import NDArray
 
-from data_manifests.errors import cli_errors
-from data_manifests.index import Index, load_index
-from reference import environment, metrics, runs
-from reference.data import Faces, described
+from data_manifests.index import Index
+from reference import options as base
+from reference.environment import environment
+from reference.evaluation import Evaluation, command_errors, evaluation_sets
+from reference.faces import Faces, without_pixels
+from reference.runs import HEADLINE
 
 THRESHOLD = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(base.RunOptions):
     """Score an index without looking at its images."""
-
-    index: Path
-    """The index.csv to score; its images are not read."""
-
-    run_dir: Path
-    """Where the run is kept; a finished run is left as it is."""
 
     predictor: Literal["all_spoof", "all_live", "coin"]
     """What is said of every sample."""
-
-    protocol: str = "mmfas"
-    """Which of the index's protocols gives the val and test splits."""
-
-    seed: int = 0
-    """Seeds the coin."""
 
 
 def decide(predictor: str, sample_id: NDArray[np.str_], seed: int) -> NDArray[np.float32]:
@@ -63,42 +52,34 @@ def unseen(index: Index) -> Faces:
         images=np.zeros((len(rows), 5, 0, 0), np.uint8),  # type: ignore[arg-type]  # nothing to map
         present=np.array([[bool(r.rgb), bool(r.depth), bool(r.ir)] for r in rows]),
         sha256="",
-        **described(index),
+        **without_pixels(index),
     )
+
+
+class Blind(Evaluation):
+    """A run that knows of its samples what the index says."""
+
+    def begin(self) -> None:
+        self.faces = unseen(self.index)
+        self.sets = evaluation_sets(self.faces, self.rows["val"], self.rows["test"])
+        self.run.load_checkpoint()  # there is none: what a killed process had written is cut off
 
 
 def run(options: Options) -> None:
     """Write the run folder. Raises BadInput for unusable input."""
-    index = load_index(options.index)
-    faces = unseen(index)
-    val, test = (index.split(options.protocol, split) for split in ("val", "test"))
-    sets = runs.evaluation_sets(faces, val, test)
-    arguments = {
-        "method": options.predictor,
-        "predictor": options.predictor,
-        "protocol": options.protocol,
-        "seed": options.seed,
-        "fixed_threshold": THRESHOLD,
-    }
-    sources = [Path(__file__), *(Path(str(module.__file__)) for module in (metrics, runs))]
-    env = environment.environment(torch.device("cpu"), "none")
-    folder = runs.Run(options.run_dir, arguments, index.sha256, sources, env)
-    if folder.done:
-        print(f"{options.run_dir}: already finished")
-        return
-    folder.load_checkpoint(torch.device("cpu"))  # there is none: what a killed process had written is cut off
-    scores = {name: decide(options.predictor, faces.sample_id[rows], options.seed) for name, rows in sets.items()}
-    for name, rows in sets.items():
-        folder.save_scores(name, 0, scores[name], faces, rows)
-    evaluated = runs.evaluate(scores, {name: faces.bonafide[rows] for name, rows in sets.items()})
-    folder.log({"epoch": 0, "sets": evaluated})
-    folder.finish({})
-    print(f"{options.run_dir}: finished")
+    inputs, env = {"fixed_threshold": THRESHOLD}, environment(torch.device("cpu"), "none")
+    with Blind(options, options.predictor, Path(__file__), inputs, env) as evaluation:
+        if evaluation.done:
+            return
+        names = {name: evaluation.faces.sample_id[rows] for name, rows in evaluation.sets.items()}
+        evaluation.score_once(
+            {name: {HEADLINE: decide(options.predictor, ids, options.seed)} for name, ids in names.items()}
+        )
 
 
 def main() -> None:
-    options = tyro.cli(Options, prog="python -m reference.rivals.trivial")
-    with cli_errors():
+    options = base.parse(Options, "reference.rivals.trivial", __doc__)
+    with command_errors():
         run(options)
 
 

@@ -18,34 +18,35 @@ Readings:
   R3  Two outputs with softmax cross-entropy: binary cross-entropy on their difference, which is the score.
   R4  Input as it comes, in [-1, 1].
 
-Training is `reference.rivals.loop`'s.
+The presets `described` and `released` are `table` here: neither paper nor code trained it for anti-spoofing.
 """
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 from torch import Tensor, nn
 
-from reference import training
-from reference.rivals import loop
+from reference.batches import Batch
+from reference.options import divisible, reading
+from reference.rivals import method
+from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
+from reference.runs import HEADLINE
 
 PATCH, WIDTH, DEPTH, HEADS, MLP = 16, 384, 12, 6, 1536
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(training.Training):
+class Options(method.Options):
     """Train and evaluate ViT-S/16 on RGB, depth and infrared."""
 
-    modalities: Literal["nine_channels", "score_average"] = "nine_channels"
-    """One network that sees nine channels, or three networks of one modality whose scores are averaged."""
+    modalities: Literal["nine_channels", "score_average"] = reading("nine_channels")
+    """R1: one network that sees nine channels, or three networks of one modality whose scores are averaged."""
 
     def check(self) -> None:
         super().check()
-        training.divisible(self.image_size, PATCH)
+        divisible(self.image_size, PATCH)
 
 
 def vit(image_size: int, channels: int, classes: int = 2) -> nn.Module:
@@ -73,21 +74,20 @@ class ViT(nn.Module):
         return torch.stack([net(x) for net, x in zip(self.nets, inputs, strict=True)], 1)
 
 
-def loss(logits: Tensor, spoof: Tensor) -> dict[str, Tensor]:
-    """The networks' cross-entropies (`loop.cross_entropy`), summed: none feels another's."""
-    return {"loss": torch.stack([loop.cross_entropy(one, spoof)["loss"] for one in logits.unbind(1)]).sum()}
+class Method(method.Method[Options]):
+    """ViT-S/16, or three of them, under cross-entropy."""
 
+    def build(self) -> nn.Module:
+        return ViT(self.options.image_size, self.options.modalities)
 
-def score(logits: Tensor) -> Tensor:
-    """The mean (B,) of the networks' logit differences."""
-    return torch.stack([loop.logit_difference(one) for one in logits.unbind(1)]).mean(0)
+    def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The networks' cross-entropies, summed: none feels another's."""
+        return {"loss": torch.stack([cross_entropy(logits, batch.label) for logits in output.unbind(1)]).sum()}
 
-
-def main() -> None:
-    options = tyro.cli(Options, prog="python -m reference.rivals.vit_s16")
-    with training.command_errors():
-        loop.train(options, Path(__file__), lambda: ViT(options.image_size, options.modalities), loss, score)
+    def scores(self, output: Tensor) -> dict[str, Tensor]:
+        """The mean of the networks' logit differences."""
+        return {HEADLINE: torch.stack([logit_difference(logits) for logits in output.unbind(1)]).mean(0)}
 
 
 if __name__ == "__main__":
-    main()
+    method.main(Method, Options, __doc__)

@@ -1,4 +1,4 @@
-"""Runs the suite over broken code: one collection of the tests, then a fork of the process for every mutant."""
+"""Runs the tests over broken code: pytest collects them once, then a fork of the process judges each mutant."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ import torch
 from spec_tests.equations import adapter
 
 HERE = Path(__file__).parent
-INDEPENDENT = "spec_tests.bugs.second_implementation"
+SECOND = "spec_tests.bugs.second_implementation"
 MODULE = "conformance_mutant"
 LIMIT = 120  # seconds of processor time for one mutant: a mutated loop may never end
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`old` becomes `new` in `function` of `module`, and then one of `tests` must fail.
+    """A single bug: `old` becomes `new` in `function` of `module`, and then one of `tests` must fail.
 
     `function` is a dotted name (`Alignment._pairs`), or empty for the module's top level. Each of `tests` is the id of
     an equation, a test file, or one test as file::name.
@@ -50,7 +50,7 @@ class Mutant:
         return f"{self.module.rpartition('.')[2]}:{self.function}:{self.name}"
 
     def source(self) -> str:
-        """The whole module with the one change; `ValueError` when `old` is not there exactly once."""
+        """The whole module with the one change; `ValueError` when it does not hold `old` exactly once."""
         text = source_of(self.module)
         start, end = span(self.module, self.function)
         part = text[start:end]
@@ -81,10 +81,10 @@ def node_of(module: str, function: str) -> Any:
     """The syntax tree of a function or class of a module; of the module itself for an empty name."""
     node: Any = tree_of(module)
     for name in filter(None, function.split(".")):
-        found = [n for n in node.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name]
-        if len(found) != 1:
+        matches = [n for n in node.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name]
+        if len(matches) != 1:
             raise ValueError(f"{module} has no {function}")
-        node = found[0]
+        node = matches[0]
     return node
 
 
@@ -104,9 +104,9 @@ def span(module: str, function: str) -> tuple[int, int]:
 
 
 def install(mutant: Mutant) -> None:
-    """Put the mutant in the place of what it breaks. For a process of its own."""
+    """Put the mutant in the place of the code that it breaks. For a process of its own."""
     code = compile(mutant.source(), mutant.id, "exec")
-    if mutant.module == INDEPENDENT:
+    if mutant.module == SECOND:
         module = types.ModuleType(MODULE)
         exec(code, module.__dict__)
         sys.modules[MODULE] = module
@@ -131,11 +131,11 @@ def _importable(value: Any, module: str) -> bool:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant: the first test that failed, empty when none did."""
+    """What became of a mutant."""
 
     mutant: Mutant
-    killer: str
-    others: str  # an equation that noticed although its own did not
+    killer: str  # the first of its tests that failed, empty when none did
+    others: str  # another equation whose tests noticed although its own did not
     seconds: float
 
     @property
@@ -144,7 +144,7 @@ class Verdict:
 
 
 class Campaign:
-    """A pytest plugin that, instead of running the tests once, runs those of each mutant until one fails."""
+    """A pytest plugin that, instead of running every test once, runs the tests of each mutant until one fails."""
 
     def __init__(self, chosen: list[Mutant], report: Callable[[Verdict], None]) -> None:
         self.chosen, self.report = chosen, report
@@ -164,11 +164,13 @@ class Campaign:
         return True
 
     def check(self, items: list[pytest.Item]) -> None:
-        """Without any bug every test that is to kill one passes. Raises RuntimeError."""
-        wanted = {test for mutant in self.chosen for test in mutant.tests}
-        status, said = _forked(lambda: self._first_failure([i for i in items if any(_names(t, i) for t in wanted)]), 0)
-        if status or json.loads(said)[0]:
-            raise RuntimeError(f"the tests fail without a bug: {said}")
+        """Raise RuntimeError unless every test that is to notice a bug passes without one."""
+        names = {test for mutant in self.chosen for test in mutant.tests}
+        status, message = _forked(
+            lambda: self._first_failure([i for i in items if any(_names(n, i) for n in names)]), 0
+        )
+        if status or json.loads(message)[0]:
+            raise RuntimeError(f"the tests fail without a bug: {message}")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -180,8 +182,8 @@ class Campaign:
         mine = [item for test in mutant.tests for item in items if _names(test, item)]
         if not mine:
             raise RuntimeError(f"{mutant.id}: no test is called {', '.join(mutant.tests)}")
-        # A variant of an equation must fail in the tests of that equation; what else notices is only told.
-        theirs = [item for item in items if item not in mine] if mutant.module == INDEPENDENT else []
+        # A bug of the second implementation must fail in its own equation's tests; others that notice are only named.
+        theirs = [item for item in items if item not in mine] if mutant.module == SECOND else []
 
         def judge() -> tuple[str, str]:
             install(mutant)
@@ -189,13 +191,13 @@ class Campaign:
             return killer, "" if killer else self._first_failure(theirs)[1]
 
         began = time.perf_counter()
-        status, said = _forked(judge, LIMIT)
+        status, message = _forked(judge, LIMIT)
         seconds = time.perf_counter() - began
         if status == -signal.SIGXCPU:
             return Verdict(mutant, f"no end within {LIMIT} s", "", seconds)
         if status:
-            raise RuntimeError(f"{mutant.id}: status {status}\n{said}")
-        return Verdict(mutant, *json.loads(said), seconds)
+            raise RuntimeError(f"{mutant.id}: status {status}\n{message}")
+        return Verdict(mutant, *json.loads(message), seconds)
 
     def _first_failure(self, items: list[pytest.Item]) -> tuple[str, str]:
         """The first test that fails and its equation, or two empty strings."""
@@ -230,8 +232,8 @@ def _forked(work: Callable[[], tuple[str, str]], limit: int) -> tuple[int, str]:
             os._exit(status)
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
-        said = pipe.read().decode()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
+        message = pipe.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), message
 
 
 def _names(test: str, item: pytest.Item) -> bool:
@@ -243,7 +245,7 @@ def _names(test: str, item: pytest.Item) -> bool:
 
 
 def run(chosen: list[Mutant], report: Callable[[Verdict], None]) -> None:
-    """Judge every one of `chosen`, in order; `report` hears each verdict.
+    """Judge every mutant of `chosen`, in order, and call `report` with each verdict.
 
     Raises RuntimeError when pytest cannot run, or when the tests fail without any bug.
     """
@@ -252,7 +254,7 @@ def run(chosen: list[Mutant], report: Callable[[Verdict], None]) -> None:
         compile(mutant.source(), mutant.id, "exec")
     equations = {e["id"]: e["tests"] for e in adapter.REGISTRY}
     files = {equations.get(test, test.partition("::")[0]) for mutant in chosen for test in mutant.tests}
-    if any(mutant.module == INDEPENDENT for mutant in chosen):
+    if any(mutant.module == SECOND for mutant in chosen):
         files |= adapter.EQUATION_FILES
     paths = [str(next(HERE.parent.rglob(file))) for file in sorted(files)]
     options = [

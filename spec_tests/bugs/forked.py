@@ -1,4 +1,4 @@
-"""Runs of pytest in forks of one clean process that has imported torch already: what a subprocess does, in a second."""
+"""Runs of pytest in forks of one clean process that has already imported torch: each takes a second, not many."""
 
 from __future__ import annotations
 

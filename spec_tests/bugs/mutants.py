@@ -1,14 +1,15 @@
-"""Does the suite bite? Breaks code in one place at a time, and shows which test notices.
+"""Do the tests notice bugs? Breaks code in one place at a time, and shows which test fails.
 
-    python -m spec_tests.bugs.mutants [independent | ours | operators …] [--only ID …] [--list]
+    python -m spec_tests.bugs.mutants [second | ours | operators …] [--only ID …] [--list]
 
-  independent  bugs of a second implementation (independent.py): each must fail in its own equation's tests
-  ours         bugs of reference/: networks, losses and their wiring included (our_bugs.py)
-  operators    every comparison, operator, constant, condition, index and return of the equation functions and metrics
-               of reference/, changed mechanically (operators.py); equivalent.toml argues for those that change nothing
+  second     bugs of the second implementation (second_implementation_bugs.py): each must fail in the tests of the very
+             equation that it breaks
+  ours       bugs of reference/: networks, losses and their wiring included (our_bugs.py)
+  operators  every comparison, operator, constant, condition, index and return of the equation functions and metrics of
+             reference/, changed mechanically (operators.py); equivalent.toml says why some of them change nothing
 
-Prints a line a mutant and a table of counts, writes build/mutants.json (not with --only), and exits with 1 when a bug
-survives, when a mechanical change survives that equivalent.toml does not name, or when it names one that was killed.
+Prints a line for each bug and a table of counts, writes build/mutants.json (not with --only), and exits with 1 when a
+bug survives, when a mechanical change survives that equivalent.toml does not name, or when one that it names does not.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from data_manifests.errors import replacing
-from spec_tests.bugs import independent_bugs, operators, our_bugs
+from spec_tests.bugs import operators, our_bugs, second_implementation_bugs
 from spec_tests.bugs.campaign import HERE, Mutant, Verdict, run
 
 REPORT = HERE.parent.parent / "build" / "mutants.json"
-COLLECTIONS = {"independent": independent_bugs.BUGS, "ours": our_bugs.BUGS, "operators": operators.every()}
+COLLECTIONS = {"second": second_implementation_bugs.BUGS, "ours": our_bugs.BUGS, "operators": operators.every()}
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Table:
 
 
 def pick(collections: list[str], only: list[str] | None) -> dict[str, list[Mutant]]:
-    """The mutants asked for, by collection; `ValueError` for an id that there is not."""
+    """The mutants of these collections, by collection; `ValueError` for a collection or an id that does not exist."""
     unknown = set(collections) - COLLECTIONS.keys()
     if unknown:
         raise ValueError(f"no collection is called {', '.join(sorted(unknown))}; there are {', '.join(COLLECTIONS)}")
@@ -99,7 +100,7 @@ def pick(collections: list[str], only: list[str] | None) -> dict[str, list[Mutan
 
 
 def main(arguments: list[str]) -> int:
-    """Run the mutants, print the kill table, and return 1 unless all of them fell."""
+    """Run the mutants, print their verdicts and counts, and return 1 unless the tests noticed every one."""
     assert __doc__
     parser = argparse.ArgumentParser(prog="python -m spec_tests.bugs.mutants", description=__doc__.splitlines()[0])
     parser.add_argument("collections", nargs="*", help="which; default: all")

@@ -1,17 +1,17 @@
-"""Mechanical mutants: the syntax tree of each equation function and metric of ours, changed in one place at a time."""
+"""Mechanical bugs: the syntax tree of each equation function and metric of ours, changed in one place at a time."""
 
 from __future__ import annotations
 
 import ast
 import copy
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from spec_tests.bugs.campaign import HERE, Mutant, node_of, source_of, span
-from spec_tests.equations.adapter import REGISTRY
+from spec_tests.equations import adapter
 
-# Helpers that only equation functions call, and who answers for them.
+# (Submodule, helper that only equation functions call) → what answers for it.
 HELPERS = {
     ("mmfas", "_matching_entropy"): ("mmfas-eq3",),
     ("mmfas", "_candidates"): ("mmfas-mining",),
@@ -20,7 +20,7 @@ HELPERS = {
     ("metrics", "_threshold"): ("test_metrics.py",),
     ("metrics", "_classes"): ("test_metrics.py",),
 }
-# Ours take more than the contract asks for: the tests of what uses it answer for that.
+# Ours take more arguments than the contract asks for: the tests of what uses them answer for those.
 MORE = {
     ("mmfas", "icl_loss"): ("test_mmfas_model.py::test_contrastive_targets_may_be_any_distribution",),
     ("mmfas", "_matching_entropy"): ("test_mmfas_model.py::test_contrastive_targets_may_be_any_distribution",),
@@ -57,32 +57,34 @@ SWAPS: dict[type, list[type]] = {
     ast.Or: [ast.And],
 }
 
-UNSPEAKING = ast.Constant | ast.UnaryOp | ast.Slice | ast.Tuple | ast.keyword  # named by the expression around them
+# Too little to tell what changed: such a node is named by the expression around it.
+FRAGMENTS = ast.Constant | ast.UnaryOp | ast.Slice | ast.Tuple | ast.keyword
 
 
-def targets() -> dict[tuple[str, str], tuple[str, ...]]:
-    """(paper, function) → what must fail when it changes."""
-    found: dict[tuple[str, str], tuple[str, ...]] = {}
-    for equation in REGISTRY:
+def targets(registry: Sequence[dict[str, Any]] = adapter.REGISTRY) -> dict[tuple[str, str], tuple[str, ...]]:
+    """(Submodule, function) → what must fail when it changes."""
+    tests: dict[tuple[str, str], tuple[str, ...]] = {}
+    for equation in registry:
         for function in equation["functions"]:
-            key = equation["paper"], function
-            found[key] = (*found.get(key, ()), equation["id"])
-    found |= HELPERS
-    return {key: (*tests, *MORE.get(key, ()), BEYOND) for key, tests in found.items()}
+            key = adapter.submodule_of(equation), function
+            tests[key] = (*tests.get(key, ()), equation["id"])
+    submodules = {submodule for submodule, _ in tests}
+    tests |= {key: answers for key, answers in HELPERS.items() if key[0] in submodules}
+    return {key: (*answers, *MORE.get(key, ()), BEYOND) for key, answers in tests.items()}
 
 
-def every() -> list[Mutant]:
+def every(registry: Sequence[dict[str, Any]] = adapter.REGISTRY) -> list[Mutant]:
     """All of them, in the order of the registry; names are `old → new`, numbered where one function has two alike."""
     mutants = []
-    for (paper, function), tests in targets().items():
-        module = f"reference.{paper}"
+    for (submodule, function), tests in targets(registry).items():
+        module = f"{adapter.OURS}.{submodule}"
         start, end = span(module, function)
         old = source_of(module)[start:end]
         tree = node_of(module, function)
-        seen: dict[str, int] = {}
+        times: dict[str, int] = {}
         for name, changed in changes(tree):
-            seen[name] = seen.get(name, 0) + 1
-            label = name if seen[name] == 1 else f"{name} #{seen[name]}"
+            times[name] = times.get(name, 0) + 1
+            label = name if times[name] == 1 else f"{name} #{times[name]}"
             mutants.append(Mutant(module, tests, function, label, old, ast.unparse(changed)))
     return mutants
 
@@ -94,10 +96,10 @@ def changes(tree: ast.FunctionDef) -> Iterator[tuple[str, ast.AST]]:
         for replacement in _alternatives(_at(tree, path)):
             changed = copy.deepcopy(tree)
             _put(changed, path, replacement)
-            seen = path
-            while len(seen) > 1 and isinstance(_at(tree, seen), UNSPEAKING):
-                seen = seen[:-1]
-            yield f"{_short(_at(tree, seen))} → {_short(_at(changed, seen))}", ast.fix_missing_locations(changed)
+            around = path
+            while len(around) > 1 and isinstance(_at(tree, around), FRAGMENTS):
+                around = around[:-1]
+            yield f"{_short(_at(tree, around))} → {_short(_at(changed, around))}", ast.fix_missing_locations(changed)
 
 
 Path = tuple[tuple[str, int | None], ...]
@@ -147,7 +149,7 @@ def _with(node: Any, **changed: Any) -> Any:
 
 
 def _alternatives(node: Any) -> Iterator[ast.AST]:
-    """What a node is replaced by."""
+    """Every node that may stand in the place of this one."""
     match node:
         case ast.Compare():
             for place, op in enumerate(node.ops):

@@ -1,7 +1,8 @@
-"""A second implementation of the whole contract, to try the suite on.
+"""The whole contract implemented a second time, in torch and numpy, to try the public suite on.
 
-It shares no line with `reference` nor with the oracles: index arithmetic and einsum where those loop, Gumbel noise
-where those count, sorted arrays where those scan. The suite must pass it, and must fail each of its mutants.
+It shares no line with `reference` nor with the formula oracles: index arithmetic and einsum where those loop, Gumbel
+noise where those count, sorted arrays where those scan. The suite must pass it, and must fail each of its bugs, which
+second_implementation_bugs.py lists.
 """
 
 import math

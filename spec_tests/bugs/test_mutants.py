@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from spec_tests.bugs import campaign, independent_bugs, mutants, operators, our_bugs
-from spec_tests.bugs.campaign import INDEPENDENT, Mutant
+from spec_tests.bugs import campaign, mutants, operators, our_bugs, second_implementation_bugs
+from spec_tests.bugs.campaign import SECOND, Mutant
 from spec_tests.bugs.forked import clean_processes
 from spec_tests.equations import adapter
 
@@ -23,11 +23,11 @@ def judged(chosen: list[Mutant]) -> list[tuple[str, str]]:
 
 
 BUGS = [
-    "independent:icl_loss:half_dropped",
-    "independent:gumbel_choice:argmax",
-    "independent:domain_partner:first_for_random",
-    "independent:differential_attention:root_of_the_temperature",
-    "independent:eer:ties_by_greatest_threshold (M10)",
+    "second_implementation:icl_loss:half_dropped",
+    "second_implementation:gumbel_choice:argmax",
+    "second_implementation:domain_partner:first_for_random",
+    "second_implementation:differential_attention:root_of_the_temperature",
+    "second_implementation:eer:ties_by_greatest_threshold (M10)",
     "mmfas:attention:softmax_over_queries",
     "metrics:auc:ties_lose",
     "mmda:rs2_loss:visual_cls + text_cls → visual_cls - text_cls",
@@ -35,8 +35,8 @@ BUGS = [
     "adapter:_with_snippet:failures_swallowed (M12)",
 ]
 SAME = Mutant("reference.mmfas", ("mmfas-eq9",), "total_loss", "reordered", "bce + alpha * icl", "alpha * icl + bce")
-ELSEWHERE = Mutant(INDEPENDENT, ("mmfas-eq9",), "similarity", "doubled", "return dots\n", "return 2 * dots\n")
-BROKEN = Mutant(INDEPENDENT, ("mmfas-eq9",), "", "broken", "import math\n", "import no_such_thing\n")
+ELSEWHERE = Mutant(SECOND, ("mmfas-eq9",), "similarity", "doubled", "return dots\n", "return 2 * dots\n")
+BROKEN = Mutant(SECOND, ("mmfas-eq9",), "", "broken", "import math\n", "import no_such_thing\n")
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +67,10 @@ def test_a_bug_that_never_ends_is_stopped_by_the_clock():
     assert campaign._forked(endless, 1)[0] == -signal.SIGXCPU
 
 
-def test_a_bug_that_does_not_even_run_is_told_apart_from_one_that_is_found():
-    status, said = campaign._forked(lambda: campaign.install(BROKEN), 60)
+def test_a_bug_that_does_not_even_run_is_told_apart_from_one_that_a_test_notices():
+    status, message = campaign._forked(lambda: campaign.install(BROKEN), 60)
     assert status == 1
-    assert "ModuleNotFoundError" in said
+    assert "ModuleNotFoundError" in message
 
 
 def test_every_bug_is_named_once_and_fits_the_code_as_it_is():
@@ -82,7 +82,7 @@ def test_every_bug_is_named_once_and_fits_the_code_as_it_is():
 
 def test_every_equation_has_bugs_of_both_kinds():
     ids = {e["id"] for e in adapter.REGISTRY}
-    assert {m.tests[0] for m in independent_bugs.BUGS} == ids
+    assert {m.tests[0] for m in second_implementation_bugs.BUGS} == ids
     assert {test for m in our_bugs.BUGS for test in m.tests if test in ids} == ids
     assert {f"M{n}" for n in range(1, 13)} == {
         m.name.rpartition("(")[2].removesuffix(")") for m in our_bugs.BUGS if "(M" in m.name

@@ -1,15 +1,20 @@
-"""The suite as its users run it: foreign modules, missing names, xfails, reports, and a few mutants."""
+"""The suite as its users run it: other people's modules, functions not provided, known failures, reports."""
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from spec_tests import conftest
 from spec_tests.bugs.forked import ROOT, clean_processes, run_with
 from spec_tests.equations import adapter, tolerances
+from spec_tests.support.markup import Checker
 
 FEW = "test_mmfas_eq1.py test_mmfas_shallow_fusion.py test_mmfas_eq9.py test_mmda_eq6.py"
 
@@ -25,10 +30,9 @@ def run(processes):
     """Run the suite in a process of its own; `folder` is one more place to import the module from."""
 
     def in_process(*arguments, files=FEW, module=None, folder=None, **environment):
-        given = ["--hypothesis-profile=quick", *arguments, *(f"spec_tests/equations/{file}" for file in files.split())]
-        if module:
-            given.append(f"--implementation={module}")
-        return next(iter(processes(run_with, [(given, environment, folder and str(folder))])))
+        paths = (f"spec_tests/equations/{file}" for file in files.split())
+        options = ["--hypothesis-profile=quick", *arguments, *([f"--implementation={module}"] if module else [])]
+        return next(iter(processes(run_with, [([*options, *paths], environment, folder and str(folder))])))
 
     return in_process
 
@@ -46,7 +50,7 @@ def verdict_of(output, label):
     return next(line for line in output.splitlines() if line.startswith(label + " "))
 
 
-def test_an_independent_implementation_passes_everything(run):
+def test_the_second_implementation_passes_everything(run):
     status, output = run(
         "-p",
         "no:benchmark",
@@ -66,7 +70,7 @@ def test_a_partial_implementation_is_told_what_it_breaks_and_what_it_lacks(run, 
     status, output = run(f"--conformance-report={stem}", module=module, folder=tmp_path)
     assert status == 1
     assert f"implementation: {module}; torch " in output
-    assert "functions found (2): shallow_fusion, total_loss" in output
+    assert "provided (2): shallow_fusion, total_loss" in output
     assert "only the equation and metric tests run" in output
     assert " passed " in verdict_of(output, "mmFAS shallow")
     assert " FAILED " in verdict_of(output, "mmFAS Eq. 9")
@@ -81,14 +85,21 @@ def test_a_partial_implementation_is_told_what_it_breaks_and_what_it_lacks(run, 
     assert "prefers-color-scheme: dark" in page
     assert not re.search(r"(src|href)=|https?:|<script", page)
     assert page.count("<tr>") == len(adapter.REGISTRY) + 1
+    assert page.count(content["fragment"]) == 1  # the page and the JSON show the very same matrix
+    checker = Checker()
+    checker.feed(content["fragment"])
+    assert (checker.open, checker.ids) == ([], [])
+    assert "style" not in content["fragment"]
+    assert "<s>similarity</s>" in content["fragment"]
+    assert content["fragment"].count("</span>FAILED</span>") == 1
 
 
 def test_a_function_that_takes_other_arguments_is_named_at_the_top(run, tmp_path):
     module = write_module(tmp_path, SHALLOW + "def total_loss(bce, icl, cm, alpha=1.0, gamma=1.0):\n    return bce\n")
     status, output = run(module=module, folder=tmp_path, files="test_mmfas_eq9.py")
     assert status == 1
-    said = "total_loss cannot be called as total_loss(bce, icl, cm, alpha=1.0, beta=1.0): got an unexpected keyword"
-    assert said in output
+    misfit = "total_loss cannot be called as total_loss(bce, icl, cm, alpha=1.0, beta=1.0): got an unexpected keyword"
+    assert misfit in output
     assert "shallow_fusion cannot" not in output
 
 
@@ -119,22 +130,22 @@ def test_functions_may_live_in_submodules(run, tmp_path):
     (package / "mmfas.py").write_text(SHALLOW, encoding="utf-8")
     status, output = run(module="their_package", folder=tmp_path, files="test_mmfas_shallow_fusion.py")
     assert status == 0, output
-    assert "functions found (1): shallow_fusion" in output
+    assert "provided (1): shallow_fusion" in output
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("import no_such_thing", "No module named 'no_such_thing'"),
         ("def (", "SyntaxError"),
         ("1 / 0", "division by zero"),
     ],
 )
-def test_a_module_that_does_not_import_is_one_usage_error(run, tmp_path, body, said):
+def test_a_module_that_does_not_import_is_one_usage_error(run, tmp_path, body, message):
     status, output = run(module=write_module(tmp_path, body), folder=tmp_path)
     assert status == 4
     assert "cannot import the implementation their_fas" in output
-    assert said in output
+    assert message in output
     assert "Traceback" not in output
 
 
@@ -147,19 +158,54 @@ def test_the_environment_variable_names_the_module(run, tmp_path):
     assert collected == adapter.EQUATION_FILES  # this project's own tests are left out
 
 
-def test_a_name_our_own_file_lacks_is_a_failure():
-    found = adapter.load(adapter.OURS)
-    here = [name for name in ("mmfas", "mmda", "metrics") if (ROOT / "reference" / f"{name}.py").exists()]
-    expected = {f for e in adapter.REGISTRY if e["paper"] in here for f in e["functions"]} - set(found.functions)
-    assert found.owed == expected
-    assert found.owed <= set(found.missing)
+def test_the_public_suite_needs_nothing_else_of_this_project(tmp_path):
+    """Nothing but spec_tests/conftest.py and spec_tests/equations/, run from the folder of somebody's module."""
+    suite, theirs = tmp_path / "suite" / "spec_tests", tmp_path / "theirs"
+    ours = ROOT / "spec_tests"
+    shutil.copytree(ours / "equations", suite / "equations", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("__init__.py", "conftest.py"):
+        shutil.copy(ours / name, suite / name)
+    theirs.mkdir()
+    module = write_module(theirs, SHALLOW)
+    options = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=quick", f"--implementation={module}"]
+    run = subprocess.run(
+        [sys.executable, "-P", "-m", "pytest", "../suite/spec_tests/", *options, "--conformance-report=verdicts"],
+        cwd=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={name: value for name, value in os.environ.items() if not name.startswith(("FAS_", "PYTEST_", "PYTHON"))},
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert f"implementation: {module}; torch " in run.stdout
+    assert " passed " in verdict_of(run.stdout, "mmFAS shallow")
+    assert json.loads((theirs / "verdicts.json").read_text(encoding="utf-8"))["verdicts"]["passed"] == 1
+    assert (theirs / "verdicts.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("implementation", "outcome", "message"),
+    [
+        (adapter.OURS, pytest.fail.Exception, "reference must have every function of the contract, but has no eer"),
+        ("their_fas", pytest.skip.Exception, "not provided: eer"),
+    ],
+)
+def test_a_function_that_ours_lacks_fails_and_one_that_theirs_lacks_is_skipped(
+    monkeypatch, implementation, outcome, message
+):
+    test = SimpleNamespace(get_closest_marker=lambda name: pytest.mark.equation("metrics-eer", "eer").mark)
+    monkeypatch.setattr(adapter, "active", adapter.Implementation(implementation, missing=["eer"]))
+    # Both are caught: a skip that went on to pytest would skip this test instead of failing it.
+    with pytest.raises((pytest.fail.Exception, pytest.skip.Exception), match=message) as raised:
+        conftest.pytest_runtest_setup(test)
+    assert raised.type is outcome
 
 
 XFAILING = "test_mmfas_eq9.py::test_total_loss_weights_alignment_and_matching"
 
 
 @pytest.mark.parametrize(
-    ("lines", "status", "said"),
+    ("lines", "status", "words"),
     [
         (
             f"# known\n{XFAILING}  # the sign of β\n"
@@ -176,13 +222,13 @@ XFAILING = "test_mmfas_eq9.py::test_total_loss_weights_alignment_and_matching"
         ("test_mmfas_eq1.py::test_elsewhere  # not in this run\n", 1, "FAILED"),
     ],
 )
-def test_the_xfails_file_is_the_implementers(run, tmp_path, lines, status, said):
+def test_the_xfails_file_is_the_implementers(run, tmp_path, lines, status, words):
     listed = tmp_path / "xfails.txt"
     listed.write_text(lines, encoding="utf-8")
     module = write_module(tmp_path, WRONG)
     got, output = run(f"--xfails-file={listed}", module=module, folder=tmp_path, files="test_mmfas_eq9.py")
     assert got == status, output
-    assert said in output
+    assert words in output
     if status == 0:
         assert " xfailed " in verdict_of(output, "mmFAS Eq. 9")
 

@@ -1,4 +1,4 @@
-"""What `adapter.call` holds every function to, and what `close` lets through."""
+"""What `adapter.call` demands of every function, and which differences `close` accepts."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def under_test(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "complaint"),
     [
         (lambda x: x.add_(1), "changed its input"),
         (lambda x: torch.rand(2), "global random state of torch"),
@@ -32,9 +32,9 @@ def under_test(monkeypatch):
         (lambda x: x.float(), "gave torch.float32"),
     ],
 )
-def test_a_function_that_is_not_pure_is_caught(under_test, function, said):
+def test_a_function_that_is_not_pure_is_caught(under_test, function, complaint):
     under_test(function)
-    with pytest.raises(AssertionError, match=said):
+    with pytest.raises(AssertionError, match=complaint):
         adapter.call("similarity", torch.ones(2, dtype=torch.float64))
 
 

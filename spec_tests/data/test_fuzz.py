@@ -19,9 +19,9 @@ from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS, load_index, parse_reference, read_lists, read_roots, save_index
 from data_manifests.lists import FORMATS, defects, read_list
 from data_manifests.verify import verify
-from spec_tests.data.test_index import row
-from spec_tests.data.test_lists import CSV, GOLDEN
 from spec_tests.support import trees
+from spec_tests.support.index_rows import row
+from spec_tests.support.list_lines import GOLDEN_LINES, GOLDEN_TABLES
 
 # A text reader takes milliseconds, so a multiple of the profile's examples: 100, and 10 000 in `thorough`.
 _PROFILE = settings().max_examples
@@ -152,13 +152,13 @@ def test_roots_toml(folder, data):
     path.write_bytes(data)
     for read in (read_roots, read_lists):
         try:
-            found = read(path)
+            roots = read(path)
         except BadInput as e:
             says(e, str(path))
             continue
-        assert all(isinstance(key, str) and root.is_absolute() for key, root in found.items())
+        assert all(isinstance(key, str) and root.is_absolute() for key, root in roots.items())
         if read is read_roots:
-            assert set(found) <= set("CSWHP")
+            assert set(roots) <= set("CSWHP")
 
 
 reference_text = st.one_of(
@@ -192,9 +192,9 @@ def test_reference_grammar(text):
 
 
 LISTS = {format: [] for format in FORMATS}
-for _format, _line, *_ in GOLDEN:
+for _format, _line, *_ in GOLDEN_LINES:
     LISTS[_format] += [_line.encode(), (_line + "\r\n" + _line).encode(), b"\xef\xbb\xbf" + _line.encode() + b"\n"]
-for _format, _text, _ in CSV:
+for _format, _text, _ in GOLDEN_TABLES:
     LISTS[_format].append(_text.encode())
 
 
@@ -222,7 +222,7 @@ def test_list_readers(folder, format, data):
     assert all(isinstance(text, str) for text in defects({"train": entries, "test": entries[:1]}))
 
 
-# What people, systems and copying do to a tree. Each takes the folder of one clip, or one file.
+# What people, systems and copying do to a tree. Each takes the folder of one recording, or one file.
 def _apple_double(path):
     path.with_name(f"._{path.name}").write_bytes(b"\0\5\26\7")
 

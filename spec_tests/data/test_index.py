@@ -21,36 +21,9 @@ from data_manifests.index import COLUMNS, FAMILIES, Reference, Row, load_index, 
 from data_manifests.parallel import parallel
 from data_manifests.protocols import MMFAS_RATIO, check_subjects, draw_by_subject, mmfas, one_class
 from spec_tests.support import trees
+from spec_tests.support.index_rows import row
 
 OPTIONS = Options(workers=1, frames=4)
-
-
-def row(i: int = 0, **changes: object) -> Row:
-    """A valid row; bona fide where `i` is even."""
-    label = "attack" if i % 2 else "bonafide"
-    values = {
-        "sample_id": f"C:1_{i:03}_1_1_1:{i}",
-        "dataset": "C",
-        "layout": "cefa-full",
-        "clip_id": f"1_{i:03}_1_1_1",
-        "frame": i,
-        "subject_id": f"C:AF-{i:03}",
-        "presenter_id": "",
-        "source_id": "",
-        "label": label,
-        "attack_family": "print" if i % 2 else "",
-        "attack_code": "",
-        "rgb": f"{i}.jpg",
-        "rgb_shape": "24x16:uint8",
-        "depth": "",
-        "depth_shape": "",
-        "ir": f"a/{i}.h5#Frame_1/array[0][2]",
-        "ir_shape": "12x8:uint16",
-        "depth_encoding": "",
-        "ir_nm": 860,
-    }
-    return Row(**{**values, **changes})  # type: ignore[arg-type]
-
 
 line_text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\r\n\0"), max_size=12)
 some_text = line_text.filter(bool)
@@ -59,29 +32,29 @@ some_text = line_text.filter(bool)
 @st.composite
 def rows(draw: st.DrawFn) -> list[Row]:
     ids = draw(st.lists(some_text, min_size=1, max_size=5, unique=True))
-    found = []
+    result = []
     for i, sample in enumerate(ids):
         free = {name: draw(line_text) for name in ("presenter_id", "source_id", "attack_code")}
         named = {name: draw(some_text) for name in ("layout", "clip_id", "subject_id")}
         label = draw(st.sampled_from(["bonafide", "attack"]))
         family = draw(st.sampled_from(FAMILIES)) if label == "attack" else ""
         frame, nm = draw(st.integers(0, 10**12)), draw(st.integers(1, 5000))
-        found.append(
+        result.append(
             row(i, sample_id=sample, label=label, attack_family=family, frame=frame, ir_nm=nm, **free, **named)
         )
-    return found
+    return result
 
 
 class TestRoundTrip:
     @given(rows())
     @example([row(0, sample_id='a,"b"', subject_id="\ufeffx", clip_id=" ", attack_code="'")])
-    def test_rows_protocols_and_roots_come_back(self, tmp_path_factory, found):
+    def test_rows_protocols_and_roots_come_back(self, tmp_path_factory, index_rows):
         folder = tmp_path_factory.mktemp("index")
-        ids = [r.sample_id for r in found]
+        ids = [r.sample_id for r in index_rows]
         protocols = {"p,q": {"train": ids[::-1], "te\tst": ids[:1]}, "r": {"train": ids}}
-        assert save_index(folder, found, protocols, {"C": '../some where/é"\\'})
+        assert save_index(folder, index_rows, protocols, {"C": '../some where/é"\\'})
         index = load_index(folder / "index.csv")
-        assert index.rows == found
+        assert index.rows == index_rows
         assert {p: {s: v.tolist() for s, v in splits.items()} for p, splits in index.protocols.items()} == {
             "p,q": {"train": list(range(len(ids))), "te\tst": [0]},
             "r": {"train": list(range(len(ids)))},
@@ -183,8 +156,8 @@ BAD_FIELDS = {
 class TestBadFiles:
     @pytest.fixture
     def path(self, tmp_path):
-        found = [row(0), row(1), row(2)]
-        save_index(tmp_path, found, {"p": {"train": [r.sample_id for r in found]}}, {"C": "/c"})
+        index_rows = [row(0), row(1), row(2)]
+        save_index(tmp_path, index_rows, {"p": {"train": [r.sample_id for r in index_rows]}}, {"C": "/c"})
         return tmp_path / "index.csv"
 
     def edit(self, path, number, column, value):
@@ -314,7 +287,7 @@ def trees_of(tmp_path_factory):
     return {letter: write(top / letter) for letter, write in trees.TREES.items()}
 
 
-def of_clip(result, clip_id):
+def of_recording(result, clip_id):
     return [r for r in result.rows if r.clip_id == clip_id]
 
 
@@ -342,12 +315,12 @@ class TestAdapters:
 
     def test_surf(self, trees_of):
         result = index_tree("S", trees_of["S"], OPTIONS)
-        assert [r.frame for r in of_clip(result, "CLKJ_AS0001/real.rssdk")] == [9, 31, 101]
+        assert [r.frame for r in of_recording(result, "CLKJ_AS0001/real.rssdk")] == [9, 31, 101]
         families = {(r.clip_id.split("/")[1], r.label, r.attack_family) for r in result.rows}
         attacks = ("01_e_s", "02_e_b", "03_en_s", "04_en_b", "05_enm_s", "06_enm_b")
         wanted = {(f"{a}.rssdk", "attack", "print_cut") for a in attacks}
         assert families == wanted | {("real.rssdk", "bonafide", "")}
-        first = of_clip(result, "CLKJ_AS0003/06_enm_b.rssdk")[0]
+        first = of_recording(result, "CLKJ_AS0003/06_enm_b.rssdk")[0]
         assert first.attack_code == "06_enm_b"
         assert first.subject_id == "S:CLKJ_AS0003"
         assert first.layout == "surf-crop"
@@ -372,7 +345,7 @@ class TestAdapters:
         assert kinds["1_002_1_1_2_1_3"] == ("C:3D-Mask-002", "3dmask", "1_1_2_1_3", 850)
         assert kinds["1_002_1_1_1_1_2"] == ("C:3D-Mask-002", "3dmask", "1_1_1_1_2", 860)
         assert kinds["2_001_1_1_2_1_3"] == ("C:Silicone-Mask-001", "silicone", "1_1_2_1_3", 850)
-        first = of_clip(result, "1_000_1_1_1")[0]
+        first = of_recording(result, "1_000_1_1_1")[0]
         assert first.rgb == "CeFA/CeFA-Race/AF/AF-000/1_000_1_1_1/profile/0026.jpg"
         assert first.frame == 26
         split_of = {s.split(":")[1]: name for name, samples in result.protocols["C-id-ranges"].items() for s in samples}
@@ -391,11 +364,11 @@ class TestAdapters:
         trees.jpg(root / "CeFA/CeFA-Race/EA/EA-013-19910203F/3_013_1_1_1/ir/._0026.jpg", 0)
         (tmp_path / "roots.toml").write_text('C = "c"\n')
         main(["index", "--roots", str(tmp_path / "roots.toml"), "--out", str(tmp_path / "out"), "--workers", "1"])
-        shown = capsys.readouterr()
-        written = "".join(p.read_text() for p in (tmp_path / "out").iterdir()) + shown.out + shown.err
-        assert "EA-012/3_012_1_1_1" in written
-        assert "EA-013/3_013_1_1_1/ir/._0026.jpg" in written
-        assert not re.search("[0-9]{8}|203", written)
+        printed = capsys.readouterr()
+        text = "".join(p.read_text() for p in (tmp_path / "out").iterdir()) + printed.out + printed.err
+        assert "EA-012/3_012_1_1_1" in text
+        assert "EA-013/3_013_1_1_1/ir/._0026.jpg" in text
+        assert not re.search("[0-9]{8}|203", text)
 
         from data_manifests.decode import locate
 
@@ -422,13 +395,13 @@ class TestAdapters:
 
     def test_wmca(self, trees_of):
         result = index_tree("W", trees_of["W"], OPTIONS)
-        for name, (group, family) in trees.WMCA_CLIPS.items():
-            members = of_clip(result, name)
+        for name, (group, family) in trees.WMCA_RECORDINGS.items():
+            members = of_recording(result, name)
             assert [r.frame for r in members] == [3, 12, 40]
             assert {(r.attack_family, r.label) for r in members} == {(family, "attack" if family else "bonafide")}
             split = {"train": "train", "dev": "val", "eval": "test"}[group]
             assert {r.sample_id for r in members} <= set(result.protocols["W-grandtest"][split])
-        mask = of_clip(result, "017_01_003_2_81")[1]
+        mask = of_recording(result, "017_01_003_2_81")[1]
         below = "face-station/17.01.18/017_01_003_2_81.hdf5#Frame_12/array"
         assert mask.rgb == f"preprocessed-face-station_RGB/{below}[0,1,2]"
         assert mask.depth == f"preprocessed-face-station_CDIT/{below}[1]"
@@ -443,8 +416,8 @@ class TestAdapters:
             f.move("Frame_12", "Frame_13")
         (root / "preprocessed-face-station_RGB/face-station/17.01.18/018_01_000_3_05.hdf5").unlink()
         result = index_tree("W", root, OPTIONS)
-        assert [r.frame for r in of_clip(result, "017_01_000_0_00")] == [3, 40]
-        assert [bool(r.rgb) for r in of_clip(result, "018_01_000_3_05")] == [False] * 3
+        assert [r.frame for r in of_recording(result, "017_01_000_0_00")] == [3, 40]
+        assert [bool(r.rgb) for r in of_recording(result, "018_01_000_3_05")] == [False] * 3
         notes = "\n".join(result.notes)
         assert f"{name}: frames in one package only are left out: 12 (RGB), 13 (CDIT)" in notes
         assert "RGB/face-station/17.01.18/018_01_000_3_05.hdf5: not there" in notes
@@ -503,7 +476,7 @@ class TestAdapters:
     def test_hq_wmca(self, trees_of):
         result = index_tree("H", trees_of["H"], OPTIONS)
         for name, (group, family) in trees.HQ_RECORDINGS.items():
-            members = of_clip(result, name)
+            members = of_recording(result, name)
             # moments 0, 1/3, 2/3 and 1 of 20 colour, 10 depth and 5 infrared frames
             assert [r.frame for r in members] == [0, 6, 13, 19]
             assert [r.rgb for r in members] == [f"{name}.h5#BASLER_BGR[{i}][2,1,0]" for i in (0, 6, 13, 19)]
@@ -513,7 +486,7 @@ class TestAdapters:
             assert {(r.depth_encoding, r.depth_shape, r.ir_nm) for r in members} == {("z16_mm", "24x16:uint16", 1300)}
             split = {"train": "train", "dev": "val", "eval": "test"}[group]
             assert {r.sample_id for r in members} <= set(result.protocols["H-grand_test-curated"][split])
-        assert of_clip(result, "1_03_0002_0007_02_01_001-3a1b2c3d")[0].attack_code == "02_01_001"
+        assert of_recording(result, "1_03_0002_0007_02_01_001-3a1b2c3d")[0].attack_code == "02_01_001"
 
     def test_hq_wmca_band_is_an_option(self, trees_of):
         result = index_tree("H", trees_of["H"], Options(workers=1, swir_nm=1050))
@@ -526,7 +499,7 @@ class TestAdapters:
         name = next(iter(trees.HQ_RECORDINGS))
         with h5py.File(root / f"{name}.h5", "r+") as f:
             del f["INTEL_DEPTH"]
-        members = of_clip(index_tree("H", root, OPTIONS), name)
+        members = of_recording(index_tree("H", root, OPTIONS), name)
         assert {(r.depth, r.depth_shape, r.depth_encoding) for r in members} == {("", "", "")}
         assert all(r.rgb and r.ir for r in members)
 
@@ -540,7 +513,7 @@ class TestAdapters:
     def test_padisi(self, trees_of):
         result = index_tree("P", trees_of["P"], OPTIONS)
         for trial, (person, code, group, family) in trees.PADISI_CAPTURES.items():
-            (r,) = of_clip(result, trial)
+            (r,) = of_recording(result, trial)
             assert (r.subject_id, r.attack_code, r.attack_family) == (f"P:{person}", code, family)
             assert r.label == ("attack" if family else "bonafide")
             path = r.rgb.partition("#")[0]
@@ -610,7 +583,7 @@ class TestAdapters:
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
         (real / "depth/31.jpg").unlink()
         shutil.rmtree(real / "ir")
-        members = of_clip(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")
+        members = of_recording(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")
         assert [bool(r.depth) for r in members] == [True, False, True]
         assert [r.depth_encoding for r in members] == ["8bit_unknown", "", "8bit_unknown"]
         assert [(r.ir, r.ir_nm) for r in members] == [("", None)] * 3
@@ -620,21 +593,30 @@ class TestAdapters:
         root = trees.surf(tmp_path)
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
         trees.jpg(real / "ir/9.jpg", 7, (10, 30))
-        first = of_clip(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")[0]
+        first = of_recording(index_tree("S", root, OPTIONS), "CLKJ_AS0001/real.rssdk")[0]
         assert (first.rgb_shape, first.ir_shape) == ("24x16:uint8", "10x30:uint8")
 
     @pytest.mark.parametrize(
         ("damage", "sentence"),
         [
-            (lambda clip: (clip / "ir/9.jpg").write_bytes(b""), r"ir/9\.jpg: is empty"),
-            (lambda clip: (clip / "ir/9.jpg").write_text("no image"), r"ir/9\.jpg: is not a JPEG or PNG"),
-            (lambda clip: trees.jpg(clip / "ir/0009.jpg", 1), r"ir/9\.jpg: is frame 9 like .*0009\.jpg"),
-            (lambda clip: trees.jpg(clip / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
-            (lambda clip: (clip / "color").rename(clip / "profile"), "profile: not one of the folders color"),
-            (lambda clip: clip.rename(clip.with_name("07_x.rssdk")), "07_x.rssdk: '07_x' is no clip"),
-            (lambda clip: [shutil.rmtree(p) for p in clip.iterdir()], "real.rssdk: holds no image"),
-            (lambda clip: clip.parent.rename(clip.parent.with_name("Bob")), "Bob: a subject's folder"),
-            (lambda clip: clip.parents[1].rename(clip.parents[1].with_name("real_dev_part")), "real_dev_part: not one"),
+            (lambda recording: (recording / "ir/9.jpg").write_bytes(b""), r"ir/9\.jpg: is empty"),
+            (lambda recording: (recording / "ir/9.jpg").write_text("no image"), r"ir/9\.jpg: is not a JPEG or PNG"),
+            (lambda recording: trees.jpg(recording / "ir/0009.jpg", 1), r"ir/9\.jpg: is frame 9 like .*0009\.jpg"),
+            (lambda recording: trees.jpg(recording / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
+            (
+                lambda recording: (recording / "color").rename(recording / "profile"),
+                "profile: not one of the folders color",
+            ),
+            (
+                lambda recording: recording.rename(recording.with_name("07_x.rssdk")),
+                "07_x.rssdk: '07_x' is no recording",
+            ),
+            (lambda recording: [shutil.rmtree(p) for p in recording.iterdir()], "real.rssdk: holds no image"),
+            (lambda recording: recording.parent.rename(recording.parent.with_name("Bob")), "Bob: a subject's folder"),
+            (
+                lambda recording: recording.parents[1].rename(recording.parents[1].with_name("real_dev_part")),
+                "real_dev_part: not one",
+            ),
         ],
     )
     def test_a_damaged_tree_names_the_file(self, tmp_path, damage, sentence):
@@ -671,14 +653,14 @@ class TestAdapters:
         with pytest.raises(BadInput, match=rf"root {letter} = .*: no such folder"):
             index_tree(letter, tmp_path / "nowhere", OPTIONS)
 
-    def test_list_lines_without_a_clip_and_clips_without_a_line_are_reported(self, tmp_path):
+    def test_list_lines_without_a_recording_and_recordings_without_a_line_are_reported(self, tmp_path):
         root = trees.wmca(tmp_path)
         path = root / "documentation" / "PROTOCOL-grandtest.csv"
         text = path.read_text().replace("017_02_000_0_02", "017_09_000_0_02")
         path.write_bytes(b"\xef\xbb\xbf" + text.encode())
         notes = "\n".join(index_tree("W", root, OPTIONS).notes)
-        assert "1 of 10 listed clips are not in the tree, first 017_09_000_0_02" in notes
-        assert "1 of 10 clips in the tree are not listed, first 017_02_000_0_02" in notes
+        assert "1 of 10 listed recordings are not in the tree, first 017_09_000_0_02" in notes
+        assert "1 of 10 recordings in the tree are not listed, first 017_02_000_0_02" in notes
         path.write_text(path.read_text(encoding="utf-8-sig").replace(",dev,", ",develop,"))
         with pytest.raises(BadInput, match=r"PROTOCOL-grandtest\.csv: split 'develop'"):
             index_tree("W", root, OPTIONS)
@@ -687,14 +669,14 @@ class TestAdapters:
 @st.composite
 def subjects(draw: st.DrawFn) -> list[Row]:
     """CeFA-like rows: 3 … 40 subjects with both classes and a few masks, of uneven image counts."""
-    found = []
+    triples = []
     for race in ("AF", "CA", "EA"):
         for s in range(draw(st.integers(1, 13))):
             for k in range(draw(st.integers(2, 9))):
                 label = "bonafide" if k % 4 == 0 else "attack"
-                found.append((f"C:{race}-{s:03}", label, k))
+                triples.append((f"C:{race}-{s:03}", label, k))
     for m in range(draw(st.integers(0, 6))):
-        found += [(f"C:3D-Mask-{m:03}", "attack", k) for k in range(draw(st.integers(1, 9)))]
+        triples += [(f"C:3D-Mask-{m:03}", "attack", k) for k in range(draw(st.integers(1, 9)))]
     return [
         row(
             0,
@@ -703,55 +685,55 @@ def subjects(draw: st.DrawFn) -> list[Row]:
             label=label,
             attack_family="" if label[0] == "b" else "print",
         )
-        for subject, label, k in found
+        for subject, label, k in triples
     ]
 
 
 class TestProtocols:
     @given(subjects(), st.integers(0, 10**6), st.randoms(use_true_random=False))
-    def test_mmfas_split_of_cefa(self, found, seed, random):
-        splits = draw_by_subject(found, MMFAS_RATIO, seed)
-        by_id = {r.sample_id: r for r in found}
+    def test_mmfas_split_of_cefa(self, index_rows, seed, random):
+        splits = draw_by_subject(index_rows, MMFAS_RATIO, seed)
+        by_id = {r.sample_id: r for r in index_rows}
         assert sorted(s for v in splits.values() for s in v) == sorted(by_id)
         check_subjects("mmfas", splits, by_id)
         assert one_class(splits, by_id) == ""
         assert {by_id[s].label for s in splits["test"]} == {"bonafide", "attack"}
-        sizes = Counter(r.subject_id for r in found)
+        sizes = Counter(r.subject_id for r in index_rows)
         largest = max(sizes.values())
         for split, share in zip(("train", "val", "test"), (6, 1, 13), strict=True):
-            behind = share * len(found) / 20 - len(splits[split])
+            behind = share * len(index_rows) / 20 - len(splits[split])
             assert -largest < behind < 2 * largest
-        shuffled = list(found)
+        shuffled = list(index_rows)
         random.shuffle(shuffled)
         assert draw_by_subject(shuffled, MMFAS_RATIO, seed) == splits
 
     def test_ratio_is_near_exact_on_many_equal_subjects(self):
-        found = [
+        index_rows = [
             row(k, sample_id=f"{s}/{k}", subject_id=f"C:{race}-{s:03}")
             for race in ("AF", "CA", "EA")
             for s in range({"AF": 0, "CA": 200, "EA": 400}[race], {"AF": 0, "CA": 200, "EA": 400}[race] + 100)
             for k in range(4)
         ]
-        splits = draw_by_subject(found, MMFAS_RATIO, 1)
+        splits = draw_by_subject(index_rows, MMFAS_RATIO, 1)
         assert [len(splits[s]) / 4 for s in ("train", "val", "test")] == pytest.approx([90, 15, 195], abs=1)
-        races = Counter(r.subject_id[2:4] for r in found if r.sample_id in set(splits["val"]))
+        races = Counter(r.subject_id[2:4] for r in index_rows if r.sample_id in set(splits["val"]))
         assert all(abs(races[race] / 4 - 5) <= 2 for race in ("AF", "CA", "EA"))
 
     def test_the_seed_decides(self):
-        found = [row(k, sample_id=f"{s}/{k}", subject_id=f"C:AF-{s:03}") for s in range(30) for k in range(2)]
-        one, two = draw_by_subject(found, seed=1), draw_by_subject(found, seed=2)
+        index_rows = [row(k, sample_id=f"{s}/{k}", subject_id=f"C:AF-{s:03}") for s in range(30) for k in range(2)]
+        one, two = draw_by_subject(index_rows, seed=1), draw_by_subject(index_rows, seed=2)
         assert one != two
-        assert one == draw_by_subject(found, seed=1)
+        assert one == draw_by_subject(index_rows, seed=1)
 
     def test_the_published_draw_stays(self):
         """The list drawn from the published seed is part of the protocol: a change of this test is a new protocol."""
-        found = [
+        index_rows = [
             row(k, sample_id=f"{race}-{s}/{k}", subject_id=f"C:{race}-{s:03}")
             for race in ("AF", "CA", "EA", "3D-Mask")
             for s in range(7)
             for k in ((1,) if race == "3D-Mask" else (0, 1))
         ]
-        drawn, _ = mmfas(found)
+        drawn, _ = mmfas(index_rows)
         assert {s.split("/")[0] for s in drawn["train"]} == {
             "3D-Mask-2",
             "AF-2",
@@ -776,22 +758,22 @@ class TestProtocols:
 
     @pytest.mark.parametrize("label", ["bonafide", "attack"])
     def test_too_few_subjects(self, label):
-        found = [row(s, sample_id=f"{s}", subject_id=f"C:AF-{s:03}") for s in range(12)]
-        kept = [r for r in found if r.label == label or r.frame < 4]
+        index_rows = [row(s, sample_id=f"{s}", subject_id=f"C:AF-{s:03}") for s in range(12)]
+        fewer = [r for r in index_rows if r.label == label or r.frame < 4]
         with pytest.raises(BadInput, match=r"too few subjects with (bonafide|attack) images"):
-            draw_by_subject(kept)
+            draw_by_subject(fewer)
 
     def test_a_leaking_subject_and_a_missing_class_are_named(self):
-        found = {r.sample_id: r for r in (row(i, subject_id=f"C:{i // 2}") for i in range(6))}
-        ids = list(found)
-        check_subjects("p", {"train": ids[:2], "val": ids[2:4], "test": ids[4:]}, found)
+        by_id = {r.sample_id: r for r in (row(i, subject_id=f"C:{i // 2}") for i in range(6))}
+        ids = list(by_id)
+        check_subjects("p", {"train": ids[:2], "val": ids[2:4], "test": ids[4:]}, by_id)
         with pytest.raises(BadInput, match="protocol p: subject C:1 is in train and val"):
-            check_subjects("p", {"train": ids[:3], "val": ids[3:6]}, found)
-        assert one_class({"train": ids[:2], "val": ids[2:4], "test": ids[4:5]}, found) == ""
-        assert one_class({"test": ids[:1]}, found) == ""
-        assert one_class({"train": ids[:2], "val": ids[2:3]}, found) == "val holds no attack frame"
-        assert one_class({"train": ids[1:2], "val": ids[2:4]}, found) == "train holds no bonafide frame"
-        assert one_class({"train": ids[:2], "val": []}, found) == "val holds no bonafide frame"
+            check_subjects("p", {"train": ids[:3], "val": ids[3:6]}, by_id)
+        assert one_class({"train": ids[:2], "val": ids[2:4], "test": ids[4:5]}, by_id) == ""
+        assert one_class({"test": ids[:1]}, by_id) == ""
+        assert one_class({"train": ids[:2], "val": ids[2:3]}, by_id) == "val holds no attack frame"
+        assert one_class({"train": ids[1:2], "val": ids[2:4]}, by_id) == "train holds no bonafide frame"
+        assert one_class({"train": ids[:2], "val": []}, by_id) == "val holds no bonafide frame"
 
 
 @pytest.fixture(scope="module")
@@ -826,11 +808,11 @@ class TestCommandLine:
     def test_a_second_run_says_so_and_touches_nothing(self, out, trees_of, capsys):
         before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
         main(["index", "--roots", str(trees_of["C"].parent / "roots.toml"), "--out", str(out), "--workers", "1"])
-        shown = capsys.readouterr().out
-        assert "162 frames, already there and identical, left untouched" in shown
+        printed = capsys.readouterr().out
+        assert "162 frames, already there and identical, left untouched" in printed
         assert {p: p.stat().st_mtime_ns for p in out.iterdir()} == before
-        table = {tuple(line.split()[:3]): line.split()[3:] for line in shown.splitlines()}
-        assert table["set", "class", "family"][:3] == ["clips", "subjects", "frames"]
+        table = {tuple(line.split()[:3]): line.split()[3:] for line in printed.splitlines()}
+        assert table["set", "class", "family"][:3] == ["recordings", "subjects", "frames"]
         assert table["S", "attack", "print_cut"] == ["6", "3", "18", "0", "0", "0"]
         assert table["C", "bonafide", "-"] == ["6", "6", "12", "0", "0", "0"]
 
@@ -839,9 +821,9 @@ class TestCommandLine:
         (tmp_path / "C/CeFA/CeFA-Race/AF/AF-000/1_000_1_1_1/depth/0026.jpg").unlink()
         (tmp_path / "roots.toml").write_text('C = "C"\n')
         main(["index", "--roots", str(tmp_path / "roots.toml"), "--out", str(tmp_path / "out"), "--workers", "1"])
-        shown = capsys.readouterr().out
-        assert re.search(r"C +bonafide +- +6 +6 +12 +0 +1 +0\n", shown)
-        assert "note: mmfas: target S is not indexed" in shown
+        printed = capsys.readouterr().out
+        assert re.search(r"C +bonafide +- +6 +6 +12 +0 +1 +0\n", printed)
+        assert "note: mmfas: target S is not indexed" in printed
 
     def test_an_official_split_without_a_class_is_left_out_and_said(self, tmp_path, capsys):
         trees.cefa(tmp_path / "C", ("AF-000", "AF-001", "CA-301"))

@@ -47,8 +47,8 @@ def indexed(tree_of, layout, options=OPTIONS):
 def pixels(root: Path, row, modality: str) -> np.ndarray:
     """One modality of a row as the licensee's training sees it, uint8 (C, 8, 8)."""
     reference = parse_reference(getattr(row, modality))
-    wanted = [(reference, modality, getattr(row, f"{modality}_shape"), row.depth_encoding)]
-    (planes,) = decode.decode(root, wanted, 8)
+    requests = [(reference, modality, getattr(row, f"{modality}_shape"), row.depth_encoding)]
+    (planes,) = decode.decode(root, requests, 8)
     return planes
 
 
@@ -98,14 +98,14 @@ class TestEveryLayout:
     @pytest.mark.parametrize("layout", [layout for layout in trees.LAYOUTS if layout not in HDF5])
     def test_names_only_gives_the_same_rows_without_shapes(self, tree_of, layout):
         empty = dict.fromkeys((f"{m}_shape" for m in MODALITIES), "")
-        wanted = [dataclasses.replace(row, **empty) for row in indexed(tree_of, layout).rows]
+        expected = [dataclasses.replace(row, **empty) for row in indexed(tree_of, layout).rows]
         named = indexed(tree_of, layout, dataclasses.replace(OPTIONS, names_only=True))
-        assert named.rows == wanted
+        assert named.rows == expected
         assert named.protocols == indexed(tree_of, layout).protocols
         assert all(row.names_only for row in named.rows)
 
     @pytest.mark.parametrize("layout", HDF5)
-    def test_names_only_gives_a_row_an_hdf5_clip(self, tree_of, layout):
+    def test_names_only_gives_a_row_an_hdf5_recording(self, tree_of, layout):
         full = indexed(tree_of, layout)
         named = indexed(tree_of, layout, dataclasses.replace(OPTIONS, names_only=True))
         columns = ("clip_id", "subject_id", "presenter_id", "source_id", "label", "attack_family", "attack_code")
@@ -269,14 +269,14 @@ class TestCefa:
 
     def test_2020_takes_anonymous_classes_from_the_dev_lists(self, tree_of):
         result = indexed(tree_of, "cefa-2020")
-        found = {r.clip_id: (r.subject_id, r.label, r.attack_family) for r in result.rows}
-        assert found["1_000_1_1_1"] == ("C:AF-000", "bonafide", "")
-        assert found["2_007_3_1_4"] == ("C:CA-007", "attack", "replay")
+        facts = {r.clip_id: (r.subject_id, r.label, r.attack_family) for r in result.rows}
+        assert facts["1_000_1_1_1"] == ("C:AF-000", "bonafide", "")
+        assert facts["2_007_3_1_4"] == ("C:CA-007", "attack", "replay")
         for name, label in trees.CEFA_2020_DEV.items():
-            assert found[name] == ("C:dev", *(("bonafide", "") if label == "1" else ("attack", "replay")))
-        assert "004000" not in found
+            assert facts[name] == ("C:dev", *(("bonafide", "") if label == "1" else ("attack", "replay")))
+        assert "004000" not in facts
         assert result.notes == [
-            "test: 1 anonymous clips have no published attack family, so they are left out",
+            "test: 1 anonymous recordings have no published attack family, so they are left out",
         ]
         splits = {name: {s: len(v) for s, v in p.items()} for name, p in result.protocols.items()}
         assert splits == {
@@ -286,7 +286,7 @@ class TestCefa:
             "C-id-ranges": {"train": 8, "val": 4},
         }
 
-    def test_2020_a_development_label_is_not_the_test_clips_of_that_number(self, tmp_path):
+    def test_2020_a_development_label_is_not_the_test_recordings_of_that_number(self, tmp_path):
         root = trees.cefa_2020(tmp_path)
         before = index_tree("C", root, OPTIONS)
         (root / "test" / "004000").rename(root / "test" / "003000")
@@ -297,22 +297,20 @@ class TestCefa:
         path = root / "phase1" / "4@1_train.txt"
         text = path.read_text()
         path.write_text(text.replace("1_000_1_1_1/profile/0002.jpg 1", "1_000_1_1_1/profile/0002.jpg 0"))
-        with pytest.raises(BadInput, match=r"phase1/4@1_train\.txt: row 2 gives clip 1_000_1_1_1 another label"):
+        with pytest.raises(BadInput, match=r"phase1/4@1_train\.txt: row 2 gives 1_000_1_1_1 another label"):
             index_tree("C", root, OPTIONS)
         path.write_text(text.replace(" 1", " 0"))
-        with pytest.raises(
-            BadInput, match=r"phase1/4@1_train\.txt: gives clip 1_000_1_1_1 another label than its name"
-        ):
+        with pytest.raises(BadInput, match=r"phase1/4@1_train\.txt: gives 1_000_1_1_1 another label than its name"):
             index_tree("C", root, OPTIONS)
         path.write_text("train/1_000_1_1_1/profile/0001.jpg\n")
-        with pytest.raises(BadInput, match=r"4@1_train\.txt: row 1 is not the path of a clip"):
+        with pytest.raises(BadInput, match=r"4@1_train\.txt: row 1 is not a recording's or frame's path"):
             index_tree("C", root, OPTIONS)
 
     def test_2020_dev_without_its_list_is_left_out_and_said(self, tmp_path):
         root = trees.cefa_2020(tmp_path)
         (root / "phase1" / "4@1_dev_ref.txt").unlink()
         result = index_tree("C", root, OPTIONS)
-        assert "dev: 2 clips are in no 4@k_dev_ref.txt, so they are left out" in result.notes
+        assert "dev: 2 recordings are in no 4@k_dev_ref.txt, so they are left out" in result.notes
         assert {"003200", "003400"} == {r.clip_id for r in result.rows if r.subject_id == "C:dev"}
 
 
@@ -451,7 +449,7 @@ class TestCollecting:
         assert (bool(row.rgb), bool(row.depth), bool(row.ir)) == (True, True, False)
 
     @pytest.mark.parametrize("layout", trees.LAYOUTS)
-    def test_a_damaged_file_is_one_problem_and_the_other_clips_stay(self, tmp_path, layout):
+    def test_a_damaged_file_is_one_problem_and_the_other_recordings_stay(self, tmp_path, layout):
         letter, write = trees.LAYOUTS[layout]
         root = write(tmp_path)
         if layout == "padisi-joblib":
@@ -542,7 +540,7 @@ class TestSubjectCodes:
 
 
 class TestIllustrations:
-    def test_only_listed_clips_of_wmca_may_be_shown(self, tree_of, tmp_path):
+    def test_only_listed_recordings_of_wmca_may_be_shown(self, tree_of, tmp_path):
         root = trees.wmca(tmp_path)
         first, second = (r for r in index_tree("W", root, OPTIONS).rows[:4] if r.frame == 3)
         with pytest.raises(BadInput, match=f"{first.sample_id}: not on the owner's lists"):
@@ -619,19 +617,19 @@ class TestOddTrees:
     def test_byte_order_is_the_files_own(self, tmp_path):
         root = trees.hq_wmca(tmp_path)
         before = index_tree("H", root, OPTIONS).rows[:4]
-        wanted = [pixels(root, row, "depth") for row in before]
+        expected = [pixels(root, row, "depth") for row in before]
         with h5py.File(root / parse_reference(before[0].depth).path, "r+") as f:
             depth = f["INTEL_DEPTH"][...]
             del f["INTEL_DEPTH"]
             f["INTEL_DEPTH"] = depth.astype(">u2")
         after = index_tree("H", root, OPTIONS).rows[:4]
         assert after == before
-        assert all(np.array_equal(pixels(root, r, "depth"), w) for r, w in zip(after, wanted, strict=True))
+        assert all(np.array_equal(pixels(root, r, "depth"), w) for r, w in zip(after, expected, strict=True))
 
     @pytest.mark.parametrize("shape", [(3, 0, 16), (3, 24), (1, 24, 16), None])
     def test_an_hdf5_array_of_another_kind_is_named(self, tmp_path, shape):
         root = trees.wmca(tmp_path)
-        name = f"preprocessed-face-station_RGB/face-station/17.01.18/{next(iter(trees.WMCA_CLIPS))}.hdf5"
+        name = f"preprocessed-face-station_RGB/face-station/17.01.18/{next(iter(trees.WMCA_RECORDINGS))}.hdf5"
         with h5py.File(root / name, "w") as f:
             f["Frame_3/array"] = (
                 np.zeros(shape, np.uint8) if shape else np.full((3, 24, 16), "x", dtype=h5py.string_dtype())

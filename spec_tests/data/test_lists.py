@@ -17,114 +17,32 @@ from data_manifests.index import Row, load_index
 from data_manifests.lists import FORMATS, defects, differences, label_of, mmdg, read_list, subject_of
 from data_manifests.manifests import PublishedList, manifest
 from spec_tests.support import trees
+from spec_tests.support.list_lines import CEFA, CEFA_LIVE, GOLDEN_LINES, GOLDEN_TABLES, SURF, SURF_LIVE, frames
 
 
-def frames(clip: str, frame: str, label: str, colour: str = "color") -> str:
-    return f"{clip}/{colour}/{frame} {clip}/depth/{frame} {clip}/ir/{frame} {label}"
-
-
-SURF = "CASIA-SURF-CROP/fake_part/fake_train_part/CLKJ_AS0001/04_en_b.rssdk"
-SURF_LIVE = "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
-CEFA = "CeFA/CeFA-Race/AF/AF-000/1_000_3_1_2"
-CEFA_LIVE = "CeFA/CeFA-Race/AF/AF-000/1_000_1_1_1"
-MASK = "CeFA/CeFA-Mask/3D-Mask/002/1_002_1_1_2_1_3"
-WMCA = "WMCA-Image/R_CDIT/002_01_003_2_81"
-WMCA_LIVE = "WMCA-Image/R_CDIT/002_01_000_0_00"
-
-# format, line, data set, clip, frame, class: a real line of each list, whichever label means live there
-GOLDEN = [
-    ("frames", frames(SURF, "131.jpg", "0"), "S", "CLKJ_AS0001/04_en_b.rssdk", 131, "attack"),
-    ("frames", frames(SURF_LIVE, "1.jpg", "1"), "S", "CLKJ_AS0001/real.rssdk", 1, "bonafide"),
-    ("frames", frames(CEFA, "0026.jpg", "0", "profile"), "C", "1_000_3_1_2", 26, "attack"),
-    ("frames", frames(CEFA_LIVE, "0003.jpg", "1", "profile"), "C", "1_000_1_1_1", 3, "bonafide"),
-    ("frames", frames(MASK, "0001.jpg", "0", "profile"), "C", "1_002_1_1_2_1_3", 1, "attack"),
-    ("frames", frames(WMCA, "0012.jpg", "0"), "W", "002_01_003_2_81", 12, "attack"),
-    ("frames", frames(WMCA_LIVE, "0036.jpg", "1"), "W", "002_01_000_0_00", 36, "bonafide"),
-    (
-        "frames",
-        "Training/real_part/CLKJ_AS0005/real.rssdk/color/31.jpg Training/real_part/CLKJ_AS0005/real.rssdk/depth/31.jpg "
-        "Training/real_part/CLKJ_AS0005/real.rssdk/ir/31.jpg 1",
-        "S",
-        "CLKJ_AS0005/real.rssdk",
-        31,
-        "bonafide",
-    ),
-    (
-        "frames",
-        "Val/0000/000000-color.jpg Val/0000/000000-depth.jpg Val/0000/000000-ir.jpg 0",
-        "S",
-        "Val/0000/000000",
-        0,
-        "attack",
-    ),
-    (
-        "frames-unlabelled",
-        "Val/0000/000001-color.jpg Val/0000/000001-depth.jpg Val/0000/000001-ir.jpg",
-        "S",
-        "Val/0000/000001",
-        0,
-        "",
-    ),
-    ("stack", "zc7db0ae.npz\t1", "P", "zc7db0ae", 0, "bonafide"),
-    ("stack", "1e234567.npz\t0", "P", "1e234567", 0, "attack"),
-    ("stack", "ID_abc_1e234567_FACE_WITHOUT_GLASS_1.npz 0", "P", "1e234567", 0, "attack"),
-    ("clips-2020", "train/1_000_1_1_1/profile/0001.jpg 1", "C", "1_000_1_1_1", 1, "bonafide"),
-    ("clips-2020", "dev/003000 0", "C", "003000", None, "attack"),
-    ("clips-2020-unlabelled", "dev/003000", "C", "003000", None, ""),
-    ("colour", "CASIA_SURF/Data/Val/fake_part/CLKJ_BS1245/02_e_b.rssdk/color/0002.jpg 1", "S",
-     "CLKJ_BS1245/02_e_b.rssdk", 2, "attack"),
-    ("colour", "CASIA_CeFA/Ethnicity/EA/EA-324/3_324_1_1_1/color 0", "C", "3_324_1_1_1", None, "bonafide"),
-    ("colour", "CASIA_CeFA/Ethnicity/AF/AF-278/1_278_1_1_1/color/0100.jpg 0", "C", "1_278_1_1_1", 100, "bonafide"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("format", "line", "dataset", "clip", "frame", "label"), GOLDEN)
-def test_pitfall_01_golden_line_of_every_layout(tmp_path, format, line, dataset, clip, frame, label):
+@pytest.mark.parametrize(("format", "line", "dataset", "recording", "frame", "label"), GOLDEN_LINES)
+def test_pitfall_01_golden_line_of_every_layout(tmp_path, format, line, dataset, recording, frame, label):
     path = tmp_path / "list.txt"
     path.write_text(line)
     (entry,) = read_list(path, format)
-    assert (entry.line, entry.dataset, entry.clip_id, entry.frame, entry.label) == (1, dataset, clip, frame, label)
+    assert (entry.line, entry.dataset, entry.clip_id, entry.frame, entry.label) == (1, dataset, recording, frame, label)
     assert entry.paired
 
 
-CSV = [
-    ("idiap", ",client_id,filepath,group,label\n3,2,face-station/17.01.18/002_01_003_2_81,dev,attack/flexiblemask\n",
-     ("W", "002_01_003_2_81", "attack", "val")),
-    ("idiap", ",client_id,filepath,group,label\n3,2,face-station/17.01.18/002_01_000_0_00,eval,0\n",
-     ("W", "002_01_000_0_00", "bonafide", "test")),
-    ("idiap", ",client_id,filepath,group,label\r\n1930,109,face-station/05.07.18/109_07_073_2_78,eval,attack\r\n",
-     ("W", "109_07_073_2_78", "attack", "test")),
-    ("idiap-hq", "1_01_0003_0000_10_01_001-5a1b2c3d,1,attack/makeup,train\n",
-     ("H", "1_01_0003_0000_10_01_001-5a1b2c3d", "attack", "train")),
-    ("idiap-hq", "video_name,label,type,split\n1_01_0002_0000_00_02_000-2a1b2c3d,0,bonafide,dev\n",
-     ("H", "1_01_0002_0000_00_02_000-2a1b2c3d", "bonafide", "val")),
-    ("bob", "filename,subject,attack_type\nface-station/17.01.18/002_01_003_2_81,2,flexiblemask\n",
-     ("W", "002_01_003_2_81", "attack", "")),
-    ("bob", "filename,subject,attack_type\nface-station/17.01.18/002_01_000_0_00,2,\n",
-     ("W", "002_01_000_0_00", "bonafide", "")),
-    ("padisi", "transaction_id,trial_id,trial_name,partition_name\nt,1e234567,FACE_WITH_GLASS_1,valid\n",
-     ("P", "1e234567", "", "val")),
-    ("padisi-truth", "transaction_id,trial_id,ground_truth,participant_id,gender\nt,1e234567,m00000,p,x\n",
-     ("P", "1e234567", "bonafide", "")),
-    ("padisi-truth", "transaction_id,trial_id,ground_truth,participant_id,gender\nt,y0000001,m50101,p,x\n",
-     ("P", "y0000001", "attack", "")),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("format", "text", "wanted"), CSV)
-def test_pitfall_01_golden_row_of_every_table(tmp_path, format, text, wanted):
+@pytest.mark.parametrize(("format", "text", "expected"), GOLDEN_TABLES)
+def test_pitfall_01_golden_row_of_every_table(tmp_path, format, text, expected):
     path = tmp_path / "list.csv"
     path.write_text(text)
     (entry,) = read_list(path, format)
-    assert (entry.dataset, entry.clip_id, entry.label, entry.split) == wanted
+    assert (entry.dataset, entry.clip_id, entry.label, entry.split) == expected
     assert entry.frame is None
 
 
 def test_every_format_has_a_golden_line():
-    assert {format for format, *_ in (*GOLDEN, *CSV)} == set(FORMATS)
+    assert {format for format, *_ in (*GOLDEN_LINES, *GOLDEN_TABLES)} == set(FORMATS)
 
 
-@pytest.mark.parametrize(("format", "line"), [(g[0], g[1]) for g in GOLDEN if g[5] and g[3] not in ("003000",)])
+@pytest.mark.parametrize(("format", "line"), [(g[0], g[1]) for g in GOLDEN_LINES if g[5] and g[3] not in ("003000",)])
 def test_pitfall_01_a_list_of_the_other_polarity_is_refused(tmp_path, format, line):
     path = tmp_path / "list.txt"
     path.write_text(line[:-1] + {"0": "1", "1": "0"}[line[-1]])
@@ -133,7 +51,7 @@ def test_pitfall_01_a_list_of_the_other_polarity_is_refused(tmp_path, format, li
         return
     with pytest.raises(BadInput, match="every label is the opposite of what the names say"):
         read_list(path, format)
-    other = {"frames": "frames", "colour": "clips-2020", "clips-2020": "colour"}[format]
+    other = {"frames": "frames", "colour": "recordings-2020", "recordings-2020": "colour"}[format]
     if other != format:  # read as what it is, the inverted line is right
         assert read_list(path, other)
 
@@ -189,10 +107,10 @@ def test_pitfall_06_line_ends_tabs_bom_blank_lines_and_windows_separators(tmp_pa
         (LINES[0][:-2], "has 3 fields, not colour depth infrared label"),
         (LINES[0] + " 1", "has 5 fields"),
         (LINES[0][:-1] + "2", "neither 0 nor 1"),
-        (LINES[0].replace("real.rssdk", "fake.rssdk"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/one.jpg"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/1_resized.jpg"), "is no clip of"),
-        (LINES[0].replace("/1.jpg", "/12345678901.jpg"), "is no clip of"),
+        (LINES[0].replace("real.rssdk", "fake.rssdk"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/one.jpg"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/1_resized.jpg"), "is no recording of"),
+        (LINES[0].replace("/1.jpg", "/12345678901.jpg"), "is no recording of"),
         (f"{SURF} {SURF} {SURF} 0", "has no, no, no images where colour depth infrared label stand"),
         (LINES[0].replace("/1.jpg", "/1.jpg\0"), "below the data set's folder"),
     ],
@@ -275,9 +193,9 @@ class TestLoaderBugs:
             "face-station/17.01.18/003_01_003_2_81,train,attack/flexiblemask\n"
         )
         train = read_list(path, "idiap")
-        found = defects({"train": train, "val": train, "test": train[:1]})
-        assert "frames in train and val: 2, first 002_01_000_0_00, 003_01_003_2_81" in found
-        assert "subject 002 is in train (1 lines) and test (1 lines)" in found
+        sentences = defects({"train": train, "val": train, "test": train[:1]})
+        assert "frames in train and val: 2, first 002_01_000_0_00, 003_01_003_2_81" in sentences
+        assert "subject 002 is in train (1 lines) and test (1 lines)" in sentences
 
 
 def entries_of(tmp_path, lines):
@@ -293,8 +211,8 @@ class TestDefects:
             frames(CEFA, "0026.jpg", "0"),
         ]
         test = [frames("CeFA/CeFA-Race/AF/AF-300/1_300_3_1_2", f"{i:04}.jpg", "0", "profile") for i in (26, 51)]
-        found = defects({"val": entries_of(tmp_path, val), "test": entries_of(tmp_path, test)})
-        assert found == ["subject AF-300 is in val (1 lines) and test (2 lines)", "no subject of CA, EA in any list; "
+        texts = defects({"val": entries_of(tmp_path, val), "test": entries_of(tmp_path, test)})
+        assert texts == ["subject AF-300 is in val (1 lines) and test (2 lines)", "no subject of CA, EA in any list; "
                          "there are AF"]  # fmt: skip
 
     def test_pitfall_09_a_missing_ethnicity(self, tmp_path):
@@ -304,8 +222,8 @@ class TestDefects:
         assert defects({"train": entries_of(tmp_path, lines[:2])}) == ["no subject of EA in any list; there are AF, CA"]
 
     def test_pitfall_10_duplicate_lines(self, tmp_path):
-        found = defects({"train": entries_of(tmp_path, [LINES[0], LINES[1], LINES[0]])})
-        assert found == ["train: duplicate lines: 1 frames, first CLKJ_AS0001/real.rssdk:1"]
+        sentences = defects({"train": entries_of(tmp_path, [LINES[0], LINES[1], LINES[0]])})
+        assert sentences == ["train: duplicate lines: 1 frames, first CLKJ_AS0001/real.rssdk:1"]
 
     def test_pitfall_10_cut_outs_in_every_split(self, tmp_path):
         def split(subject, codes):
@@ -320,21 +238,21 @@ class TestDefects:
 
     @given(st.data())
     def test_none_in_disjoint_lists(self, tmp_path_factory, data):
-        """Subjects of all three ethnicities, each in one split with some of its clips: nothing to report."""
+        """Subjects of all three ethnicities, each in one split with some of its recordings: nothing to report."""
         folder = tmp_path_factory.mktemp("lists")
-        found, number = {}, 0
+        entries, number = {}, 0
         for split in ("train", "val", "test"):
             lines = []
             for race, code in (("AF", 1), ("CA", 2), ("EA", 3)):
                 for _ in range(data.draw(st.integers(1, 3))):
                     number += 1
                     for pai in data.draw(st.sets(st.sampled_from(["1_1_1", "3_1_2", "3_1_4"]), min_size=1)):
-                        clip = f"CeFA/CeFA-Race/{race}/{race}-{number:03}/{code}_{number:03}_{pai}"
-                        lines.append(frames(clip, "0026.jpg", str(int(pai == "1_1_1")), "profile"))
-            found[split] = entries_of(folder, lines)
-        assert defects(found) == []
-        moved = data.draw(st.sampled_from(found["train"]))
-        assert any(moved.subject in text for text in defects({**found, "test": [*found["test"], moved]}))
+                        recording = f"CeFA/CeFA-Race/{race}/{race}-{number:03}/{code}_{number:03}_{pai}"
+                        lines.append(frames(recording, "0026.jpg", str(int(pai == "1_1_1")), "profile"))
+            entries[split] = entries_of(folder, lines)
+        assert defects(entries) == []
+        moved = data.draw(st.sampled_from(entries["train"]))
+        assert any(moved.subject in text for text in defects({**entries, "test": [*entries["test"], moved]}))
 
 
 def test_names_tell_subject_and_class():
@@ -359,7 +277,7 @@ class TestDifferences:
         values = {
             "file": "C-train.txt", "benchmark": "mmdg", "format": "frames", "layouts": ("cefa-full",), "live": "1",
             "split": "train", "sha1": hashlib.sha1(data).hexdigest()[:12], "line_end": "CRLF", "last_line_end": False,
-            "lines": 3, "bonafide": 1, "attack": 2, "clips": 2,
+            "lines": 3, "bonafide": 1, "attack": 2, "recordings": 2,
         }  # fmt: skip
         return PublishedList(**{**values, **changes})
 
@@ -373,8 +291,8 @@ class TestDifferences:
             assert differences(self.published(data), path, read_list(path, "frames")) == []
         tabs = "\n".join(LINES).encode() + b"\n"
         path.write_bytes(tabs)
-        wanted = self.published(tabs, line_end="LF", last_line_end=True)
-        assert differences(wanted, path, read_list(path, "frames")) == []
+        expected = self.published(tabs, line_end="LF", last_line_end=True)
+        assert differences(expected, path, read_list(path, "frames")) == []
 
     def test_another_list_by_hash_and_by_counts(self, tmp_path):
         data = "\r\n".join(LINES).encode()
@@ -387,7 +305,7 @@ class TestDifferences:
             "S-train.txt: 2 lines, published are 3",
             "S-train.txt: 1 attack, published are 2",
         ]
-        unknown = self.published(data, sha1="", lines=None, bonafide=None, attack=None, clips=None)
+        unknown = self.published(data, sha1="", lines=None, bonafide=None, attack=None, recordings=None)
         assert differences(unknown, path, read_list(path, "frames")) == []
 
 
@@ -423,65 +341,65 @@ class TestMmdg:
     def test_lines_become_samples_in_the_list_s_order(self, tmp_path):
         train = [frames(CEFA, f"{i:04}.jpg", "0", "profile") for i in (76, 26, 51)]
         rows, folder = indexed("C", {"C-train.txt": train}, tmp_path)
-        found = mmdg([*rows, row("C", "cefa-full", "1_000_3_1_2", 99, "attack", "AF-000")], folder)
-        assert named(found, "train") == ["1_000_3_1_2:76", "1_000_3_1_2:26", "1_000_3_1_2:51"]
-        assert named(found, "val") == ["2_300_1_1_1:26"]
-        assert named(found, "test") == ["2_400_1_1_1:26"]
+        protocol = mmdg([*rows, row("C", "cefa-full", "1_000_3_1_2", 99, "attack", "AF-000")], folder)
+        assert named(protocol, "train") == ["1_000_3_1_2:76", "1_000_3_1_2:26", "1_000_3_1_2:51"]
+        assert named(protocol, "val") == ["2_300_1_1_1:26"]
+        assert named(protocol, "test") == ["2_400_1_1_1:26"]
 
     def test_a_list_that_is_not_the_published_one_gives_another_name_and_says_why(self, tmp_path, monkeypatch):
         rows, folder = indexed("C", {}, tmp_path)
-        found = mmdg(rows, folder)
-        assert found.name == "mmdg-altered"
-        assert "mmdg: not the published list: C-val.txt: 1 lines, published are 2401" in found.notes
+        protocol = mmdg(rows, folder)
+        assert protocol.name == "mmdg-altered"
+        assert "mmdg: not the published list: C-val.txt: 1 lines, published are 2401" in protocol.notes
         monkeypatch.setattr(lists, "differences", lambda *_: [])
         assert mmdg(rows, folder).name == "mmdg"
 
     def test_padisi_stacks_and_sets_without_lists(self, tmp_path):
         files = {f"P-{split}.txt": [f"{split[0]}0000001.npz\t1"] for split in ("train", "val", "test")}
         rows, folder = indexed("P", files, tmp_path)
-        found = mmdg([*rows, row("W", "wmca-jpg", "002_01_000_0_00", 12, "bonafide", "002")], folder)
-        assert found.splits == {"train": ["P:t0000001:0"], "val": ["P:v0000001:0"], "test": ["P:t0000001:0"]}
-        assert any(text.startswith("mmdg: no lists of W in ") for text in found.notes)
-        assert not any("mmdg: P:" in text and "subject" in text for text in found.notes)  # the lists name none
+        protocol = mmdg([*rows, row("W", "wmca-jpg", "002_01_000_0_00", 12, "bonafide", "002")], folder)
+        assert protocol.splits == {"train": ["P:t0000001:0"], "val": ["P:v0000001:0"], "test": ["P:t0000001:0"]}
+        assert any(text.startswith("mmdg: no lists of W in ") for text in protocol.notes)
+        assert not any("mmdg: P:" in text and "subject" in text for text in protocol.notes)  # the lists name none
         with pytest.raises(BadInput, match="holds no list of an indexed set"):
             mmdg([row("W", "wmca-jpg", "002_01_000_0_00", 12, "bonafide", "002")], folder)
 
     def test_pitfall_08_the_leak_is_kept_as_published_and_reported(self, tmp_path):
         leaked = frames("CeFA/CeFA-Race/AF/AF-300/1_300_1_1_1", "0026.jpg", "1", "profile")
         rows, folder = indexed("C", {"C-val.txt": [leaked], "C-test.txt": [leaked]}, tmp_path)
-        found = mmdg(rows, folder)
-        assert named(found, "val") == named(found, "test") == ["1_300_1_1_1:26"]
-        assert "mmdg: C: subject AF-300 is in val (1 lines) and test (1 lines)" in found.notes
+        protocol = mmdg(rows, folder)
+        assert named(protocol, "val") == named(protocol, "test") == ["1_300_1_1_1:26"]
+        assert "mmdg: C: subject AF-300 is in val (1 lines) and test (1 lines)" in protocol.notes
 
-    def test_pitfall_03_two_clips_of_wmca_whose_modalities_have_other_frames(self, tmp_path):
-        clip = "WMCA-Image/R_CDIT/100_03_015_2_10"
-        shifted = f"{clip}/color/0012.jpg {clip}/depth/0013.jpg {clip}/ir/0013.jpg 0"
+    def test_pitfall_03_two_recordings_of_wmca_whose_modalities_have_other_frames(self, tmp_path):
+        recording = "WMCA-Image/R_CDIT/100_03_015_2_10"
+        shifted = f"{recording}/color/0012.jpg {recording}/depth/0013.jpg {recording}/ir/0013.jpg 0"
         known = frames("WMCA-Image/R_CDIT/101_06_067_1_02", "0020.jpg", "0")  # named by the list, not in the release
         files = {f"W-{s}.txt": [frames(f"a/{i:03}_01_000_0_00", "0012.jpg", "1")] for i, s in
                  enumerate(("train", "val", "test"))}  # fmt: skip
         files["W-test.txt"] += [shifted, known]
         rows, folder = indexed("W", files, tmp_path)
         rows = [r for r in rows if r.clip_id[:3] not in ("101",)]
-        found = mmdg(rows, folder)
-        assert named(found, "test") == ["002_01_000_0_00:12"]
+        protocol = mmdg(rows, folder)
+        assert named(protocol, "test") == ["002_01_000_0_00:12"]
         assert (
             "mmdg: W-test.txt: left out, as they cannot be paired: 2 lines, first 100_03_015_2_10:12, "
-            "101_06_067_1_02:20" in found.notes
+            "101_06_067_1_02:20" in protocol.notes
         )
 
     def test_pitfall_10_a_duplicate_line_counts_once(self, tmp_path):
         line = frames(CEFA, "0026.jpg", "0", "profile")
         rows, folder = indexed("C", {"C-train.txt": [line, line]}, tmp_path)
-        found = mmdg(rows, folder)
-        assert named(found, "train") == ["1_000_3_1_2:26"]
-        assert "mmdg: C: train: duplicate lines: 1 frames, first 1_000_3_1_2:26" in found.notes
+        protocol = mmdg(rows, folder)
+        assert named(protocol, "train") == ["1_000_3_1_2:26"]
+        assert "mmdg: C: train: duplicate lines: 1 frames, first 1_000_3_1_2:26" in protocol.notes
 
     def test_frames_the_tree_lacks_are_counted_and_named(self, tmp_path):
         train = [frames(CEFA, f"{i:04}.jpg", "0", "profile") for i in range(9)]
         rows, folder = indexed("C", {"C-train.txt": train}, tmp_path)
-        kept = [r for r in rows if r.frame not in (1, 3, 5, 7) and r.clip_id != "2_300_1_1_1"]
+        fewer = [r for r in rows if r.frame not in (1, 3, 5, 7) and r.clip_id != "2_300_1_1_1"]
         with pytest.raises(BadInput) as e:
-            mmdg(kept, folder)
+            mmdg(fewer, folder)
         assert str(e.value) == (
             "protocol mmdg: the trees lack frames that the lists name: 4 of 9 of C-train.txt, first 1_000_3_1_2:1, "
             "1_000_3_1_2:3, 1_000_3_1_2:5, …; 1 of 1 of C-val.txt, first 2_300_1_1_1:26; restore them"
@@ -523,8 +441,8 @@ class TestCommandLine:
             for subject in subjects:
                 race = {"AF": 1, "CA": 2}[subject[:2]]
                 for rest in ("1_1_1", "3_1_2"):
-                    clip = f"CeFA/CeFA-Race/{subject[:2]}/{subject}/{race}_{subject[3:]}_{rest}"
-                    lines.append(frames(clip, "0026.jpg", str(int(rest == "1_1_1")), "profile"))
+                    recording = f"CeFA/CeFA-Race/{subject[:2]}/{subject}/{race}_{subject[3:]}_{rest}"
+                    lines.append(frames(recording, "0026.jpg", str(int(rest == "1_1_1")), "profile"))
             (tmp_path / "lists" / f"C-{split}.txt").write_bytes("\r\n".join(lines).encode())
         (tmp_path / "roots.toml").write_text('C = "C"\n[lists]\nmmdg = "lists"\n')
         return tmp_path
@@ -534,13 +452,13 @@ class TestCommandLine:
 
     def test_lists_in_roots_toml_give_the_protocol(self, tree, capsys):
         self.index(tree)
-        shown = capsys.readouterr().out
+        printed = capsys.readouterr().out
         index = load_index(tree / "out" / "index.csv")
         assert {s: len(index.split("mmdg-altered", s)) for s in ("train", "val", "test")} == {
             "train": 4, "val": 2, "test": 2
         }  # fmt: skip
-        assert "note: mmdg: C: no subject of EA in any list; there are AF, CA" in shown
-        assert "note: mmdg: not the published list: C-train.txt: 4 lines, published are 4800" in shown
+        assert "note: mmdg: C: no subject of EA in any list; there are AF, CA" in printed
+        assert "note: mmdg: not the published list: C-train.txt: 4 lines, published are 4800" in printed
 
     def test_a_frame_the_tree_lacks_stops_it_before_anything_is_written(self, tree, capsys):
         for modality in ("profile", "depth", "ir"):

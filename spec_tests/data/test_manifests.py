@@ -53,10 +53,10 @@ class TestEverySet:
         for expected in manifest(dataset).expected:
             for split in SPLITS:
                 groups = [c for c in expected.count if c.split == split]
-                whole = [c for c in groups if not c.label and c.clips is not None]
+                whole = [c for c in groups if not c.label and c.recordings is not None]
                 parts = [c for c in groups if c.label == "bonafide" or c.family]
                 if whole and len(parts) > 2:
-                    assert sum(c.clips for c in parts) == whole[0].clips
+                    assert sum(c.recordings for c in parts) == whole[0].recordings
 
     def test_it_holds_no_personal_data_and_no_name_of_a_person(self, dataset):
         lines = (FOLDER / f"{FILES[dataset]}.toml").read_text().splitlines()
@@ -85,20 +85,20 @@ class TestEverySet:
 
         path = tmp_path / "croissant.json"
         path.write_text(json.dumps(croissant(manifest(dataset))))
-        found = mlcroissant.Dataset(path)
-        assert not found.metadata.issues.errors
-        assert len(found.metadata.record_sets[0].fields) == len(COLUMNS)
+        metadata = mlcroissant.Dataset(path)
+        assert not metadata.metadata.issues.errors
+        assert len(metadata.metadata.record_sets[0].fields) == len(COLUMNS)
 
     def test_describe_shows_all_of_it(self, dataset, capsys):
         main(["describe", dataset])
-        shown = capsys.readouterr().out
+        printed = capsys.readouterr().out
         about = manifest(dataset)
         for part in (*about.layout, *about.modality):
-            assert getattr(part, "id", None) or part.name in shown
+            assert getattr(part, "id", None) or part.name in printed
         for text in [about.licence, *(d.what for d in about.defect), *(r.name for r in about.protocol)]:
-            assert text in shown
+            assert text in printed
         for entry in about.list:
-            assert re.search(rf"^{re.escape(entry.file)} .*{entry.lines or 'not published'}", shown, re.MULTILINE)
+            assert re.search(rf"^{re.escape(entry.file)} .*{entry.lines or 'not published'}", printed, re.MULTILINE)
 
     def test_croissant_on_the_command_line(self, dataset, capsys):
         main(["croissant", FILES[dataset]])
@@ -110,13 +110,13 @@ class TestAgainstTheAdapters:
         assert codes("S") == dict.fromkeys(casia_surf.ATTACKS, "print_cut")
 
     def test_cefa(self):
-        found = codes("C")
-        assert {code: found[code] for code in ("3_1_2", "3_2_2", "3_1_4")} == {
+        families = codes("C")
+        assert {code: families[code] for code in ("3_1_2", "3_2_2", "3_1_4")} == {
             "3_1_2": cefa.PAI["2"],
             "3_2_2": cefa.PAI["2"],
             "3_1_4": cefa.PAI["4"],
         }
-        assert set(found.values()) == {"print", "replay", "3dmask", "silicone"}
+        assert set(families.values()) == {"print", "replay", "3dmask", "silicone"}
 
     def test_wmca(self):
         assert codes("W") == {code: family for code, family in wmca.FAMILIES.items() if family}
@@ -132,17 +132,17 @@ class TestTheSheetsNumbers:
     """Numbers that follow from others in the manifests."""
 
     def test_videos(self):
-        assert 3 * next(c for c in manifest("C").expectation("cefa-full").count if not c.split).clips == 23538
+        assert 3 * next(c for c in manifest("C").expectation("cefa-full").count if not c.split).recordings == 23538
         assert sum(entry.lines for entry in manifest("S").lists("mmdg").values()) == 20961
         assert sum(entry.lines for entry in manifest("P").lists("mmdg").values()) == 2029
 
     def test_wmca_leave_one_out_follows_from_grandtest(self):
-        counts = {(c.split, c.family): c.clips for c in manifest("W").expectation("wmca-hdf5").count if c.label}
+        counts = {(c.split, c.family): c.recordings for c in manifest("W").expectation("wmca-hdf5").count if c.label}
         total = {split: sum(n for (s, _), n in counts.items() if s == split) for split in SPLITS}
         rules = {rule.name: rule for rule in manifest("W").protocol}
-        assert rules["W-grandtest"].clips == total == {"train": 565, "val": 557, "test": 557}
+        assert rules["W-grandtest"].recordings == total == {"train": 565, "val": 557, "test": 557}
         for name, family in WMCA_UNSEEN.items():
-            assert rules[name].clips == {
+            assert rules[name].recordings == {
                 "train": total["train"] - counts["train", family],
                 "val": total["val"] - counts["val", family],
                 "test": counts["test", ""] + counts["test", family],
@@ -150,11 +150,11 @@ class TestTheSheetsNumbers:
 
     def test_wmca_papermask_is_unseen_and_counted_as_zero_not_as_unknown(self):
         papermask = [c for c in manifest("W").expectation("wmca-hdf5").count if c.family == "papermask"]
-        assert [(c.split, c.clips) for c in papermask] == [("train", 0), ("val", 0), ("test", 71)]
+        assert [(c.split, c.recordings) for c in papermask] == [("train", 0), ("val", 0), ("test", 71)]
 
     def test_padisi_folds_are_all_samples(self):
         folds = [rule for rule in manifest("P").protocol if rule.name.startswith("P-3folds")]
-        assert [sum(rule.clips.values()) for rule in folds] == [2029] * 3
+        assert [sum(rule.recordings.values()) for rule in folds] == [2029] * 3
 
     def test_every_protocol_that_is_made_by_rule_is_described(self):
         described = {rule.name for code in FILES for rule in manifest(code).protocol} | set(command._GENERAL)
@@ -178,13 +178,13 @@ class TestStrictReading:
             ('code = "W"', 'code = "X"', "code 'X' is not one of"),
             ('family = "wig"', 'family = "wigs"', "attack family 'wigs' is not one of"),
             ('"1_08..1_12"', '"1_12..1_08"', "are no range"),
-            ("clips = 1679", "clips = -1", "clips is -1 and cannot be negative"),
-            ("clips = 1679", "clip = 1679", "'clip' is no field"),
+            ("recordings = 1679", "recordings = -1", "recordings is -1 and cannot be negative"),
+            ("recordings = 1679", "recording = 1679", "'recording' is no field"),
             ('class = "bonafide"', 'class = "live"', "class 'live'"),
             ('split = "train", subjects', 'split = "dev", subjects', "split 'dev'"),
             ('layouts = ["wmca-hdf5"]', 'layouts = ["wmca-h5"]', "layout 'wmca-h5' is not described"),
             ('layouts = ["wmca-hdf5"]', 'layouts = "wmca-hdf5"', "layouts must be a list"),
-            ("clips = { train = 565,", "clips = { dev = 565,", "clips must name train, val, test"),
+            ("recordings = { train = 565,", "recordings = { dev = 565,", "recordings must name train, val, test"),
             ('sha1 = "bf1f18c582f3"', 'sha1 = "bf1f"', "12 to 40 hex digits"),
             ('"101_06_067_1_02:20"', '"101_06_067_1_02"', "unpaired must be"),
             ("[[modality]]", "[modality]", "not a readable TOML"),

@@ -21,17 +21,17 @@ from data_manifests.errors import BadInput
 from data_manifests.index import FAMILIES as INDEX_FAMILIES
 from data_manifests.phantom import attacks, camera
 from data_manifests.phantom.build import render as render_profile
-from data_manifests.phantom.clips import generator, plan
 from data_manifests.phantom.heads import NEUTRAL, head_height
 from data_manifests.phantom.materials import BANDS, printed, reflectance, skin
+from data_manifests.phantom.recordings import generator, plan
 from data_manifests.phantom.render import grid_of, lost_modality, person, render
 from data_manifests.phantom.sets import DOMAINS, PROFILES, SETS, VERSION
 from data_manifests.phantom.writers import CDIT_PACKAGE, RGB_PACKAGE, is_written
 from reference import phantom_controls as controls
 
 TINY = PROFILES["tiny"]
-CLIPS = {s: plan(s, TINY) for s in SETS}
-ALL = [clip for s in SETS for clip in CLIPS[s]]
+RECORDINGS = {s: plan(s, TINY) for s in SETS}
+ALL = [recording for s in SETS for recording in RECORDINGS[s]]
 
 
 def cast(dataset: str, seed: int) -> attacks.Cast:
@@ -54,10 +54,10 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as archive:
             return dict(archive)
-    found = {}
+    arrays = {}
     with h5py.File(path) as f:
-        f.visititems(lambda name, x: found.update({name: x[...]}) if isinstance(x, h5py.Dataset) else None)
-    return found
+        f.visititems(lambda name, x: arrays.update({name: x[...]}) if isinstance(x, h5py.Dataset) else None)
+    return arrays
 
 
 def data_files(root: Path) -> list[Path]:
@@ -79,7 +79,7 @@ def assert_same_trees(a: Path, b: Path, sets: str) -> None:
 
 @settings(max_examples=6)
 @given(st.integers(0, len(ALL) - 1), st.integers(0, len(ALL) - 1))
-def test_a_clip_is_the_same_whatever_was_rendered_before(i, j):
+def test_a_recording_is_the_same_whatever_was_rendered_before(i, j):
     first = render(ALL[i], TINY)
     person.cache_clear()
     render(ALL[j], TINY)
@@ -99,9 +99,9 @@ def test_one_worker_and_two_give_the_same_pixels(tree, tmp_path):
     assert_same_trees(tree, tmp_path / "two", "W")
 
 
-def test_two_clips_of_a_set_differ():
+def test_two_recordings_of_a_set_differ():
     for s in SETS:
-        a, b = (render(replace(c, frames=c.frames[:1]), TINY).frames[0].rgb for c in CLIPS[s][:2])
+        a, b = (render(replace(c, frames=c.frames[:1]), TINY).frames[0].rgb for c in RECORDINGS[s][:2])
         assert a.shape == b.shape
         assert (a != b).mean() > 0.2
 
@@ -129,15 +129,15 @@ def test_every_file_is_named_as_in_the_public_set(tree, dataset):
 
 
 def test_containers_hold_what_the_sheets_say(tree):
-    stem = CLIPS["W"][0].name
+    stem = RECORDINGS["W"][0].name
     colour = arrays(tree / "W" / RGB_PACKAGE / f"{stem}.hdf5")
     others = arrays(tree / "W" / CDIT_PACKAGE / f"{stem}.hdf5")
-    for found, channels in ((colour, 3), (others, 4)):
-        for key, a in found.items():
+    for values, channels in ((colour, 3), (others, 4)):
+        for key, a in values.items():
             assert re.fullmatch(r"Frame_\d+/array", key)
             assert a.dtype == np.uint8
             assert a.shape[0] == channels
-    h = arrays(tree / "H" / f"{CLIPS['H'][0].name}.h5")
+    h = arrays(tree / "H" / f"{RECORDINGS['H'][0].name}.h5")
     assert {"BASLER_BGR", "INTEL_DEPTH", "BASLER_LEFT_NIR_850nm"} < h.keys()
     assert {k for k in h if k.startswith("BOBCAT")} == {"BOBCAT_1050nm", "BOBCAT_1300nm", "BOBCAT_1550nm"}
     assert h["BASLER_BGR"].dtype == np.uint8
@@ -149,39 +149,39 @@ def test_containers_hold_what_the_sheets_say(tree):
     assert 0.0 <= p.min() < p.max() <= 1.0
 
 
-def test_the_lists_name_every_clip_and_no_demographics(tree):
+def test_the_lists_name_every_recording_and_no_demographics(tree):
     with (tree / "W/documentation/PROTOCOL-grandtest.csv").open() as f:
         rows = list(csv.DictReader(f))
     assert list(rows[0]) == ["", "client_id", "filepath", "group", "label"]
-    assert {r["filepath"] for r in rows} == {c.name for c in CLIPS["W"]}
+    assert {r["filepath"] for r in rows} == {c.name for c in RECORDINGS["W"]}
     assert {r["group"] for r in rows if r["label"] == "attack/papermask"} == {"eval"}
     with (tree / "P/face_partitions/padisi_USC_FACE_ground_truth.csv").open() as f:
         header = next(csv.reader(f))
     assert header == ["transaction_id", "trial_id", "trial_name", "modality", "ground_truth", "participant_id"]
     with (tree / "H/PROTOCOL-grand_test-curated.csv").open() as f:
         curated = list(csv.DictReader(f))
-    wigs = {c.name for c in CLIPS["H"] if c.species == "wig"}
-    assert {r["video_name"] for r in curated} == {c.name for c in CLIPS["H"]} - wigs
+    wigs = {c.name for c in RECORDINGS["H"] if c.species == "wig"}
+    assert {r["video_name"] for r in curated} == {c.name for c in RECORDINGS["H"]} - wigs
     assert {r["label"] for r in curated if r["attack"] != "bonafide"} == {"1"}
 
 
-def test_a_killed_run_leaves_whole_clips_and_resumes(tree, tmp_path):
+def test_a_killed_run_leaves_whole_recordings_and_resumes(tree, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "data_manifests.phantom", "render", "--profile", "tiny", "--out", str(out)]
     root = Path(__file__).parents[2]
     run = subprocess.Popen([*command, "--sets", "S", "--workers", "1"], cwd=root, stdout=subprocess.PIPE)
     give_up = time.monotonic() + 60
-    while sum(is_written(c, out) for c in CLIPS["S"]) < 3 and time.monotonic() < give_up:
+    while sum(is_written(c, out) for c in RECORDINGS["S"]) < 3 and time.monotonic() < give_up:
         time.sleep(0.01)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    done = [c for c in CLIPS["S"] if is_written(c, out)]
-    assert 3 <= len(done) < len(CLIPS["S"])
+    done = [c for c in RECORDINGS["S"] if is_written(c, out)]
+    assert 3 <= len(done) < len(RECORDINGS["S"])
     kept = {p: (out / "S" / p).stat().st_mtime_ns for p in data_files(out / "S")}
     expected = {p for p in data_files(tree / "S") if any(c.name in p.as_posix() for c in done)}
     assert set(kept) == expected
     assert_done = subprocess.run([*command, "--sets", "S", "--workers", "1"], cwd=root, capture_output=True, check=True)
-    assert f"({len(CLIPS['S']) - len(done)} clips rendered now" in assert_done.stdout.decode()
+    assert f"({len(RECORDINGS['S']) - len(done)} recordings rendered now" in assert_done.stdout.decode()
     assert kept.items() <= {p: (out / "S" / p).stat().st_mtime_ns for p in data_files(out / "S")}.items()
     assert not (out / ".partial").exists()
     assert_same_trees(tree, out, "S")
@@ -205,9 +205,9 @@ def test_a_folder_of_something_else_is_refused(tree, tmp_path):
 
 @settings(max_examples=8)
 @given(st.sampled_from(ALL), st.sampled_from(sorted(attacks.FAMILIES)))
-def test_the_recording_does_not_depend_on_the_species(clip, species):
-    """Same clip name, other species: scene, JPEG quality, sizes, dtypes and lost modalities must not move."""
-    short = replace(clip, frames=clip.frames[:1])
+def test_the_recording_does_not_depend_on_the_species(recording, species):
+    """Same recording name, other species: scene, JPEG quality, sizes, dtypes and lost modalities must not move."""
+    short = replace(recording, frames=recording.frames[:1])
     as_it_is, as_other = render(short, TINY), render(replace(short, species=species), TINY)
     assert as_it_is.jpeg == as_other.jpeg
     for a, b in zip(as_it_is.frames, as_other.frames, strict=True):
@@ -219,8 +219,8 @@ def test_a_modality_is_missing_as_often_in_both_classes():
     profile = PROFILES["cpu"]
     for s in SETS:
         for bonafide in (True, False):
-            clips = [c for c in plan(s, profile) if c.bonafide == bonafide]
-            draws = [lost_modality(DOMAINS[s], generator(s, c.name, n, "lost")) for c in clips for n in c.frames]
+            recordings = [c for c in plan(s, profile) if c.bonafide == bonafide]
+            draws = [lost_modality(DOMAINS[s], generator(s, c.name, n, "lost")) for c in recordings for n in c.frames]
             rate, n = np.mean([d != "" for d in draws]), len(draws)
             expected = DOMAINS[s].missing
             assert abs(rate - expected) < 4 * np.sqrt(expected * (1 - expected) / n), (s, bonafide, rate)
@@ -237,13 +237,13 @@ def test_every_family_of_the_sheets_is_there():
     assert set(controls.SHOWN_BY) == set(INDEX_FAMILIES)
 
 
-def test_no_person_is_in_two_groups_and_clip_names_are_unique():
+def test_no_person_is_in_two_groups_and_recording_names_are_unique():
     for profile in (PROFILES["cpu"], PROFILES["paper"]):
         for s in SETS:
-            clips = plan(s, profile)
-            assert len({c.name for c in clips}) == len(clips)
+            recordings = plan(s, profile)
+            assert len({c.name for c in recordings}) == len(recordings)
             groups: dict[str, set[str]] = {}
-            for c in clips:
+            for c in recordings:
                 groups.setdefault(c.wearer, set()).add(c.group)
                 groups.setdefault(c.victim, set()).add(c.group)
             assert all(len(g) == 1 for g in groups.values()), s
@@ -351,11 +351,11 @@ def test_depth_polarity_and_range_are_the_sets_own(seed, dataset):
     scene = camera.draw_scene(domain, np.random.default_rng(seed))
     z = np.tile(np.linspace(490, 510, 32, dtype=np.float32), (32, 1))
     z[3, 3] = 0.0
-    shown = camera.encode_depth(z, z > 0, domain.depth, scene).astype(np.float64)
-    slope = np.sign(shown[10, -1] - shown[10, 0])
+    encoded = camera.encode_depth(z, z > 0, domain.depth, scene).astype(np.float64)
+    slope = np.sign(encoded[10, -1] - encoded[10, 0])
     assert slope == (-1 if domain.depth.encoding == "near_bright" else 1)
-    assert shown[3, 3] == 0
-    assert shown[z > 0].min() > 0 or domain.depth.encoding == "mad"
+    assert encoded[3, 3] == 0
+    assert encoded[z > 0].min() > 0 or domain.depth.encoding == "mad"
 
 
 # -- controls -----------------------------------------------------------------------------------------------------
@@ -386,7 +386,7 @@ def test_trivial_cues_are_means_and_spreads(seed):
         np.testing.assert_allclose(row, expected, rtol=1e-5)
 
 
-# Mean colour, depth and infrared of the first frame of each set's first and last clip. Results are kept under the
+# Mean colour, depth and infrared of the first frame of each set's first and last recording. Results are kept under the
 # version's name, so a renderer that draws something else is another VERSION, with these numbers taken anew.
 FROZEN = {
     ("C", 0): (40.11, 64.3490, 24.9887),

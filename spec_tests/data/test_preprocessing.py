@@ -53,9 +53,9 @@ class TestEightBit:
             spread = statistics.median(abs(v - m) for v in measured) if kind == "mad" else statistics.pstdev(measured)
             spread = spread or 1.0
             expected = [255 * (v - m + 3 * spread) / (6 * spread) for v in values]
-        found = pre.TO_8BIT[kind](np.array(values, np.uint16))
-        assert found.dtype == np.uint8
-        for value, y, got in zip(values, expected, found, strict=True):
+        result = pre.TO_8BIT[kind](np.array(values, np.uint16))
+        assert result.dtype == np.uint8
+        for value, y, got in zip(values, expected, result, strict=True):
             y = 0.0 if value <= 1 else min(max(y, 0.0), 255.0)
             assert y - 1 - 1e-6 < got <= y + 1e-6  # cut to whole numbers
 
@@ -113,8 +113,8 @@ class TestBorders:
         black = np.zeros((1, 4, 4), np.uint8)
         with pytest.raises(ValueError, match="all-black"):
             pre.remove_black_borders_released(black)
-        (kept,) = pre.remove_black_borders([black])
-        assert np.array_equal(kept, black)
+        (image,) = pre.remove_black_borders([black])
+        assert np.array_equal(image, black)
 
     def test_as_released_modalities_lose_their_registration_and_one_box_keeps_it(self):
         """A point marked in all modalities lies at one place afterwards, unless each is cropped by itself."""
@@ -185,7 +185,7 @@ class TestResize:
     @given(seeds, st.integers(1, 7), st.integers(1, 7), st.integers(1, 9))
     def test_against_a_loop_over_pixels(self, seed, height, width, size):
         planes = noise(seed, 1, height, width)
-        found = pre.resize_plain(planes, size)[0]
+        result = pre.resize_plain(planes, size)[0]
         for i in range(size):
             for j in range(size):
                 y = min(max((i + 0.5) * height / size - 0.5, 0), height - 1)
@@ -194,7 +194,7 @@ class TestResize:
                 for r in range(height):
                     for c in range(width):
                         total += max(0, 1 - abs(r - y)) * max(0, 1 - abs(c - x)) * float(planes[0, r, c])
-                assert abs(float(found[i, j]) - total) <= 0.5 + 1e-6
+                assert abs(float(result[i, j]) - total) <= 0.5 + 1e-6
 
     def test_without_antialiasing_is_another_image(self):
         line = np.zeros((1, 30, 30), np.uint8)
@@ -217,9 +217,9 @@ class TestValues:
         ],
     )
     def test_by_hand(self, values, low, middle, high):
-        found = values(np.array([[[0, 128, 255]]], np.uint8))
-        assert found.dtype == np.float32
-        assert found[0, 0].tolist() == pytest.approx([low, middle, high], abs=1e-7)
+        result = values(np.array([[[0, 128, 255]]], np.uint8))
+        assert result.dtype == np.float32
+        assert result[0, 0].tolist() == pytest.approx([low, middle, high], abs=1e-7)
 
     def test_clip(self):
         black = pre.clip_values(np.zeros((3, 1, 1), np.uint8)).ravel()
@@ -295,8 +295,8 @@ class TestPipelines:
 
     @pytest.mark.parametrize("name", ["flex_modal", "mmdg", "dadm", "mmda_code"])
     def test_flex_and_its_heirs(self, name):
-        found = pre.PIPELINES[name](*triplet(1))
-        for x, image in zip(found, triplet(1), strict=True):
+        result = pre.PIPELINES[name](*triplet(1))
+        for x, image in zip(result, triplet(1), strict=True):
             assert np.abs(x * 128 + 127.5 - plain_resize(image, 224)).max() <= 0.51
 
     def test_mmfas_is_what_this_project_trains_on(self, tmp_path):
@@ -306,39 +306,39 @@ class TestPipelines:
         reference = parse_reference("y.png")
         (planes,) = decode.decode(tmp_path, [(reference, "rgb", "40x24:uint8", "")], 224)
         grey = np.zeros((1, 4, 4), np.uint8)
-        found = pre.PIPELINES["mmfas"](np.asarray(image).transpose(2, 0, 1), grey, grey)[0]
-        assert np.array_equal(found, (planes.astype(np.float32) - np.float32(127.5)) / np.float32(127.5))
+        result = pre.PIPELINES["mmfas"](np.asarray(image).transpose(2, 0, 1), grey, grey)[0]
+        assert np.array_equal(result, (planes.astype(np.float32) - np.float32(127.5)) / np.float32(127.5))
 
     @pytest.mark.parametrize("name", ["dadm_borders", "mmda_code_borders"])
     def test_dadms_borders_as_released(self, name):
-        found = pre.PIPELINES[name](*triplet(4))
-        for x, image in zip(found, triplet(4), strict=True):
+        result = pre.PIPELINES[name](*triplet(4))
+        for x, image in zip(result, triplet(4), strict=True):
             assert np.abs(x * 128 + 127.5 - plain_resize(image[:, 2:-3, 2:-3], 224)).max() <= 0.51
 
     def test_one_box_for_all(self):
         rgb, _, ir = triplet(4)
-        found = pre.PIPELINES["dadm_borders_registered"](rgb, np.ones((1, 24, 20), np.uint8), ir)
-        assert np.abs(found[0] * 128 + 127.5 - plain_resize(rgb, 224)).max() <= 0.51
+        result = pre.PIPELINES["dadm_borders_registered"](rgb, np.ones((1, 24, 20), np.uint8), ir)
+        assert np.abs(result[0] * 128 + 127.5 - plain_resize(rgb, 224)).max() <= 0.51
 
     def test_the_winners(self):
         rgb = triplet(6)[0]
-        found = pre.PIPELINES["cefa_winner"](rgb, rgb[:1], rgb[:1])
+        result = pre.PIPELINES["cefa_winner"](rgb, rgb[:1], rgb[:1])
         square = np.pad(rgb[:, 2:-2, 2:-2], ((0, 0), (0, 0), (2, 2)))
-        assert np.abs(found[0] * 255 - plain_resize(square, 112)).max() <= 0.51
+        assert np.abs(result[0] * 255 - plain_resize(square, 112)).max() <= 0.51
 
     def test_feathernets_takes_the_centre_of_256(self):
         ir = triplet(7)[2]
-        found = pre.PIPELINES["feathernets"](*triplet(7))[2]
-        assert np.abs(found * 255 - plain_resize(ir, 256)[:, 16:240, 16:240]).max() <= 0.51
+        result = pre.PIPELINES["feathernets"](*triplet(7))[2]
+        assert np.abs(result * 255 - plain_resize(ir, 256)[:, 16:240, 16:240]).max() <= 0.51
 
     @pytest.mark.parametrize("name", ["mc_cnn", "cmfl"])
     def test_idiaps_take_sensor_counts(self, name):
         rgb, depth, _ = triplet(8)
         counts = noise(9, 1, 30, 30, high=60000, dtype=np.uint16)
-        found = pre.PIPELINES[name](rgb, counts, depth)
+        result = pre.PIPELINES[name](rgb, counts, depth)
         size = pre.PIPELINES[name].size
-        assert np.abs(found[1] * 255 - plain_resize(decode.mad_to_8bit(counts), size)).max() <= 0.51
-        assert np.abs(found[2] * 255 - plain_resize(depth, size)).max() <= 0.51
+        assert np.abs(result[1] * 255 - plain_resize(decode.mad_to_8bit(counts), size)).max() <= 0.51
+        assert np.abs(result[2] * 255 - plain_resize(depth, size)).max() <= 0.51
 
     def test_a_dropped_modality_before_and_after_normalisation_are_two_inputs(self):
         """Zero pixels are black, -1; zeros put in after the normalisation are mid-grey."""

@@ -1,5 +1,5 @@
 """The protocols made by rule: their sizes against the published ones, who is in which split, and the readings of
-mmFAS's sentence. Rows are made here from the owners' naming rules, a frame a clip, without any file."""
+mmFAS's sentence. Rows are made here from the owners' naming rules, a frame a recording, without any file."""
 
 from collections import Counter
 
@@ -30,17 +30,17 @@ from data_manifests.protocols import (
 RACES = {"AF": 1, "CA": 2, "EA": 3}
 
 
-def row(dataset: str, subject: str, clip: str, family: str = "", code: str = "", frame: int = 0) -> Row:
+def row(dataset: str, subject: str, recording: str, family: str = "", code: str = "", frame: int = 0) -> Row:
     return Row(
-        sample_id=f"{dataset}:{clip}:{frame}", dataset=dataset, layout="x", clip_id=clip, frame=frame,
+        sample_id=f"{dataset}:{recording}:{frame}", dataset=dataset, layout="x", clip_id=recording, frame=frame,
         subject_id=f"{dataset}:{subject}", presenter_id="", source_id="", label="attack" if family else "bonafide",
-        attack_family=family, attack_code=code, rgb=f"{clip}/{frame}.jpg", rgb_shape="2x2:uint8", depth="",
+        attack_family=family, attack_code=code, rgb=f"{recording}/{frame}.jpg", rgb_shape="2x2:uint8", depth="",
         depth_shape="", ir="", ir_shape="", depth_encoding="", ir_nm=None,
     )  # fmt: skip
 
 
 def cefa(subjects=range(500), masks=99) -> list[Row]:
-    """CeFA as its paper counts it: 4 clips a subject and ethnicity, 18 clips a 3D mask, 8 a silicone mask."""
+    """CeFA as its paper counts it: 4 recordings a subject and ethnicity, 18 recordings a 3D mask, 8 a silicone mask."""
     rows = []
     for race, digit in RACES.items():
         for number in subjects:
@@ -75,11 +75,11 @@ def surf(counts=(30, 10, 60)) -> tuple[list[Row], dict[str, dict[str, list[str]]
 
 
 def wmca() -> tuple[list[Row], dict[str, dict[str, list[str]]]]:
-    """WMCA's grandtest with the published number of clips of every family in every split."""
+    """WMCA's grandtest with the published number of recordings of every family in every split."""
     rows, splits, client = [], {split: [] for split in SPLITS}, 0
     for count in manifest("W").expectation("wmca-hdf5").count:
         if count.label:
-            for _ in range(count.clips):
+            for _ in range(count.recordings):
                 client += 1
                 rows.append(row("W", f"{client:04}", f"{client:04}_01_000_0_00", count.family))
                 splits[count.split].append(rows[-1].sample_id)
@@ -120,8 +120,8 @@ class TestCefa:
         assert len({r.subject_id for r in cefa_rows}) == 1607
 
     @pytest.mark.parametrize("name", CEFA)
-    def test_train_and_val_have_the_published_number_of_clips(self, cefa_rows, name):
-        published = next(rule for rule in manifest("C").protocol if rule.name == name).clips
+    def test_train_and_val_have_the_published_number_of_recordings(self, cefa_rows, name):
+        published = next(rule for rule in manifest("C").protocol if rule.name == name).recordings
         splits, notes = derive(name, cefa_rows, {})
         assert notes == []
         for split in ("train", "val"):
@@ -130,8 +130,8 @@ class TestCefa:
 
     @pytest.mark.parametrize("name", ["C-p1.1", "C-p2.1", "C-p2.2", "C-p4.1"])
     def test_the_published_test_is_ours_but_for_masks_that_are_missing_there(self, cefa_rows, name):
-        """The owner's lists hold 1 079 + 44 clips of masks, the naming rules without AttackType 1 give more."""
-        published = next(rule for rule in manifest("C").protocol if rule.name == name).clips["test"]
+        """The owner's lists hold 1 079 + 44 recordings of masks, the naming rules without AttackType 1 give more."""
+        published = next(rule for rule in manifest("C").protocol if rule.name == name).recordings["test"]
         found = families(derive(name, cefa_rows, {})[0], cefa_rows)["test"]
         assert sum(n for family, n in found.items() if family not in ("3dmask", "silicone")) == published - 1079 - 44
         assert found["3dmask"] == 99 * 12 >= 1079
@@ -156,18 +156,18 @@ class TestCefa:
         ],
     )
     def test_families(self, cefa_rows, name, trained, tested):
-        found = families(derive(name, cefa_rows, {})[0], cefa_rows)
-        assert set(found["train"]) == set(found["val"]) == trained
-        assert set(found["test"]) == tested
+        counts = families(derive(name, cefa_rows, {})[0], cefa_rows)
+        assert set(counts["train"]) == set(counts["val"]) == trained
+        assert set(counts["test"]) == tested
 
     def test_masks_without_light_are_left_out(self, cefa_rows):
         codes = {r.sample_id: r.attack_code for r in cefa_rows}
         tested = derive("C-p5", cefa_rows, {})[0]["test"]
         assert not any(codes[s].endswith("_1") for s in tested if codes[s].count("_") == 4)
 
-    def test_an_anonymous_clip_is_refused(self):
+    def test_an_anonymous_recording_is_refused(self):
         rows = [row("C", "dev", "003000"), *cefa(range(3), 0)]
-        with pytest.raises(BadInput, match="clip 003000 does not tell its subject; index cefa-full"):
+        with pytest.raises(BadInput, match="recording 003000 does not tell its subject; index cefa-full"):
             derive("C-p1.1", rows, {})
 
 
@@ -200,11 +200,11 @@ class TestWmca:
     def test_sizes_and_families(self, name):
         rows, protocols = wmca()
         splits, _ = derive(name, rows, protocols)
-        published = next(rule for rule in manifest("W").protocol if rule.name == name).clips
+        published = next(rule for rule in manifest("W").protocol if rule.name == name).recordings
         assert {split: len(samples) for split, samples in splits.items()} == published
-        found = families(splits, rows)
-        assert WMCA_UNSEEN[name] not in found["train"] | found["val"]
-        assert set(found["test"]) == {"", WMCA_UNSEEN[name]}
+        counts = families(splits, rows)
+        assert WMCA_UNSEEN[name] not in counts["train"] | counts["val"]
+        assert set(counts["test"]) == {"", WMCA_UNSEEN[name]}
 
     def test_the_owner_s_list_comes_first(self):
         rows, protocols = wmca()
@@ -243,8 +243,8 @@ class TestOfficial:
 
     def test_a_set_without_its_protocol_is_left_out_and_noted(self, everything):
         rows, protocols = everything
-        kept = {name: splits for name, splits in protocols.items() if name != "W-grandtest"}
-        splits, notes = official(rows, kept)
+        others = {name: splits for name, splits in protocols.items() if name != "W-grandtest"}
+        splits, notes = official(rows, others)
         assert notes == ["official: W has no complete protocol W-grandtest, so it is left out"]
         assert {s[0] for s in splits["test"]} == {"C", "S", "P"}
         only = {"C-id-ranges": protocols["C-id-ranges"]}
@@ -297,11 +297,11 @@ class TestMmfasReadings:
     def test_by_an_official_protocol(self, everything, source):
         rows, protocols = everything
         splits, notes = derive(f"mmfas-{source}", rows, protocols)
-        wanted, _ = derive(source, rows, protocols)
-        assert splits["train"] == wanted["train"]
-        assert splits["val"] == wanted["val"]
+        original, _ = derive(source, rows, protocols)
+        assert splits["train"] == original["train"]
+        assert splits["val"] == original["val"]
         targets = [r.sample_id for letter in "SW" for r in rows if r.dataset == letter]
-        assert splits["test"] == wanted["test"] + targets
+        assert splits["test"] == original["test"] + targets
         assert notes == ["mmfas: target H is not indexed, so its test is left out"]
 
     def test_an_official_protocol_without_val(self, everything):
@@ -325,9 +325,9 @@ class TestEveryProtocol:
 
     def test_pitfall_09_a_family_that_training_lacks(self, everything):
         rows, protocols = everything
-        found = families(protocols["W-grandtest"], rows)
-        assert "papermask" not in found["train"] | found["val"]
-        assert found["test"]["papermask"] == 71
+        counts = families(protocols["W-grandtest"], rows)
+        assert "papermask" not in counts["train"] | counts["val"]
+        assert counts["test"]["papermask"] == 71
 
     def test_unknown_and_empty(self, everything):
         rows, protocols = everything
@@ -348,7 +348,7 @@ class TestCommandLine:
         before = (path.read_bytes(), (path.parent / "roots.toml").read_bytes(), load_index(path).protocols)
         main(["protocol", "W-LOO_prints", "--index", str(path)])
         shown = capsys.readouterr().out
-        assert "train: 497 clips, published are 497, difference +0" in shown
+        assert "train: 497 recordings, published are 497, difference +0" in shown
         assert "W-LOO_prints added" in shown
         index = load_index(path)
         assert len(index.split("W-LOO_prints", "test")) == 181
@@ -367,8 +367,8 @@ class TestCommandLine:
     def test_a_difference_from_the_published_size_is_shown(self, path, capsys):
         main(["protocol", "C-p4.1", "--index", str(path)])
         shown = capsys.readouterr().out
-        assert "train: 400 clips, published are 400, difference +0" in shown
-        assert "test: 2436 clips, published are 2323, difference +113" in shown
+        assert "train: 400 recordings, published are 400, difference +0" in shown
+        assert "test: 2436 recordings, published are 2323, difference +113" in shown
 
     @pytest.mark.parametrize(
         "name", [r.name for c in FILES for r in manifest(c).protocol] + ["mmfas", "official", "mmdg"]

@@ -47,7 +47,7 @@ def cut_short(path):
     path.write_bytes(path.read_bytes()[:-1000])
 
 
-def clip(tree):
+def recording(tree):
     return tree / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
 
 
@@ -58,17 +58,17 @@ class TestReport:
         found = numbers(report)
         assert found["train bonafide", "subjects"] == (300, 1)
         assert found["train attack print_cut", "frames"] == (5397, 6)
-        assert found["all", "clips"] == (None, 9)
+        assert found["all", "recordings"] == (None, 9)
         assert not report.ok
         lines = {tuple(line[:2]): line[2:] for line in report.table()}
         assert lines["group", "what"] == ["expected", "found", "difference"]
         assert lines["train bonafide", "subjects"] == ["300", "1", "-299"]
-        assert lines["all", "clips"] == ["not published", "9", "-"]
+        assert lines["all", "recordings"] == ["not published", "9", "-"]
 
     def test_difference(self):
-        assert Comparison("g", "clips", 3, 5).difference == 2
-        assert Comparison("g", "clips", 3, 3).difference == 0
-        assert Comparison("g", "clips", None, 3).difference is None
+        assert Comparison("g", "recordings", 3, 5).difference == 2
+        assert Comparison("g", "recordings", 3, 3).difference == 0
+        assert Comparison("g", "recordings", None, 3).difference is None
 
     @pytest.mark.parametrize("letter", trees.TREES)
     @pytest.mark.parametrize("depth", ["fast", "headers", "full"])
@@ -76,10 +76,10 @@ class TestReport:
         root = trees.TREES[letter](tmp_path / letter)
         report = verify(letter, root, depth, OPTIONS, state=tmp_path / "state")
         assert report.problems == []
-        found = numbers(report)
+        counts = numbers(report)
         rows = index_tree(letter, root, Options(workers=1, frames=2, names_only=depth == "fast")).rows
-        assert found["all", "clips"][1] == len({r.clip_id for r in rows})
-        assert found["all", "frames"][1] == len(rows)
+        assert counts["all", "recordings"][1] == len({r.clip_id for r in rows})
+        assert counts["all", "frames"][1] == len(rows)
         assert (tmp_path / "state").exists() == (depth == "full")
 
     def test_an_unknown_depth_of_expectation_and_a_tree_that_is_none(self, tree, tmp_path):
@@ -92,19 +92,19 @@ class TestReport:
 
     def test_groups_without_published_numbers_are_shown(self, tmp_path):
         rows = index_tree("W", trees.wmca(tmp_path), OPTIONS).rows
-        found = compare(rows, {}, Expected("x", ("wmca-hdf5",), "", (Count(label="bonafide", clips=4),)))
+        found = compare(rows, {}, Expected("x", ("wmca-hdf5",), "", (Count(label="bonafide", recordings=4),)))
         shown = {(c.group, c.what): (c.expected, c.found) for c in found}
-        assert shown["bonafide", "clips"] == (4, 4)
-        assert shown["attack papermask", "clips"] == (None, 1)
-        assert shown["all", "clips"] == (None, 10)
+        assert shown["bonafide", "recordings"] == (4, 4)
+        assert shown["attack papermask", "recordings"] == (None, 1)
+        assert shown["all", "recordings"] == (None, 10)
 
     def test_without_the_owner_s_list_the_splits_are_added_up(self, tmp_path):
         root = trees.wmca(tmp_path / "W")
         (root / "documentation" / "PROTOCOL-grandtest.csv").unlink()
         report = verify("W", root, "headers", OPTIONS)
         found = numbers(report)
-        assert found["bonafide", "clips"] == (347, 4)
-        assert found["attack papermask", "clips"] == (71, 1)
+        assert found["bonafide", "recordings"] == (347, 4)
+        assert found["attack papermask", "recordings"] == (71, 1)
         assert ("all", "subjects") in found
         assert "the tree does not tell the splits of W-grandtest; their sums are compared" in report.notes
         assert not any(group.startswith(SPLITS) for group, _ in found)
@@ -113,9 +113,9 @@ class TestReport:
         root = trees.cefa(tmp_path / "C", ("AF-000", "AF-250", "AF-301", "CA-001"))
         report = verify("C", root, "fast", OPTIONS)
         assert "no subject of EA in the tree" in report.notes
-        assert "no clip of" not in "".join(report.notes)
+        assert "no recording of" not in "".join(report.notes)
         report = verify("W", trees.wmca(tmp_path / "W"), "fast", OPTIONS)
-        assert "no clip of glasses, makeup, wig in the tree" in report.notes
+        assert "no recording of glasses, makeup, wig in the tree" in report.notes
         assert "W-grandtest: train holds no fakehead, papermask, print, replay, rigidmask" in report.notes
 
     def test_pitfall_08_a_leaking_subject_of_the_owner_s_list_is_a_problem(self, tmp_path):
@@ -134,7 +134,7 @@ class TestReport:
 
 class TestProblems:
     def damage(self, tree):
-        real = clip(tree)
+        real = recording(tree)
         (real / "ir/9.jpg").write_bytes(b"")
         (real / "depth/31.jpg").write_text("no image")
         cut_short(real / "color/101.jpg")
@@ -142,22 +142,22 @@ class TestProblems:
 
     def test_each_depth_finds_what_it_can(self, tree, tmp_path):
         self.damage(tree)
-        shown = "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
-        found = {}
+        live = "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
+        paths = {}
         for depth in ("fast", "headers", "full"):
             problems = verify("S", tree, depth, OPTIONS, state=tmp_path / "s").problems
-            found[depth] = {problem.path.removeprefix(f"{shown}/") for problem in problems}
-        assert found["fast"] == {"color/note.txt"}
-        assert found["headers"] == {"color/note.txt", "ir/9.jpg", "depth/31.jpg"}
-        assert found["full"] == {"color/note.txt", "ir/9.jpg", "depth/31.jpg", "color/101.jpg"}
+            paths[depth] = {problem.path.removeprefix(f"{live}/") for problem in problems}
+        assert paths["fast"] == {"color/note.txt"}
+        assert paths["headers"] == {"color/note.txt", "ir/9.jpg", "depth/31.jpg"}
+        assert paths["full"] == {"color/note.txt", "ir/9.jpg", "depth/31.jpg", "color/101.jpg"}
 
     def test_the_command_lists_them_writes_json_and_fails(self, tree, tmp_path, capsys):
         self.damage(tree)
         out = tmp_path / "report" / "s.json"
         assert status("verify", "S", "--root", tree, "--json", out, "--workers", 1) == 1
-        shown = capsys.readouterr().out
-        assert re.search(r"problem: \S+real\.rssdk/ir/9\.jpg: is empty \(0 bytes\)", shown)
-        assert re.search(r"not verified: [0-9]+ numbers differ, 3 problems", shown)
+        printed = capsys.readouterr().out
+        assert re.search(r"problem: \S+real\.rssdk/ir/9\.jpg: is empty \(0 bytes\)", printed)
+        assert re.search(r"not verified: [0-9]+ numbers differ, 3 problems", printed)
         report = json.loads(out.read_text())
         assert report["ok"] is False
         assert report["layout"] == "surf-crop"
@@ -174,7 +174,7 @@ class TestProblems:
     def test_numbers_alone_make_it_fail_and_a_complete_tree_passes(self, tree, monkeypatch, capsys):
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 1
         assert "problem: " not in capsys.readouterr().out
-        whole = Expected("release", ("surf-crop",), "", (Count(clips=9),))
+        whole = Expected("release", ("surf-crop",), "", (Count(recordings=9),))
         monkeypatch.setattr(type(manifest("S")), "expectation", lambda *_: whole)
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 0
         assert "verified: 0 numbers differ, 0 problems" in capsys.readouterr().out
@@ -186,12 +186,12 @@ class TestProblems:
         cut_short(folder / "ir/0026.jpg")
         arguments = ("verify", "C", "--root", root, "--full", "--json", tmp_path / "r", "--state", tmp_path / "s")
         assert status(*arguments, "--workers", 1) == 1
-        shown = capsys.readouterr()
-        written = (tmp_path / "r").read_text() + (tmp_path / "s").read_text() + shown.out + shown.err
-        assert "EA-012/3_012_1_1_1/depth/0026.jpg" in written
-        assert "EA-012/3_012_1_1_1/ir/0026.jpg" in written
-        assert "1990" not in written.replace(str(tmp_path), "")
-        assert "203M" not in written
+        printed = capsys.readouterr()
+        text = (tmp_path / "r").read_text() + (tmp_path / "s").read_text() + printed.out + printed.err
+        assert "EA-012/3_012_1_1_1/depth/0026.jpg" in text
+        assert "EA-012/3_012_1_1_1/ir/0026.jpg" in text
+        assert "1990" not in text.replace(str(tmp_path), "")
+        assert "203M" not in text
 
     def test_lists_are_checked_against_the_tree(self, tree, tmp_path):
         folder = tmp_path / "lists"
@@ -213,20 +213,20 @@ class TestResuming:
     def counted(self, monkeypatch):
         """The files that were decoded."""
         seen = []
-        decoded = module._decoded
+        decoded = module._decoding_problem
 
         def counting(job):
             seen.append(job[1][0][0].path)
             return decoded(job)
 
-        monkeypatch.setattr(module, "_decoded", counting)
+        monkeypatch.setattr(module, "_decoding_problem", counting)
         return seen
 
     def rows(self, tree):
         return index_tree("S", tree, OPTIONS).rows
 
     def test_a_second_run_decodes_nothing_and_says_the_same(self, tree, tmp_path, counted):
-        cut_short(clip(tree) / "color/101.jpg")
+        cut_short(recording(tree) / "color/101.jpg")
         rows = self.rows(tree)
         first, already = decode_all(tree, rows, tmp_path / "state", 1)
         assert (len(first), already, len(counted)) == (1, 0, 81)
@@ -237,7 +237,7 @@ class TestResuming:
 
     def test_a_changed_file_is_decoded_again(self, tree, tmp_path, counted):
         rows = self.rows(tree)
-        broken = clip(tree) / "ir/9.jpg"
+        broken = recording(tree) / "ir/9.jpg"
         whole = broken.read_bytes()
         broken.write_bytes(whole[:-200])
         assert len(decode_all(tree, rows, tmp_path / "state", 1)[0]) == 1
@@ -252,7 +252,7 @@ class TestResuming:
 
     def test_a_run_that_was_cut_off_goes_on(self, tree, tmp_path, counted, monkeypatch):
         rows = self.rows(tree)
-        decoded = module._decoded
+        decoded = module._decoding_problem
 
         def dying(job):
             if len(counted) == 30:
@@ -260,7 +260,7 @@ class TestResuming:
             return decoded(job)
 
         with monkeypatch.context() as m:
-            m.setattr(module, "_decoded", dying)
+            m.setattr(module, "_decoding_problem", dying)
             with pytest.raises(KeyboardInterrupt):
                 decode_all(tree, rows, tmp_path / "state", 1)
         with (tmp_path / "state").open("r+b") as f:
@@ -279,13 +279,13 @@ class TestResuming:
 
     def test_a_file_gone_since_indexing(self, tree, tmp_path):
         rows = self.rows(tree)
-        (clip(tree) / "ir/9.jpg").unlink()
+        (recording(tree) / "ir/9.jpg").unlink()
         (problem,), _ = decode_all(tree, rows, tmp_path / "state", 1)
         assert problem.path.endswith("real.rssdk/ir/9.jpg")
         assert "no such file" in problem.what
 
     def test_workers_change_nothing(self, tree, tmp_path):
-        cut_short(clip(tree) / "color/101.jpg")
+        cut_short(recording(tree) / "color/101.jpg")
         rows = self.rows(tree)
         one, _ = decode_all(tree, rows, tmp_path / "one", 1)
         two, _ = decode_all(tree, rows, tmp_path / "two", 2)
@@ -303,24 +303,24 @@ class TestResuming:
 
 
 def empty(root, names):
-    made = set()
+    folders = set()
     for name in names:
         folder = name.rpartition("/")[0]
-        if folder not in made:
+        if folder not in folders:
             (root / folder).mkdir(parents=True, exist_ok=True)
-            made.add(folder)
+            folders.add(folder)
         os.close(os.open(f"{root}/{name}", os.O_CREAT | os.O_WRONLY))
 
 
 def wmca_names():
-    """Clips with the published number of every family in every split, as (name, split), from the naming rule."""
+    """Recordings with the published number of every family in every split, as (name, split), from the naming rule."""
     code = {"": "0_00", "fakehead": "2_01", "flexiblemask": "2_78", "glasses": "1_01", "papermask": "2_08",
             "print": "3_01", "replay": "4_01", "rigidmask": "1_02"}  # fmt: skip
     clients = {"train": (1, 35), "val": (36, 34), "test": (70, 34)}
     for count in manifest("W").expectation("wmca-hdf5").count:
         if count.label:
             first, many = clients[count.split]
-            for i in range(count.clips):
+            for i in range(count.recordings):
                 name = f"{first + i % many:03}_{1 + i // many % 7:02}_{i // many // 7:03}_{code[count.family]}"
                 yield name, count.split, count.family
 
@@ -340,23 +340,23 @@ def wmca(tmp_path_factory):
 
 
 class TestPublishedSize:
-    """Trees of as many clips as the sets have, empty files under the names that the rules give."""
+    """Trees of as many recordings as the sets have, empty files under the names that the rules give."""
 
     def test_wmca_comes_out_as_published(self, wmca, capsys):
         assert status("verify", "W", "--root", wmca, "--fast") == 0
-        shown = capsys.readouterr().out
-        assert "verified: 0 numbers differ, 0 problems" in shown
-        assert "note: W-grandtest: val holds no papermask" in shown
-        assert re.search(r"all +frames +5037 +5037 +0\n", shown)
+        printed = capsys.readouterr().out
+        assert "verified: 0 numbers differ, 0 problems" in printed
+        assert "note: W-grandtest: val holds no papermask" in printed
+        assert re.search(r"all +frames +5037 +5037 +0\n", printed)
 
-    def test_one_clip_less_is_found(self, wmca, tmp_path, capsys):
+    def test_one_recording_less_is_found(self, wmca, tmp_path, capsys):
         gone = next((wmca / "WMCA-Image/R_CDIT").glob("*_2_08"))
         gone.rename(tmp_path / gone.name)
         try:
             assert status("verify", "W", "--root", wmca, "--fast") == 1
         finally:
             (tmp_path / gone.name).rename(gone)
-        assert re.search(r"attack papermask +clips +71 +70 +-1\n", capsys.readouterr().out)
+        assert re.search(r"attack papermask +recordings +71 +70 +-1\n", capsys.readouterr().out)
 
     def test_it_is_indexed_and_split(self, wmca, tmp_path, capsys):
         out = tmp_path / "out" / "index.csv"
@@ -373,13 +373,13 @@ class TestPublishedSize:
     def test_casia_surf_validation_part(self, tmp_path):
         names = []
         for subject in range(100):
-            for kind, clips in (("real", ("real",)), ("fake", CUT_OUTS)):
-                for code in clips:
+            for kind, recordings in (("real", ("real",)), ("fake", CUT_OUTS)):
+                for code in recordings:
                     below = f"CASIA-SURF-CROP/{kind}_part/{kind}_val_part/CLKJ_CS{subject:04}/{code}.rssdk"
                     names += [f"{below}/{m}/{f}.jpg" for m in ("color", "depth", "ir") for f in (41, 141, 201)]
         empty(tmp_path, names)
-        found = numbers(verify("S", tmp_path, "fast", Options(workers=1)))
-        assert [v for (group, _), v in found.items() if group.startswith("val ")] == [
+        counts = numbers(verify("S", tmp_path, "fast", Options(workers=1)))
+        assert [v for (group, _), v in counts.items() if group.startswith("val ")] == [
             (100, 100), (100, 100), (300, 300), (100, 100), (600, 600), (1800, 1800)
         ]  # fmt: skip
 

@@ -1,9 +1,10 @@
 """Finds the implementation under test, and calls it under watch.
 
 An implementation is an importable module that offers any subset of the contract's functions, either as its own
-attributes or in submodules called `mmfas`, `mmda` and `metrics`. Every call a test makes goes through `call`,
-which holds the function to what the contract says of all of them (pure, dtype and device kept, no randomness
-but the handed generator's) and remembers the arguments, so that a failing test can print a snippet that repeats it.
+attributes or in submodules (`mmfas`, `mmda`, `metrics`, and whatever else `equations.toml` names). Every call a test
+makes goes through `call`, which holds the function to what the contract says of all of them (it is pure, keeps dtype
+and device, and draws from the generator it is handed alone) and remembers the arguments, so that a failing test can
+print a snippet that repeats it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import inspect
 import random
 import tomllib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -41,33 +42,40 @@ class CannotImport(Exception):
 
 @dataclass
 class Implementation:
-    """What was found under the given name."""
+    """An importable module, and which functions of the contract it provides."""
 
     name: str
     functions: dict[str, Callable] = field(default_factory=dict)
     homes: dict[str, str] = field(default_factory=dict)  # function → the module that has it
     missing: list[str] = field(default_factory=list)
-    owed: set[str] = field(default_factory=set)  # missing, although our own file of that paper exists
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is somebody else's, for which only the equation tests mean anything."""
+        return self.name != OURS
 
 
-def load(name: str) -> Implementation:
+def submodule_of(equation: dict[str, Any]) -> str:
+    """The dotted name, below the implementation's own, of the submodule that may hold an equation's functions."""
+    return equation.get("module", equation["paper"])
+
+
+def load(name: str, registry: Sequence[dict[str, Any]] = REGISTRY) -> Implementation:
     """Import the implementation and look up every function of the registry; raises `CannotImport`."""
-    found = Implementation(name)
+    implementation = Implementation(name)
     root = _import(name)
-    for equation in REGISTRY:
-        home = _submodule(root, equation["paper"])
+    for equation in registry:
+        places = (root, _submodule(root, submodule_of(equation)))
         for function in equation["functions"]:
-            if function in found.functions or function in found.missing:
+            if function in implementation.functions or function in implementation.missing:
                 continue
-            place = next((m for m in (root, home) if callable(getattr(m, function, None))), None)
-            if place is not None:
-                found.functions[function] = getattr(place, function)
-                found.homes[function] = place.__name__
-                continue
-            found.missing.append(function)
-            if name == OURS and home is not None:
-                found.owed.add(function)
-    return found
+            place = next((m for m in places if callable(getattr(m, function, None))), None)
+            if place is None:
+                implementation.missing.append(function)
+            else:
+                implementation.functions[function] = getattr(place, function)
+                implementation.homes[function] = place.__name__
+    return implementation
 
 
 def misfit(function: str) -> str:
@@ -78,7 +86,7 @@ def misfit(function: str) -> str:
         inspect.signature(active.functions[function]).bind(*[n for n, default in parameters if not default], **named)
     except TypeError as e:
         return str(e)
-    except ValueError:  # a function written in C may have no signature to ask
+    except ValueError:  # a function written in C may have no signature to look at
         pass
     return ""
 
@@ -90,11 +98,15 @@ def _import(name: str) -> ModuleType:
         raise CannotImport(f"cannot import the implementation {name}: {type(e).__name__}: {e}") from e
 
 
-def _submodule(root: ModuleType, paper: str) -> ModuleType | None:
-    name = f"{root.__name__}.{paper}"
-    if not hasattr(root, "__path__") or importlib.util.find_spec(name) is None:
-        return None
-    return _import(name)
+def _submodule(root: ModuleType, dotted: str) -> ModuleType | None:
+    """The submodule of that name; None when any part of the way to it is not there."""
+    module = root
+    for part in dotted.split("."):
+        name = f"{module.__name__}.{part}"
+        if not hasattr(module, "__path__") or importlib.util.find_spec(name) is None:
+            return None
+        module = _import(name)
+    return module
 
 
 active = Implementation("")  # conftest.py puts the loaded one here, once a session
@@ -135,7 +147,7 @@ def _with_snippet(test: Callable) -> Callable:
 
 @dataclass
 class Call:
-    """One call as it was made: copies of the arguments, for checking and for the snippet."""
+    """One call: copies of its arguments, for the checks and for the snippet, and the objects themselves."""
 
     name: str
     args: tuple
@@ -154,17 +166,17 @@ class Call:
 
 def call(name: str, *args: Any, **kwargs: Any) -> Any:
     """Call a function of the implementation and check what every function promises."""
-    made = Call(name, _copy(args), _copy(kwargs), (*args, *kwargs.values()))
-    if calls and made.repeats(calls[-1]):
+    current = Call(name, _copy(args), _copy(kwargs), (*args, *kwargs.values()))
+    if calls and current.repeats(calls[-1]):
         calls[-1].times += 1
     else:
-        calls.append(made)
+        calls.append(current)
     states = _global_states()
     out = active.functions[name](*args, **kwargs)
     for what, before, after in zip(("torch", "numpy", "random"), states, _global_states(), strict=True):
         assert before == after, f"{name} used or set the global random state of {what}"
     for place, (before, after) in enumerate(
-        zip(_leaves((made.args, made.kwargs)), _leaves((args, kwargs)), strict=True)
+        zip(_leaves((current.args, current.kwargs)), _leaves((args, kwargs)), strict=True)
     ):
         assert _same(before, after), f"{name} changed its input {place} in place"
     _check_kind(name, out, list(_leaves((args, kwargs))))
@@ -264,38 +276,38 @@ def gradients(function: Callable, *inputs: torch.Tensor) -> None:
 # The snippet
 
 HEAD = "import numpy as np, torch, zlib, base64\nfrom math import inf, nan"
-SHOWN_CALLS = 4
-LISTED_VALUES = 256
+LAST_CALLS = 4  # that a snippet repeats
+LISTED_VALUES = 256  # of a tensor; a larger one is packed
 
 
 def snippet(error: Exception) -> str:
     """Python that repeats the last calls of the failing example, with the failure as a comment."""
     lines = ["Repeat it with:", HEAD]
-    shown = calls[-SHOWN_CALLS:]
-    lines += [f"from {active.homes[name]} import {name}" for name in dict.fromkeys(c.name for c in shown)]
+    last = calls[-LAST_CALLS:]
+    lines += [f"from {active.homes[name]} import {name}" for name in dict.fromkeys(c.name for c in last)]
     generators: dict[int, str] = {}
-    for number, made in enumerate(shown, 1):
-        for value in made.originals:
+    for number, each in enumerate(last, 1):
+        for value in each.originals:
             if isinstance(value, torch.Generator) and id(value) not in generators:
                 name = f"generator_{len(generators) + 1}"
                 lines.append(f"{name} = {_expression(value, {})}")
                 generators[id(value)] = name
-        given = [_expression(a, generators) for a in made.args]
-        given += [f"{key}={_expression(a, generators)}" for key, a in made.kwargs.items()]
+        arguments = [_expression(a, generators) for a in each.args]
+        arguments += [f"{key}={_expression(a, generators)}" for key, a in each.kwargs.items()]
         indent = ""
-        if made.times > 1:
-            lines.append(f"for _ in range({made.times}):")
+        if each.times > 1:
+            lines.append(f"for _ in range({each.times}):")
             indent = "    "
-        lines.append(f"{indent}out_{number} = {made.name}({', '.join(given)})")
-    lines.append(f"print(out_{len(shown)})")
+        lines.append(f"{indent}out_{number} = {each.name}({', '.join(arguments)})")
+    lines.append(f"print(out_{len(last)})")
     lines += [f"# {line}" for line in f"{type(error).__name__}: {error}".splitlines()]
     return "\n".join(lines)
 
 
 def _expression(value: Any, generators: dict[int, str]) -> str:
     if isinstance(value, torch.Generator):
-        made = f'torch.Generator("{value.device}").manual_seed({value.initial_seed()})'
-        return generators.get(id(value), made)
+        new = f'torch.Generator("{value.device}").manual_seed({value.initial_seed()})'
+        return generators.get(id(value), new)
     if isinstance(value, torch.Tensor):
         device = "" if value.device.type == "cpu" else f', device="{value.device.type}"'
         spread = "" if value.is_contiguous() else ".repeat_interleave(2, -1)[..., ::2]"

@@ -1,7 +1,7 @@
-"""Float64 oracles: every formula of the contract, element by element, as it is printed.
+"""The formula oracles: every formula of the contract in float64, element by element, as it is printed.
 
-Slow and literal on purpose. They read numpy arrays, share nothing with any implementation, and are themselves
-held to hand-worked numbers in meta/test_oracles.py.
+Slow and literal on purpose. They read numpy arrays, share nothing with any implementation, and are themselves held to
+hand-worked numbers in spec_tests/bugs/test_formula_oracles.py.
 """
 
 from __future__ import annotations

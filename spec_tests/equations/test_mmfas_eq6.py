@@ -18,9 +18,9 @@ LAYER = st.integers(0, 12)
 
 def names_of(sources, streams):
     """Which stream each source is, by value."""
-    found = [[name for name, s in zip("RDI", streams, strict=True) if torch.equal(s, got)] for got in sources]
-    assert all(len(names) == 1 for names in found), "a switched stream is none of the three given"
-    return "".join(names[0] for names in found)
+    matches = [[name for name, s in zip("RDI", streams, strict=True) if torch.equal(s, got)] for got in sources]
+    assert all(len(names) == 1 for names in matches), "a switched stream is none of the three given"
+    return "".join(names[0] for names in matches)
 
 
 @spec("mmfas-eq6", "switch")

@@ -90,8 +90,8 @@ def test_mine_pairs_draws_in_proportion_to_the_exponentials(draw, offset):
     neg = torch.cat([d[0][:anchors] for d in drawn]).cpu().numpy()
     pos = torch.cat([d[1][:anchors] for d in drawn]).cpu().numpy()
     row = f64(s)[0]
-    for found, first, sign in ((pos, anchors, -1), (neg, anchors + likely, 1)):
-        counts = np.bincount(found, minlength=n)[first : first + likely]
+    for partners, first, sign in ((pos, anchors, -1), (neg, anchors + likely, 1)):
+        counts = np.bincount(partners, minlength=n)[first : first + likely]
         assert counts.sum() == anchors * calls, "a candidate of probability exp(−60) was drawn"
         check_counts(counts, oracles.softmax(list(sign * row[first : first + likely])))
 
@@ -109,9 +109,9 @@ def test_mine_pairs_draws_every_anchor_by_its_own_row(draw):
             (0, oracles.negatives(labels.tolist(), i), 1),
             (1, oracles.positives(labels.tolist(), i), -1),
         ):
-            found = [d[kind][i].item() for d in drawn]
+            partners = [d[kind][i].item() for d in drawn]
             weights = oracles.softmax([sign * s[i, j].item() for j in candidates])
-            check_counts([found.count(j) for j in candidates], weights)
+            check_counts([partners.count(j) for j in candidates], weights)
 
 
 @spec("mmfas-mining", "mine_pairs")

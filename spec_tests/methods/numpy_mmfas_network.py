@@ -1,7 +1,7 @@
-"""The mmFAS network once more, in numpy and float64, one sample and one head at a time.
+"""The mmFAS network a second time, in numpy and float64, one sample and one head at a time.
 
-Written from the description at the head of reference/mmfas.py (Table 2's reading, and the readings it lists), to hold
-the network against. It takes the weights by name.
+It is written from the description at the head of reference/mmfas.py (Table 2's reading, and the readings that it
+lists), for the tests to compare the network with. It takes the weights by name.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from spec_tests.equations import formula_oracles as oracles
 Array = NDArray[np.float64]
 
 
-class Second:
+class NumpyMmfasNetwork:
     """`weights` are a state dict's, `readings` those of A2 to A19; the rest as for `build`."""
 
     def __init__(

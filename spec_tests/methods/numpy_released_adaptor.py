@@ -1,7 +1,8 @@
-"""The released MMDA adaptor once more, in numpy and float64, one sample, one head and one token at a time.
+"""The released MMDA adaptor a second time, in numpy and float64, one sample, one head and one token at a time.
 
-Written from the description of what that code computes (the head of reference/mmda.py), to hold our module against.
-It takes the weights as one flat list in the released module's order, and always keeps the second expert.
+It is written from the description of what that code computes (the head of reference/mmda.py), for the tests to compare
+our module with. It takes the weights as one flat list in the released module's order, and always uses the second
+expert.
 """
 
 from collections.abc import Iterator
@@ -80,7 +81,7 @@ class Block:
         return result
 
 
-class Released:
+class NumpyReleasedAdaptor:
     def __init__(self, arrays: list[Array], layers: int) -> None:
         w = iter(arrays)
         self.lambdas = [next(w) for _ in range(4)]

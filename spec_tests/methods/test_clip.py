@@ -1,4 +1,4 @@
-"""CLIP for MMDA: towers, weights files, captions, kept features, and the stand-in CLIP."""
+"""CLIP for MMDA: towers, weights files, captions, features in the cache, and the stand-in CLIP."""
 
 import hashlib
 import json
@@ -23,22 +23,22 @@ from safetensors.torch import save_file
 from scipy.special import erf, expit, softmax
 
 from data_manifests.errors import BadInput
-from data_manifests.phantom.clips import plan
+from data_manifests.index import MODALITIES
+from data_manifests.phantom.recordings import plan
 from data_manifests.phantom.render import person as protocol_person
 from data_manifests.phantom.sets import PROFILES, SETS
 from reference import clip as clip_module
-from reference import standin_clip
-from reference.clip import (
-    CAPTION_SETS,
-    Clip,
-    black_feature,
-    image_features,
-    load_captions,
-    load_clip,
-    normalise,
-)
-from reference.data import Faces
-from reference.standin_clip import MODALITIES, NAME, Settings, caption, make, measure, people, person, place, shoot
+from reference import clip_features
+from reference.captions import CAPTION_SETS, load_captions
+from reference.clip import Clip, black_feature, load_clip, normalise
+from reference.clip_features import image_features
+from reference.faces import Faces
+from reference.sources import sources
+from reference.standin_clip import training, weights, words
+from reference.standin_clip.shots import NAMESPACE, Shot, people, person, shoot, shoot_all
+from reference.standin_clip.training import make, measure
+from reference.standin_clip.weights import ARCHITECTURE, IMAGE_SIZE, NAME, SETTINGS, Settings, place
+from reference.standin_clip.words import ATTACKS, BONAFIDE, Kind, vocabulary
 
 ROOT = Path(__file__).parents[2]
 SIDE = 16
@@ -47,7 +47,7 @@ TINY: dict[str, Any] = {
     "vision_cfg": {"image_size": SIDE, "patch_size": 8, "width": 16, "head_width": 8, "layers": 2},
     "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 2},
 }
-MINIATURE = Settings(people=4, held_out=3, clips=2, steps=3, batch=6)
+MINIATURE = Settings(people=4, held_out=3, recordings=2, steps=3, batch=6)
 
 
 def drawn_model(seed: int, **changes: Any) -> CLIP:
@@ -106,8 +106,8 @@ def test_an_image_s_feature_is_the_projected_class_token_not_normalised(seed, qu
     for i in range(2):
         x = block(x, w, f"visual.transformer.resblocks.{i}", 2, np.zeros((5, 5)), quick)
     expected = layer_norm(x[0], w, "visual.ln_post") @ w["visual.proj"]
-    found = clip.encode_image(normalise(pixels(seed, 1)))[0].detach()
-    np.testing.assert_allclose(found.double().numpy(), expected, rtol=2e-4, atol=2e-4)
+    feature = clip.encode_image(normalise(pixels(seed, 1)))[0].detach()
+    np.testing.assert_allclose(feature.double().numpy(), expected, rtol=2e-4, atol=2e-4)
     assert clip.dim == len(expected)
 
 
@@ -122,8 +122,8 @@ def test_a_sentence_s_feature_is_its_end_token_projected_not_normalised(seed, qu
         mask = np.triu(np.full((len(tokens), len(tokens)), -np.inf), 1)
         x = block(x, w, f"transformer.resblocks.{i}", 2, mask, quick)
     expected = layer_norm(x[-1], w, "ln_final") @ w["text_projection"]
-    found = clip.encode_text(["The picture of a  face"])[0].detach()
-    np.testing.assert_allclose(found.double().numpy(), expected, rtol=2e-4, atol=2e-4)
+    feature = clip.encode_text(["The picture of a  face"])[0].detach()
+    np.testing.assert_allclose(feature.double().numpy(), expected, rtol=2e-4, atol=2e-4)
 
 
 @given(hnp.arrays(np.uint8, (2, 3, 4, 4)))
@@ -131,10 +131,10 @@ def test_the_input_ranges(image):
     x = image.astype(np.float64)
     mean = np.array((0.48145466, 0.4578275, 0.40821073))[:, None, None]
     std = np.array((0.26862954, 0.26130258, 0.27577711))[:, None, None]
-    found = [normalise(torch.from_numpy(image), r) for r in ("released", "clip")]
-    assert all(f.dtype == torch.float32 for f in found)
-    np.testing.assert_allclose(found[0].double().numpy(), (x - 127.5) / 128, atol=1e-6)
-    np.testing.assert_allclose(found[1].double().numpy(), (x / 255 - mean) / std, atol=1e-5)
+    fed = [normalise(torch.from_numpy(image), r) for r in ("released", "clip")]
+    assert all(f.dtype == torch.float32 for f in fed)
+    np.testing.assert_allclose(fed[0].double().numpy(), (x - 127.5) / 128, atol=1e-6)
+    np.testing.assert_allclose(fed[1].double().numpy(), (x / 255 - mean) / std, atol=1e-5)
 
 
 @settings(max_examples=10)
@@ -205,7 +205,7 @@ def test_scale_is_exp_of_the_logit_scale_and_all_is_float32():
 @pytest.fixture
 def architecture(monkeypatch):
     """`phantom` names the tiny architecture here, so that its files are small."""
-    monkeypatch.setattr(standin_clip, "ARCHITECTURE", TINY)
+    monkeypatch.setattr(weights, "ARCHITECTURE", TINY)
 
 
 def state(seed: int = 5) -> dict[str, torch.Tensor]:
@@ -258,12 +258,12 @@ class Trap:
 
 
 def broken_files(folder: Path) -> dict[str, tuple[Path, str]]:
-    """Files that are no weights of the tiny CLIP, and what must be said of each."""
-    found: dict[str, tuple[Path, str]] = {}
+    """Files that are no weights of the tiny CLIP, and the message for each."""
+    files: dict[str, tuple[Path, str]] = {}
 
-    def add(name: str, write: Any, said: str) -> None:
+    def add(name: str, write: Any, message: str) -> None:
         write(folder / name)
-        found[name] = (folder / name, said)
+        files[name] = (folder / name, message)
 
     good = state()
     less = {k: v for k, v in good.items() if not k.startswith("visual.ln_post")}
@@ -290,14 +290,14 @@ def broken_files(folder: Path) -> dict[str, tuple[Path, str]]:
     with torch.no_grad():
         traced = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
     add("script.pt", lambda f: torch.jit.save(traced, f), "TorchScript archive, which holds code")
-    found["absent.pt"] = (folder / "absent.pt", "no such file; name a checkpoint with --clip-weights")
-    return found
+    files["absent.pt"] = (folder / "absent.pt", "no such file; name a checkpoint with --clip-weights")
+    return files
 
 
 @pytest.mark.filterwarnings("ignore:.*(torch.jit|pickle protocol)")
 def test_a_file_that_is_not_exactly_these_weights_is_refused_and_never_executed(tmp_path, architecture):
-    for file, said in broken_files(tmp_path).values():
-        with pytest.raises(BadInput, match=said) as e:
+    for file, message in broken_files(tmp_path).values():
+        with pytest.raises(BadInput, match=message) as e:
             load_clip("phantom", file)
         assert str(file) in str(e.value)
         assert "\n" not in str(e.value)
@@ -322,7 +322,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory, suffix, seed):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("openia", "no such CLIP; choose openai, phantom or MODEL/PRETRAINED"),
         ("ViT-B-16", "no such CLIP"),
@@ -334,8 +334,8 @@ def test_a_file_cut_anywhere_is_refused(tmp_path_factory, suffix, seed):
         ("", "no such CLIP"),
     ],
 )
-def test_an_unknown_or_unsuited_clip_is_refused(name, said):
-    with pytest.raises(BadInput, match=said):
+def test_an_unknown_or_unsuited_clip_is_refused(name, message):
+    with pytest.raises(BadInput, match=message):
         load_clip(name)
 
 
@@ -346,11 +346,11 @@ def test_the_activation_is_the_weights_own(monkeypatch, tmp_path, name, quick):
     opened = []
     monkeypatch.setattr(clip_module, "_open", lambda architecture, *rest: opened.append((architecture, *rest)))
     load_clip(name, tmp_path / "mine.pt")
-    (architecture, file, said, _), *_ = opened
+    (architecture, file, title, _), *_ = opened
     assert architecture["quick_gelu"] is quick
     assert architecture["embed_dim"] == 512
     assert file == tmp_path / "mine.pt"
-    assert said == f"ViT-B-{'32' if '32' in name else '16'} (mine.pt)"
+    assert title == f"ViT-B-{'32' if '32' in name else '16'} (mine.pt)"
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("hub"), OSError(101, "unreachable"), RuntimeError("sha256")])
@@ -401,7 +401,7 @@ def test_captions_written_are_captions_read(tmp_path_factory, texts, newline, ma
 
 
 @pytest.mark.parametrize(
-    ("spoof", "said"),
+    ("spoof", "message"),
     [
         (b"a mask\n\na print\n", r"spoof.txt, line 2: is empty; delete it or write"),
         (b"", r"spoof.txt: holds no caption"),
@@ -415,11 +415,11 @@ def test_captions_written_are_captions_read(tmp_path_factory, texts, newline, ma
         (None, r"spoof.txt: cannot be read \(No such file"),
     ],
 )
-def test_captions_that_cannot_be_meant_are_refused_with_file_and_line(tmp_path, spoof, said):
+def test_captions_that_cannot_be_meant_are_refused_with_file_and_line(tmp_path, spoof, message):
     (tmp_path / "real.txt").write_text("a face\n")
     if spoof is not None:
         (tmp_path / "spoof.txt").write_bytes(spoof)
-    with pytest.raises(BadInput, match=said):
+    with pytest.raises(BadInput, match=message):
         load_captions(tmp_path)
 
 
@@ -429,7 +429,7 @@ def test_an_unknown_set_or_folder_of_captions_is_refused(tmp_path):
             load_captions(source)
 
 
-# -- kept features -------------------------------------------------------------------------------------------------
+# -- features in the cache -------------------------------------------------------------------------------------------
 
 
 def drawn_faces(seed: int, count: int, side: int = SIDE) -> Faces:
@@ -437,7 +437,19 @@ def drawn_faces(seed: int, count: int, side: int = SIDE) -> Faces:
     images = rng.integers(0, 256, (count, 5, side, side), dtype=np.uint8)
     images[rng.random(count) < 0.2, 3] = 0  # depth missing
     words = np.array(["x"] * count)
-    return Faces(images, images.any((2, 3))[:, 2:], np.ones(count, bool), words, words, words, words, f"{seed:064x}")
+    zeros = np.zeros(count, np.int64)
+    return Faces(
+        images,
+        images.any((2, 3))[:, 2:],
+        np.ones(count, bool),
+        words,
+        words,
+        words,
+        words,
+        zeros,
+        zeros,
+        f"{seed:064x}",
+    )
 
 
 def direct(clip: Clip, faces: Faces, row: int, input_range: str) -> torch.Tensor:
@@ -455,7 +467,7 @@ def frozen(seed: int = 0, **changes: Any) -> Clip:
 
 @pytest.fixture
 def blocks_of_four(monkeypatch):
-    monkeypatch.setattr(clip_module, "_BLOCK", 4)
+    monkeypatch.setattr(clip_features, "_BLOCK", 4)
 
 
 def counting(clip: Clip) -> list[int]:
@@ -472,14 +484,14 @@ def test_kept_features_are_those_of_encoding_each_image(tmp_path_factory, seed, 
     faces, clip = drawn_faces(seed, count), frozen()
     rows = np.random.default_rng(seed).integers(0, count, 6)
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(clip_module, "_BLOCK", 4)
-        found = image_features(clip, faces, rows, input_range, tmp_path_factory.mktemp("cache") if disk else None)
-    assert found.dtype == torch.float32
-    assert not found.requires_grad
+        m.setattr(clip_features, "_BLOCK", 4)
+        features = image_features(clip, faces, rows, input_range, tmp_path_factory.mktemp("cache") if disk else None)
+    assert features.dtype == torch.float32
+    assert not features.requires_grad
     torch.testing.assert_close(
-        found, torch.stack([direct(clip, faces, r, input_range) for r in rows]), rtol=1e-4, atol=1e-5
+        features, torch.stack([direct(clip, faces, r, input_range) for r in rows]), rtol=1e-4, atol=1e-5
     )
-    for r, row in zip(rows, found, strict=True):
+    for r, row in zip(rows, features, strict=True):
         if not faces.present[r, 1]:
             torch.testing.assert_close(row[1], black_feature(clip, input_range).detach(), rtol=1e-4, atol=1e-5)
 
@@ -507,7 +519,7 @@ def test_a_later_call_computes_only_what_is_new_and_to_the_same_bits(tmp_path, b
 def test_other_weights_images_ranges_and_activations_have_features_of_their_own(tmp_path):
     rows = np.arange(3)
     clip, faces = frozen(), drawn_faces(1, 3)
-    found = [
+    features = [
         image_features(clip, faces, rows, cache_dir=tmp_path),
         image_features(clip, faces, rows, "clip", cache_dir=tmp_path),
         image_features(clip, drawn_faces(2, 3), rows, cache_dir=tmp_path),
@@ -516,10 +528,10 @@ def test_other_weights_images_ranges_and_activations_have_features_of_their_own(
     ]
     with torch.no_grad():  # trained since it was read from its file
         clip.model.visual.proj += 0.01
-    found.append(image_features(clip, faces, rows, cache_dir=tmp_path))
-    assert len(list(tmp_path.rglob("*.npz"))) == len(found)
-    for i, a in enumerate(found):
-        for b in found[:i]:
+    features.append(image_features(clip, faces, rows, cache_dir=tmp_path))
+    assert len(list(tmp_path.rglob("*.npz"))) == len(features)
+    for i, a in enumerate(features):
+        for b in features[:i]:
             assert not torch.allclose(a, b, atol=1e-4)
 
 
@@ -538,7 +550,7 @@ def test_features_are_kept_of_a_frozen_tower_and_of_rows_that_are_there(tmp_path
 
 
 def test_an_interrupted_computation_keeps_what_was_saved_and_nothing_half(tmp_path, blocks_of_four, monkeypatch):
-    monkeypatch.setattr(clip_module, "_SAVE_S", -1.0)
+    monkeypatch.setattr(clip_features, "_SAVE_S", -1.0)
     faces, clip = drawn_faces(1, 11), frozen()
     encode, calls = clip.encode_image, []
 
@@ -553,9 +565,9 @@ def test_an_interrupted_computation_keeps_what_was_saved_and_nothing_half(tmp_pa
         image_features(clip, faces, np.arange(11), cache_dir=tmp_path)
     clip = frozen()
     calls = counting(clip)
-    found = image_features(clip, faces, np.arange(11), cache_dir=tmp_path)
+    features = image_features(clip, faces, np.arange(11), cache_dir=tmp_path)
     assert calls == [9]
-    assert torch.equal(found, image_features(frozen(), faces, np.arange(11)))
+    assert torch.equal(features, image_features(frozen(), faces, np.arange(11)))
     assert not list(tmp_path.rglob(".*.tmp"))
 
 
@@ -574,11 +586,11 @@ def test_a_damaged_file_of_features_is_named(tmp_path):
 
 
 def test_none_of_the_stand_in_s_people_is_in_any_set():
-    learned, held_out = people(Settings())
-    assert len(set(learned)) == Settings().people
+    learned, held_out = people(SETTINGS)
+    assert len(set(learned)) == SETTINGS.people
     assert not set(learned) & set(held_out)
     mine = {person(key).seed for key in (*learned, *held_out)}
-    assert len(mine) == Settings().people + Settings().held_out
+    assert len(mine) == SETTINGS.people + SETTINGS.held_out
     keys = {
         (s, key, c.people)
         for p in (PROFILES["cpu"], PROFILES["paper"])
@@ -588,7 +600,7 @@ def test_none_of_the_stand_in_s_people_is_in_any_set():
     }
     assert len(keys) > 5000
     assert not mine & {protocol_person(*key).seed for key in keys}
-    assert not set(SETS) & {standin_clip.NAMESPACE}
+    assert not set(SETS) & {NAMESPACE}
 
 
 # Every caption of one class holds a word of its row, and none of the other's.
@@ -609,7 +621,7 @@ def test_a_shot_is_the_same_again_and_its_captions_say_what_it_is(person_number,
     job = (f"0-{person_number}", "0-victim", number)
     shot, again = shoot(job), shoot(job)
     np.testing.assert_array_equal(shot.planes, again.planes)
-    assert shot.planes.shape == (5, standin_clip.IMAGE_SIZE, standin_clip.IMAGE_SIZE)
+    assert shot.planes.shape == (5, IMAGE_SIZE, IMAGE_SIZE)
     assert shot.planes.dtype == np.uint8
     assert shot.planes.any((1, 2)).all()
     assert shot.bonafide is (number % 2 == 0)
@@ -617,37 +629,36 @@ def test_a_shot_is_the_same_again_and_its_captions_say_what_it_is(person_number,
     colours = {"skin", "light", "dark", "brown", "black hair", "warm", "cold"}
     for modality in MODALITIES:
         for full in (True, False, False, False):
-            said = caption(shot, modality, rng, full)
-            words = set(said.replace("black ground", "").replace("near is dark", "").split())
+            caption = shot.caption(modality, rng, full)
+            used = set(caption.replace("black ground", "").replace("near is dark", "").split())
             others = {"rgb": {"depth", "infrared"}, "depth": {"colour", "infrared"}, "ir": {"colour", "depth"}}
-            assert not words & others[modality]
-            assert modality == "rgb" or not words & colours
-            tokens = len(clip_module._tokenizer().encode(said)) + 2
-            assert tokens <= standin_clip.ARCHITECTURE["text_cfg"]["context_length"]
+            assert not used & others[modality]
+            assert modality == "rgb" or not used & colours
+            tokens = len(clip_module._tokenizer().encode(caption)) + 2
+            assert tokens <= ARCHITECTURE["text_cfg"]["context_length"]
 
 
 @settings(max_examples=25)
-@given(st.sampled_from([standin_clip.BONAFIDE, *standin_clip.ATTACKS]), st.integers(0, 2**32 - 1), st.booleans())
+@given(st.sampled_from([BONAFIDE, *ATTACKS]), st.integers(0, 2**32 - 1), st.booleans())
 def test_a_caption_s_class_is_in_its_words(kind, seed, full):
-    shot = standin_clip.Shot(np.zeros((5, 48, 48), np.uint8), kind, {m: [] for m in MODALITIES})
     rng = np.random.default_rng(seed)
     for modality in MODALITIES * 4:
-        words = set(caption(shot, modality, rng, full).split())
-        assert bool(words & set(LIVE.split())) is (kind.species == ("bonafide",))
-        assert bool(words & set(ATTACK.split())) is (kind.species != ("bonafide",))
+        used = set(words.sentence(kind, modality, [], rng, full).split())
+        assert bool(used & set(LIVE.split())) is (kind.species == ("bonafide",))
+        assert bool(used & set(ATTACK.split())) is (kind.species != ("bonafide",))
 
 
 def test_worker_processes_hand_over_the_same_shots():
     keys = [f"0-{i}" for i in range(33)]
-    taken = standin_clip.shots(keys, MINIATURE, "many")  # more than are rendered without workers
-    assert [shot.bonafide for shot in taken] == [True, False] * 33
+    shots = shoot_all(keys, MINIATURE, "many")  # more than are rendered without workers
+    assert [shot.bonafide for shot in shots] == [True, False] * 33
     alone = shoot(("0-32", "0-1", 1))
-    np.testing.assert_array_equal(taken[-1].planes, alone.planes)
-    assert taken[-1].kind == alone.kind
+    np.testing.assert_array_equal(shots[-1].planes, alone.planes)
+    assert shots[-1].kind == alone.kind
 
 
 def test_every_word_of_the_caption_sets_is_learned_and_fits():
-    known = standin_clip.vocabulary()
+    known = vocabulary()
     for name in CAPTION_SETS:
         for captions in load_captions(name):
             for sentence in captions:
@@ -659,66 +670,91 @@ def mini(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def standin(tmp_path_factory):
     return mini(tmp_path_factory.mktemp("clip"))
 
 
-def test_the_stand_in_is_the_same_bytes_again_and_found_at_once(made, tmp_path, monkeypatch):
+def test_the_stand_in_is_the_same_bytes_again_and_found_at_once(standin, tmp_path, monkeypatch):
     torch.manual_seed(1)
     second = mini(tmp_path)
-    assert second.name == made.name == place(tmp_path, MINIATURE).name
-    assert second.read_bytes() == made.read_bytes()
-    assert second.with_suffix(".json").read_bytes() == made.with_suffix(".json").read_bytes()
+    assert second.name == standin.name == place(tmp_path, MINIATURE).name
+    assert second.read_bytes() == standin.read_bytes()
+    assert second.with_suffix(".json").read_bytes() == standin.with_suffix(".json").read_bytes()
     assert {p.name for p in tmp_path.iterdir()} == {second.name, second.with_suffix(".json").name, ".lock"}
 
     def never(*args: Any) -> None:
         raise AssertionError("trained or rendered although it is there")
 
-    monkeypatch.setattr(standin_clip, "train", never)
-    monkeypatch.setattr(standin_clip, "shots", never)
+    monkeypatch.setattr(training, "train", never)
+    monkeypatch.setattr(training, "shoot_all", never)
     assert mini(tmp_path) == second
 
 
-def test_the_stand_in_is_loaded_by_name_and_says_what_it_is(made, monkeypatch):
-    monkeypatch.setattr(standin_clip, "find", lambda: made)
+def test_the_stand_in_is_loaded_by_name_and_says_what_it_is(standin, monkeypatch):
+    monkeypatch.setattr(weights, "find", lambda: standin)
     clip = load_clip("phantom")
-    about = json.loads(made.with_suffix(".json").read_text())
+    description = json.loads(standin.with_suffix(".json").read_text())
     assert clip.name == NAME
     assert "stand-in" in NAME
-    assert NAME in about["what"]
-    assert "no evidence about faces" in about["what"]
-    assert about["sha256"] == clip.sha256 == hashlib.sha256(made.read_bytes()).hexdigest()
-    assert about["parameters"] == sum(p.numel() for p in clip.parameters())
-    assert clip.image_size == standin_clip.IMAGE_SIZE
+    assert NAME in description["what"]
+    assert "no evidence about faces" in description["what"]
+    assert description["sha256"] == clip.sha256 == hashlib.sha256(standin.read_bytes()).hexdigest()
+    assert description["parameters"] == sum(p.numel() for p in clip.parameters())
+    assert clip.image_size == IMAGE_SIZE
     assert clip.dim % 16 == 0
-    assert set(about["held_out_people"]["zero_shot"]) == set(CAPTION_SETS)
+    assert set(description["held_out_people"]["zero_shot"]) == set(CAPTION_SETS)
     # The weights are those that were measured.
-    held_out = standin_clip.shots(people(MINIATURE)[1], MINIATURE, "again")
-    assert measure(clip, held_out, MINIATURE) == about["held_out_people"]
+    held_out = shoot_all(people(MINIATURE)[1], MINIATURE, "again")
+    assert measure(clip, held_out, MINIATURE) == description["held_out_people"]
 
 
-def test_training_changes_the_weights_and_follows_the_settings(made, tmp_path):
+def test_training_changes_the_weights_and_follows_the_settings(standin, tmp_path):
     other = make(tmp_path, replace(MINIATURE, steps=MINIATURE.steps + 1))
-    assert other.name != made.name
-    assert other.read_bytes() != made.read_bytes()
+    assert other.name != standin.name
+    assert other.read_bytes() != standin.read_bytes()
 
 
-def test_a_changed_source_is_another_stand_in(tmp_path, monkeypatch):
-    source = tmp_path / "source.py"
-    source.write_text("a")
-    assert Path(standin_clip.__file__) in standin_clip.sources()
-    monkeypatch.setattr(standin_clip, "sources", lambda: [source])
-    before = place(tmp_path)
-    source.write_text("b")
-    assert place(tmp_path) != before
-    assert place(tmp_path, replace(Settings(), seed=1)) != place(tmp_path)
+def test_a_changed_source_caption_architecture_or_setting_is_another_stand_in(tmp_path, monkeypatch):
+    names = {place(tmp_path), place(tmp_path, replace(SETTINGS, seed=1))}
+    asked = []
+
+    def other_text(module):
+        asked.append(module)
+        return {file: digest[::-1] for file, digest in sources(module).items()}
+
+    with monkeypatch.context() as m:
+        m.setattr(weights, "sources", other_text)
+        names.add(place(tmp_path))
+    with monkeypatch.context() as m:
+        m.setattr(weights, "load_captions", lambda name: [*load_captions(name)[::-1]])
+        names.add(place(tmp_path))
+    with monkeypatch.context() as m:
+        m.setitem(ARCHITECTURE, "embed_dim", 65)
+        names.add(place(tmp_path))
+    assert len(names) == 5
+    assert asked == [training.__name__]
 
 
-def test_a_killed_training_leaves_nothing_and_starts_afresh(made, tmp_path):
+def test_its_sources_are_all_that_it_draws_learns_and_measures_by():
+    files = set(sources(training.__name__))
+    ours = {f"reference/standin_clip/{name}.py" for name in ("training", "shots", "words", "weights")}
+    phantom = {f"data_manifests/phantom/{name}.py" for name in ("attacks", "camera", "heads", "materials", "surface")}
+    shared = {"data_manifests/decode.py", "reference/clip.py", "reference/captions/__init__.py", "reference/metrics.py"}
+    assert ours | phantom | shared <= files
+
+
+def test_the_towers_do_not_depend_on_how_the_stand_in_is_trained():
+    """No circle: what is computed with a CLIP keeps its weights' hash, and the stand-in's sources decide those."""
+    files = set(sources(clip_module.__name__))
+    assert "reference/standin_clip/weights.py" in files
+    assert not [file for file in files if file.endswith("training.py") or "phantom" in file]
+
+
+def test_a_killed_training_leaves_nothing_and_starts_afresh(standin, tmp_path):
     program = (
-        "import sys, time; from pathlib import Path; from reference import standin_clip as s\n"
-        "s.train = lambda *a: print('training', flush=True) or time.sleep(60)\n"
-        f"s.make(Path(sys.argv[1]), s.{MINIATURE!r})"
+        "import sys, time; from pathlib import Path; from reference.standin_clip import training as t\n"
+        "t.train = lambda *a: print('training', flush=True) or time.sleep(60)\n"
+        f"t.make(Path(sys.argv[1]), t.{MINIATURE!r})"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
@@ -726,7 +762,13 @@ def test_a_killed_training_leaves_nothing_and_starts_afresh(made, tmp_path):
         assert run.stdout.readline() == "training\n"
         os.kill(run.pid, signal.SIGKILL)
     assert {p.name for p in tmp_path.iterdir()} == {".lock"}
-    assert mini(tmp_path).read_bytes() == made.read_bytes()
+    assert mini(tmp_path).read_bytes() == standin.read_bytes()
+
+
+def numbered(kinds: list[Kind]) -> list[Shot]:
+    """A shot of each kind, of which nothing can be seen; picture i is i all over."""
+    nothing: dict[str, list[str]] = {modality: [] for modality in MODALITIES}
+    return [Shot(np.full((5, IMAGE_SIZE, IMAGE_SIZE), i, np.uint8), kind, nothing) for i, kind in enumerate(kinds)]
 
 
 class Oracle:
@@ -750,14 +792,10 @@ class Oracle:
 def test_zero_shot_figures_are_shares_of_right_classes(count, seed):
     rng = np.random.default_rng(seed)
     bonafide, right = np.arange(count) % 2 == 0, rng.random(count) < 0.7
-    kinds = [standin_clip.BONAFIDE if b else standin_clip.ATTACKS[0] for b in bonafide]
-    taken = [
-        standin_clip.Shot(np.full((5, 48, 48), i, np.uint8), k, {m: [] for m in MODALITIES})
-        for i, k in enumerate(kinds)
-    ]
-    found = measure(Oracle(right, bonafide), taken, MINIATURE)
-    assert found["pictures"] == count
-    for by_modality in found["zero_shot"].values():
+    shots = numbered([BONAFIDE if b else ATTACKS[0] for b in bonafide])
+    result = measure(Oracle(right, bonafide), shots, MINIATURE)
+    assert result["pictures"] == count
+    for by_modality in result["zero_shot"].values():
         for figures in by_modality.values():
             assert figures["accuracy"] == pytest.approx(right.mean(), abs=1e-4)
             # One score each way: AUC = (TPR + TNR) / 2
@@ -783,14 +821,11 @@ class Numbered(Oracle):
 @given(st.integers(8, 40), st.integers(0, 2**32 - 1))
 def test_retrieval_figures_are_shares_of_own_captions_found(count, seed):
     right = np.random.default_rng(seed).random(count) < 0.6
-    taken = [
-        standin_clip.Shot(np.full((5, 48, 48), i, np.uint8), kind, {})
-        for i, kind in zip(range(count), [standin_clip.BONAFIDE, standin_clip.ATTACKS[0]] * count, strict=False)
-    ]
+    shots = numbered([(BONAFIDE, ATTACKS[0])[i % 2] for i in range(count)])
     with pytest.MonkeyPatch.context() as m:
-        m.setattr(standin_clip, "caption", lambda shot, modality, rng, full: f"number {shot.planes[0, 0, 0]}")
-        found = measure(Numbered(right), taken, MINIATURE)
-    for figures in found["retrieval"].values():
+        m.setattr(Shot, "caption", lambda shot, modality, rng, full: f"number {shot.planes[0, 0, 0]}")
+        result = measure(Numbered(right), shots, MINIATURE)
+    for figures in result["retrieval"].values():
         assert figures["captions"] == count
         # A picture of the wrong kind is as far from its own caption as can be.
         assert figures["at_1"] == pytest.approx(right.mean(), abs=1e-4)

@@ -1,5 +1,6 @@
 """Decoding, the cache of decoded faces, the balanced sampler and the batches."""
 
+import dataclasses
 import errno
 import io
 import math
@@ -22,12 +23,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFile
 
-import reference.data as data
+import reference.faces as cache
 from data_manifests import decode
 from data_manifests.adapters import Options, index_tree
 from data_manifests.errors import BadInput
 from data_manifests.index import Index, Row, load_index, parse_reference, save_index
-from reference.data import BalancedSampler, Faces, batches, open_faces
+from reference import sources
+from reference.batches import BalancedSampler, Batch, Batches, ShuffledSampler, batches
+from reference.faces import Faces, open_faces
 from spec_tests.equations.strategies import DEVICES
 from spec_tests.support import miniature, trees
 
@@ -296,20 +299,20 @@ def direct(index: Index) -> np.ndarray:
 @pytest.fixture
 def trusting(monkeypatch):
     """As if every image had been written long ago."""
-    monkeypatch.setattr(data, "_CLOCK_STEP_NS", -(10**12))
+    monkeypatch.setattr(cache, "_CLOCK_STEP_NS", -(10**12))
 
 
 @pytest.fixture
 def decodes(monkeypatch):
     """The files decoded since, by name; decoding stays in this process."""
     names: list[str] = []
-    original = data._decode_into
+    original = cache._decode_into
 
     def recorded(job):
         names.append(Path(job[1].path).name)
         original(job)
 
-    monkeypatch.setattr(data, "_decode_into", recorded)
+    monkeypatch.setattr(cache, "_decode_into", recorded)
     return names
 
 
@@ -334,6 +337,10 @@ class TestCache:
         for name, column in {"dataset": "dataset", "family": "attack_family", "subject": "subject_id"}.items():
             assert getattr(faces, name).tolist() == [getattr(r, column) for r in five.rows]
         assert faces.sample_id.tolist() == [r.sample_id for r in five.rows]
+        for numbers, column in ((faces.domain, "dataset"), (faces.recording, "clip_id")):
+            pairs = set(zip(numbers.tolist(), [getattr(r, column) for r in five.rows], strict=True))
+            assert len(pairs) == len({number for number, _ in pairs}) == len({name for _, name in pairs})
+            assert numbers.dtype == np.int64
         assert faces.bonafide.tolist() == [r.label == "bonafide" for r in five.rows]
         assert faces.present.shape == (len(five.rows), 3)
         assert faces.present.all()
@@ -355,7 +362,7 @@ class TestCache:
         index = small(tmp_path)
         first = open_faces(index, SIDE, tmp_path / "cache", 1)
         assert len(decodes) == 17
-        monkeypatch.setattr(data, "_digest", lambda source: pytest.fail(f"read {source.path}"))
+        monkeypatch.setattr(cache, "_digest", lambda source: pytest.fail(f"read {source.path}"))
         again = open_faces(index, SIDE, tmp_path / "cache", 1)
         assert len(decodes) == 17
         assert again.sha256 == first.sha256
@@ -365,8 +372,8 @@ class TestCache:
         index = small(tmp_path)
         open_faces(index, SIDE, tmp_path / "cache", 1)
         read_again = []
-        original = data._digest
-        monkeypatch.setattr(data, "_digest", lambda source: read_again.append(source.path) or original(source))
+        original = cache._digest
+        monkeypatch.setattr(cache, "_digest", lambda source: read_again.append(source.path) or original(source))
         open_faces(index, SIDE, tmp_path / "cache", 1)
         assert len(read_again) == 17
 
@@ -402,11 +409,16 @@ class TestCache:
         assert moved.sha256 == first.sha256
         assert len(decodes) == count
 
-    def test_another_decoder_is_another_cache(self, tmp_path, decodes, monkeypatch):
+    @pytest.mark.parametrize("file", ["decode.py", "index.py"])  # the decoder, and a file that it imports
+    def test_another_decoder_is_another_cache(self, tmp_path, decodes, monkeypatch, file):
         index = small(tmp_path)
         first = open_faces(index, SIDE, tmp_path / "cache", 1)
-        (tmp_path / "decode.py").write_text("# a decoder with another source")
-        monkeypatch.setattr(decode, "__file__", str(tmp_path / "decode.py"))
+        copy = tmp_path / "project" / "data_manifests"
+        shutil.copytree(sources.ROOT / "data_manifests", copy, ignore=shutil.ignore_patterns("__pycache__"))
+        monkeypatch.setattr(sources, "ROOT", copy.parent)
+        monkeypatch.setattr(cache, "sources", sources.sources.__wrapped__)  # which reads the files each time
+        assert open_faces(index, SIDE, tmp_path / "cache", 1).sha256 == first.sha256
+        (copy / file).write_text((copy / file).read_text() + "# another text\n")
         assert open_faces(index, SIDE, tmp_path / "cache", 1).sha256 != first.sha256
         assert len(decodes) == 2 * 17
 
@@ -436,14 +448,14 @@ class TestCache:
 
     def test_an_image_that_changes_while_it_is_read(self, tmp_path, monkeypatch):
         index = small(tmp_path)
-        original = data._decode_into
+        original = cache._decode_into
 
         def meddle(job):
             original(job)
             (tmp_path / "c" / "0rgb.png").touch()
 
         time.sleep(0.02)
-        monkeypatch.setattr(data, "_decode_into", meddle)
+        monkeypatch.setattr(cache, "_decode_into", meddle)
         with pytest.raises(BadInput, match=r"0rgb\.png: changed while it was read"):
             open_faces(index, SIDE, tmp_path / "cache", 1)
         assert not list((tmp_path / "cache").glob("*.u8"))
@@ -469,14 +481,14 @@ class TestCache:
         index = small(tmp_path)
 
         def killed():
-            original = data._decode_into
+            original = cache._decode_into
 
             def decode_some(job):
                 original(job)
                 if job[1].path == "3rgb.png":
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            data._decode_into = decode_some
+            cache._decode_into = decode_some
             open_faces(index, SIDE, tmp_path / "cache", 1)
 
         assert in_process(killed) == -signal.SIGKILL
@@ -491,7 +503,7 @@ class TestCache:
         log = tmp_path / "decodes"
 
         def ask():
-            original = data._decode_into
+            original = cache._decode_into
 
             def slow(job):
                 time.sleep(0.02)
@@ -499,7 +511,7 @@ class TestCache:
                 with log.open("a") as f:
                     f.write("x")
 
-            data._decode_into = slow
+            cache._decode_into = slow
             faces = open_faces(index, SIDE, tmp_path / "cache", 1)
             os._exit(0 if np.array_equal(faces.images, direct(index)) else 3)
 
@@ -589,9 +601,31 @@ class TestBalancedSampler:
             BalancedSampler(np.full(5, label), 2, 0)
 
 
+class TestShuffledSampler:
+    @given(st.integers(0, 60), st.integers(1, 20), st.integers(0, 2**63 - 1), st.integers(0, 50))
+    def test_an_epoch_is_every_frame_once(self, count, batch_size, seed, e):
+        sampler = ShuffledSampler(count, batch_size, seed)
+        order = sampler.epoch(e)
+        assert sampler.steps == len(order) == math.ceil(count / batch_size)
+        assert [len(x) for x in order[:-1]] == [batch_size] * (sampler.steps - 1 if count else 0)
+        assert sorted(i for x in order for i in x.tolist()) == [*range(count)]
+        assert all(x.dtype == np.int64 for x in order)
+        again = ShuffledSampler(count, batch_size, seed).epoch(e)
+        assert all(np.array_equal(a, b) for a, b in zip(order, again, strict=True))
+
+    def test_seed_and_epoch_change_the_order(self):
+        def order(seed, e):
+            return np.concatenate(ShuffledSampler(100, 7, seed).epoch(e)).tolist()
+
+        assert len({tuple(order(seed, e)) for seed in range(4) for e in range(4)}) == 16
+        assert order(0, 0) != [*range(100)]
+
+
 def faces_of(images: np.ndarray, bonafide: np.ndarray) -> Faces:
-    text = np.full(len(images), "C")
-    return Faces(images, np.ones((len(images), 3), bool), bonafide, text, text, text, text, "")
+    """Faces of the domains 0, 1, 2 in turn and of recordings of two frames each."""
+    text, number = np.full(len(images), "C"), np.arange(len(images))
+    present = np.ones((len(images), 3), bool)
+    return Faces(images, present, bonafide, text, text, text, text, number % 3, number // 2, "")
 
 
 class TestBatches:
@@ -604,21 +638,63 @@ class TestBatches:
         for device in DEVICES:
             found = list(batches(faces, order, device))
             assert len(found) == steps
-            for rows, (rgb, depth, ir, spoof) in zip(order, found, strict=True):
-                wanted = (images[rows].astype(np.float64) - 127.5) / 127.5
-                for tensor, planes in ((rgb, [0, 1, 2]), (depth, [3, 3, 3]), (ir, [4, 4, 4])):
+            for rows, piece in zip(order, found, strict=True):
+                expected = (images[rows].astype(np.float64) - 127.5) / 127.5
+                for tensor, planes in zip(piece.images, ([0, 1, 2], [3, 3, 3], [4, 4, 4]), strict=True):
                     assert tensor.device.type == device
                     assert tensor.dtype == torch.float32
                     assert tensor.is_contiguous()
-                    np.testing.assert_allclose(tensor.cpu().numpy(), wanted[:, planes], atol=1e-6)
-                assert spoof.dtype == torch.float32
-                assert spoof.tolist() == (~faces.bonafide[rows]).astype(float).tolist()
+                    np.testing.assert_allclose(tensor.cpu().numpy(), expected[:, planes], atol=1e-6)
+                assert len(piece) == len(rows)
+                assert piece.label.dtype == torch.float32
+                assert piece.label.tolist() == (~faces.bonafide[rows]).astype(float).tolist()
+                assert piece.bonafide.dtype == torch.int64
+                assert piece.bonafide.tolist() == faces.bonafide[rows].tolist()
+                facts = {"domain": rows % 3, "recording": rows // 2, "rows": rows}
+                for name, values in facts.items():
+                    assert getattr(piece, name).device.type == device
+                    assert getattr(piece, name).dtype == torch.int64
+                    assert getattr(piece, name).tolist() == values.tolist()
+
+    @given(st.integers(0, 2**32 - 1), st.sampled_from(["", "R", "D", "I", "DI", "RDI"]))
+    def test_named_modalities_are_black_in_every_sample(self, seed, missing):
+        images = np.random.default_rng(seed).integers(1, 256, (4, 5, 3, 3), dtype=np.uint8)
+        faces = faces_of(images, np.ones(4, bool))
+        order = np.array([[3, 0, 2]])
+        (whole,), (lost,) = batches(faces, order, "cpu"), batches(faces, order, "cpu", missing)
+        for name, before, after in zip("RDI", whole.images, lost.images, strict=True):
+            assert torch.equal(after, torch.full_like(after, -1) if name in missing else before)
+        assert images.min() > 0  # the file itself is left as it is
+
+    def test_without_pixels_only_the_facts_come(self):
+        images = np.random.default_rng(0).integers(0, 256, (9, 5, 4, 4), dtype=np.uint8)
+        faces, order = faces_of(images, np.arange(9) % 2 == 0), np.array([[1, 4, 8], [0, 3, 7]])
+        pairs = zip(batches(faces, order, "cpu"), batches(faces, order, "cpu", pixels=False), strict=True)
+        for whole, bare in pairs:
+            assert all(x.shape == (3, 3, 0, 0) for x in bare.images)
+            for name in ("label", "domain", "recording", "rows"):
+                assert torch.equal(getattr(whole, name), getattr(bare, name))
+
+    @given(st.integers(0, 2**32 - 1), st.integers(1, 8), st.data())
+    def test_a_piece_of_a_batch_is_its_samples(self, seed, n, data):
+        g = torch.Generator().manual_seed(seed)
+        images = [torch.randn(n, 3, 2, 2, generator=g) for _ in range(3)]
+        numbers = [torch.randint(5, (n,), generator=g) for _ in range(3)]
+        batch = Batch(*images, torch.randint(2, (n,), generator=g).float(), *numbers, progress=0.25)
+        places = data.draw(st.lists(st.integers(0, n - 1), max_size=2 * n))
+        for at in (torch.tensor(places, dtype=torch.long), slice(1, None)):
+            piece = batch[at]
+            assert piece.progress == 0.25
+            for field in dataclasses.fields(Batch):
+                if field.name != "progress":
+                    assert torch.equal(getattr(piece, field.name), getattr(batch, field.name)[at])
+            assert len(piece) == len(batch.rows[at])
 
     def test_a_missing_modality_is_black(self, tmp_path):
         faces = open_faces(small(tmp_path), SIDE, tmp_path / "cache", 1)
         (batch,) = batches(faces, np.array([[1, 0]]), "cpu")
-        assert (batch[1][0] == -1).all()
-        assert (batch[1][1] != -1).any()
+        assert (batch.depth[0] == -1).all()
+        assert (batch.depth[1] != -1).any()
 
     @pytest.mark.parametrize("rows", [[0, 9], [-1, 0], []])
     def test_rows_that_are_not_there(self, rows):
@@ -644,13 +720,13 @@ class TestBatches:
             next(stream)
 
     def test_waiting_is_counted_and_hidden_behind_the_work(self, monkeypatch):
-        original = data.Batches._gather
+        original = Batches._gather
 
         def slow(self, rows):
             time.sleep(0.05)
             return original(self, rows)
 
-        monkeypatch.setattr(data.Batches, "_gather", slow)
+        monkeypatch.setattr(Batches, "_gather", slow)
         faces = faces_of(np.zeros((9, 5, 2, 2), np.uint8), np.ones(9, bool))
         idle = batches(faces, np.zeros((6, 1), np.int64), "cpu")
         for _ in idle:

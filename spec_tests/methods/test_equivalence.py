@@ -16,13 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.parallel import DistributedDataParallel
 
 from reference import mmda, mmfas
-from reference.mmda import Adaptor
-from reference.mmfas import Alignment, Readings, build
+from reference.batches import Batch
+from reference.mmda import MMDA, Adaptor
+from reference.mmfas import Alignment, build
+from reference.training import arithmetic
+from spec_tests.support.tiny_clip import tiny_clip
 
 SIZE, DIM = 32, 32
+CPU = torch.device("cpu")
 # Two routes round differently, in float32 by some units of the last of seven digits for each of some ten layers.
 NEAR = {"rtol": 1e-4, "atol": 1e-5}
 seeds = st.integers(0, 2**31)
@@ -101,7 +104,7 @@ def compiled() -> Callable[[Callable], Callable]:
 
 def test_compiled_mmfas_is_mmfas(compiled: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     # Compilation takes time for every layer: one encoder of one layer, and a fusion layer of each rotation.
-    monkeypatch.setitem(mmfas.PRESETS, "table2", mmfas.Preset(3, False))
+    monkeypatch.setitem(mmfas.SHAPES, "table2", mmfas.Shape(3, False))
     monkeypatch.setattr(mmfas, "ENCODER_DEPTH", 1)
     torch.manual_seed(0)
     model, batch = build(image_size=SIZE).eval(), images(1)
@@ -121,7 +124,7 @@ def test_compiled_mmda_is_mmda(compiled: Callable) -> None:
         texts = model.text_states(captions, mmda.Pass(None))
 
         def scores(images: Tensor) -> dict[str, Tensor]:
-            return model.run(images, captions, domains, 10.0, texts=texts).logits
+            return model.outputs(images, captions, domains, 10.0, texts=texts).logits
 
         torch.testing.assert_close(compiled(scores)(tokens), scores(tokens), **NEAR)
 
@@ -154,83 +157,83 @@ PARTS = 2
 SECONDS = 300  # for all of it, imports included
 
 
-class MmFASStep(nn.Module):
-    """Eq. 9's loss of a batch, whole or this process's part of it."""
+class Standing:
+    """Stands in for an optimiser: a step changes no weight, and averages the gradients over the processes."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        readings = Readings(tau_scope="pair", projection=16, icl_target="clip", mining_pairs="both_ways")
-        self.model = build("text", image_size=SIZE, readings=readings)
-        self.alignment = Alignment(readings)
-        self.double()
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
 
-    def forward(self, batch: list[Tensor], labels: Tensor, clips: Tensor) -> Tensor:
-        streams = self.model.encode(*batch)
-        icl, cm = self.alignment(*map(self.model.pool, streams), labels, clips, generator(3))
-        bce = F.binary_cross_entropy_with_logits(self.model.classify(streams), labels)
-        return mmfas.total_loss(bce, icl, cm)
+    def zero_grad(self) -> None:
+        self.model.zero_grad()
 
-
-class MmdaStep(nn.Module):
-    """Eq. 6's loss of a part of a batch: Eq. 1's partners are of the same part, as released."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.adaptor = Adaptor("released", layers=1, dim=DIM).double().train()
-
-    def forward(self, part: int, tokens: Tensor, captions: list[Tensor], domains: Tensor, labels: Tensor) -> Tensor:
-        output = self.adaptor.run(tokens, captions, domains, 10.0, generator(part))
-        return self.adaptor.losses(output, labels)["loss"]
+    def step(self) -> None:
+        if dist.is_initialized():
+            for p in self.model.parameters():
+                if p.grad is not None:
+                    dist.all_reduce(p.grad)
+                    p.grad /= PARTS
 
 
-def as_one(step: nn.Module, total: Callable[[nn.Module], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss, and every parameter's gradient."""
-    step.zero_grad()
-    loss = total(step)
-    loss.backward()
-    return loss.detach(), {name: p.grad.clone() for name, p in step.named_parameters() if p.grad is not None}
+Result = tuple[dict[str, Tensor], dict[str, Tensor]]  # losses, and every parameter's gradient
+
+
+def result(model: nn.Module, losses: dict[str, Tensor]) -> Result:
+    return losses, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def mmfas_step(batch: Batch) -> Result:
+    """The step of `reference.mmfas` on a batch, whole or this process's part of it."""
+    torch.manual_seed(0)
+    options = mmfas.Options(
+        index=Path(), run_dir=Path(), preset="text", image_size=SIZE, tau_scope="pair", projection=16,
+        icl_target="recording", mining_pairs="both_ways", alpha=0.5, beta=2.0,
+    )  # fmt: skip
+    model, alignment = options.model().train(), Alignment(options)
+    both = nn.ModuleList([model, alignment])
+    losses = mmfas.step(model, alignment, Standing(both), batch, options, generator(3), arithmetic(CPU, bf16=False))
+    return result(both, losses)
+
+
+def mmda_step(batch: Batch, together: int, draws: torch.Generator) -> Result:
+    """The step of `reference.mmda` on a batch; Eq. 1's partners are of the same `together` rows."""
+    torch.manual_seed(0)
+    model = MMDA(tiny_clip(), [["a print", "a screen"], ["a face"]], Adaptor("released", 1, DIM)).train()
+
+    def tokens(piece: Batch) -> Tensor:
+        return model.encode(mmda.augmented(piece.images, "none"))
+
+    losses = mmda.step(model, Standing(model), batch, tokens, None, draws, together)
+    return result(model, losses)
 
 
 def in_part(rank: int, folder: str) -> None:
     """What each process does: a step by parts, then the whole of it alone, and both must agree."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     torch.set_num_threads(1)
-    mmfas.ENCODER_DEPTH, mmfas.PRESETS["text"] = 1, mmfas.Preset(3, False)  # fewer layers take less time
-    labels, clips = torch.tensor([0.0, 1, 1, 0, 1, 0, 0, 1]).double(), torch.tensor([0, 1, 2, 0, 1, 3, 4, 4])
-    batch = images(1, len(labels), torch.float64)
-    tokens, captions, domains = adaptor_inputs(2, len(labels))
-    tokens, captions = tokens.double(), [c.double() for c in captions]
-    part = slice(rank * len(labels) // PARTS, (rank + 1) * len(labels) // PARTS)
-
-    def mmda_of(step: nn.Module, number: int, rows: slice) -> Tensor:
-        return step(number, tokens[rows], captions, domains[rows], labels[rows].long())
+    # All in float64, also what a step turns into float32: no rule that is off hides behind rounding.
+    torch.set_default_dtype(torch.float64)
+    Tensor.float = Tensor.double
+    mmfas.ENCODER_DEPTH, mmfas.SHAPES["text"] = 1, mmfas.Shape(3, False)  # fewer layers take less time
+    mmda.DROPOUT, mmda.KEEP = 0.0, 1e-12  # with what the draws decide held fixed: a process draws for its part alone
+    labels = torch.tensor([0.0, 1, 1, 0, 1, 0, 0, 1])
+    recordings, numbers = torch.tensor([0, 1, 2, 0, 1, 3, 4, 4]), torch.arange(8)
+    batch = Batch(*images(1, 8, torch.float64), labels, numbers % 2, recordings, numbers)
+    half = len(batch) // PARTS
+    part = batch[rank * half : (rank + 1) * half]
 
     dist.init_process_group("gloo", f"file://{folder}/store", timedelta(seconds=SECONDS), rank=rank, world_size=PARTS)
-    by_parts = []
-    for make, run in (
-        (MmFASStep, lambda step: step([x[part] for x in batch], labels[part], clips[part])),
-        (MmdaStep, lambda step: mmda_of(step, rank, part)),
-    ):
-        step = DistributedDataParallel(make())
-        loss, gradients = as_one(step, run)
-        dist.all_reduce(loss)
-        by_parts.append((loss / PARTS, {name.removeprefix("module."): g for name, g in gradients.items()}))
+    by_parts = [mmfas_step(part), mmda_step(part, half, generator(0))]
+    for losses, _ in by_parts:
+        for loss in losses.values():
+            dist.all_reduce(loss)
+            loss /= PARTS
     dist.destroy_process_group()
 
-    half = len(labels) // PARTS
-    alone = [
-        as_one(MmFASStep(), lambda step: step(batch, labels, clips)),
-        # two micro-batches of one step, each with its part's draws
-        as_one(
-            MmdaStep(),
-            lambda step: sum(mmda_of(step, n, slice(n * half, (n + 1) * half)) for n in range(PARTS)) / PARTS,
-        ),
-    ]
-    for (loss, gradients), (expected, wanted) in zip(by_parts, alone, strict=True):
-        torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-12)
-        torch.testing.assert_close({name: gradients[name] for name in wanted}, wanted, rtol=1e-7, atol=1e-10)
+    alone = [mmfas_step(batch), mmda_step(batch, half, generator(0))]  # MMDA's parts are its micro-batches
+    for (losses, gradients), (expected, whole) in zip(by_parts, alone, strict=True):
+        assert gradients.keys() == whole.keys()
+        torch.testing.assert_close(losses, expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(gradients, whole, rtol=1e-7, atol=1e-10)
 
 
 @pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch was built without gloo")

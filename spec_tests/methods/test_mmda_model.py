@@ -1,8 +1,14 @@
 """MMDA's network: sizes, the released behaviour against a second writing of it, what a sample's score depends on."""
 
+import ast
+import inspect
+import itertools
+import re
+import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
@@ -11,9 +17,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from reference import mmda
-from reference.mmda import PRESETS, Adaptor, MixtureOfExperts, Pass, Readings, released_order
-from spec_tests.methods.numpy_released_adaptor import Released
+from reference import mmda, mmfas
+from reference.mmda import Adaptor, MixtureOfExperts, Options, Pass, Readings, released_order
+from reference.options import presets, readings
+from spec_tests.methods.numpy_released_adaptor import NumpyReleasedAdaptor
 
 DIM, LAYERS = 32, 3
 SEEDS = st.integers(0, 2**31)
@@ -23,11 +30,11 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def adaptor(preset: str = "released", seed: int = 0, layers: int = LAYERS, **readings: Any) -> Adaptor:
+def adaptor(preset: str = "released", seed: int = 0, layers: int = LAYERS, **changed: Any) -> Adaptor:
     """In evaluation mode and float64, with weights large enough that every part of it matters."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Adaptor(layers=layers, dim=DIM, readings=replace(PRESETS[preset], **readings)).double().eval()
+        model = Adaptor(layers=layers, dim=DIM, readings=Readings(preset=preset, **changed)).double().eval()
         with torch.no_grad():
             for p in model.parameters():
                 p.add_(0.1 * torch.randn_like(p))
@@ -74,7 +81,7 @@ def test_heads_are_named_in_the_order_of_the_states() -> None:
 def test_released_computes_what_the_released_code_does(seed: int, layers: int) -> None:
     model = adaptor(seed=seed, layers=layers, router_at_test="always")
     tokens, captions, domains = inputs(seed + 1)
-    twin = Released([p.detach().numpy() for p in released_order(model)], layers)
+    twin = NumpyReleasedAdaptor([p.detach().numpy() for p in released_order(model)], layers)
     expected = twin(tokens.numpy(), [c.numpy() for c in captions], domains.tolist(), 10.0)
     got = model(tokens, captions, domains, 10.0)
     assert got.keys() == expected.keys()
@@ -90,9 +97,9 @@ def test_released_is_trained_on_what_the_released_code_sums_up(seed: int) -> Non
         patch.setattr(mmda, "KEEP", 1e-12)  # every second expert is kept
         tokens, captions, domains = inputs(seed + 1)
         labels = torch.randint(2, (6,), generator=generator(seed))
-        output = model.run(tokens, captions, domains, 10.0, generator(seed))
+        output = model.outputs(tokens, captions, domains, 10.0, generator(seed))
         losses = model.losses(output, labels)
-    twin = Released([p.detach().numpy() for p in released_order(model)], 2)
+    twin = NumpyReleasedAdaptor([p.detach().numpy() for p in released_order(model)], 2)
     expected = twin.loss(tokens.numpy(), [c.numpy() for c in captions], domains.tolist(), 10.0, labels.tolist())
     # The targets are made in float32: 0.1 there is off by 1e-9.
     assert losses["loss"].item() == pytest.approx(expected, rel=1e-6)
@@ -113,7 +120,7 @@ def test_passes_computed_side_by_side_are_those_computed_one_by_one(seed: int, p
             model = adaptor(preset, seed, router_at_test="always").train()
             losses, logits = 0.0, []
             for at in pieces:
-                output = model.run(tokens[at], captions, domains[at], 10.0, generator(seed), together=3)
+                output = model.outputs(tokens[at], captions, domains[at], 10.0, generator(seed), together=3)
                 loss = model.losses(output, labels[at])["loss"] / len(pieces)
                 loss.backward()
                 losses += loss.item()
@@ -129,7 +136,7 @@ def test_passes_computed_side_by_side_are_those_computed_one_by_one(seed: int, p
 def test_rows_that_make_no_whole_passes_are_refused() -> None:
     tokens, captions, domains = inputs(0)
     with pytest.raises(ValueError, match="6 rows are no multiple of the 4"):
-        adaptor().run(tokens, captions, domains, 10.0, generator(0), together=4)
+        adaptor().outputs(tokens, captions, domains, 10.0, generator(0), together=4)
 
 
 @given(n=st.integers(0, 50), together=st.integers(1, 9), at_once=st.integers(1, 30))
@@ -215,10 +222,56 @@ def test_gradients_stay_within_a_sample_when_nothing_is_shared(seed: int) -> Non
 # --- readings ------------------------------------------------------------------------------------------------
 
 
+def helps(kind: type) -> dict[str, str]:
+    """The docstring of each field that a class itself declares."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body
+    return {
+        node.target.id: after.value.value
+        for node, after in itertools.pairwise(body)
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr)
+    }
+
+
+def table_of_readings() -> dict[str, tuple[str, list[str]]]:
+    """Of each option in the table at the file's head: its letter, and its value in each preset."""
+    rows = re.findall(r"^  (M\d+) +--([a-z-]+)\b.*?" + 3 * r" +([a-z0-9_]+)" + "$", mmda.__doc__, re.MULTILINE)
+    return {name.replace("-", "_"): (letter, values) for letter, name, *values in rows}
+
+
 def test_every_preset_sets_every_reading() -> None:
-    assert PRESETS.keys() == {"paper", "released", "batch_free"}
-    for preset in PRESETS.values():
-        assert isinstance(preset, Readings)
+    assert presets(Readings) == presets(Options) == ("paper", "released", "batch_free")
+    for preset in presets(Readings):
+        chosen = Readings(preset=preset)
+        assert {name: getattr(chosen, name) for name in readings(Readings)} == {
+            name: values[preset] for name, values in readings(Readings).items()
+        }
+    for name, kind in get_type_hints(Readings).items():
+        if get_origin(kind) is Literal and name in readings(Readings):
+            assert {*readings(Readings)[name].values()} <= {*get_args(kind)}
+    assert {f.name for f in fields(Readings)} == {"preset", *readings(Readings)}
+
+
+def test_the_head_of_the_file_says_what_every_preset_is() -> None:
+    table = table_of_readings()
+    assert [letter for letter, _ in table.values()] == [f"M{n}" for n in range(1, 19)]
+    assert readings(Options).keys() <= table.keys()
+    for column, preset in enumerate(presets(Options)):
+        chosen = Options(index=Path(), run_dir=Path(), preset=preset)
+        for name, (_, values) in table.items():
+            value = getattr(chosen, name)
+            text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+            if name == "micro_batch" and value == 0:  # the whole batch
+                text = str(chosen.batch_size)
+            assert values[column] == text, (preset, name)
+
+
+def test_the_help_of_every_reading_begins_with_its_letter() -> None:
+    said = helps(Readings) | helps(Options)
+    for name, (letter, _) in table_of_readings().items():
+        assert said[name].startswith(f"{letter}: ")
+    for name, text in helps(mmfas.Readings).items():
+        assert re.match(r"A\d+: ", text), name
+    assert helps(mmfas.Readings).keys() == {f.name for f in fields(mmfas.Readings)}
 
 
 @pytest.mark.parametrize(
@@ -249,7 +302,7 @@ def test_readings_of_the_losses_change_them(reading: dict[str, str]) -> None:
 
     def loss(**changed: str) -> float:
         model = adaptor("batch_free", **changed).train()
-        return model.losses(model.run(tokens, captions, domains, 10.0, generator(0)), labels)["loss"].item()
+        return model.losses(model.outputs(tokens, captions, domains, 10.0, generator(0)), labels)["loss"].item()
 
     assert loss() != loss(**reading)
 
@@ -259,7 +312,7 @@ def test_vanilla_and_smooth_do_not_judge_captions_and_vanilla_has_hard_targets()
     labels = torch.tensor([0, 1, 0, 1, 1, 0])
     for alignment in ("vanilla", "smooth"):
         model = adaptor("batch_free", alignment=alignment).train()
-        output = model.run(tokens, captions, domains, 10.0, generator(0))
+        output = model.outputs(tokens, captions, domains, 10.0, generator(0))
         assert output.text == []
         losses = model.losses(output, labels)
         assert losses["text"] == 0
@@ -361,8 +414,8 @@ def test_a_second_expert_is_kept_with_five_times_its_weight_and_in_training_alwa
     expected = torch.tensor([0.0, 0.5, 1.0, 1.0])
     for rule in ("expected", "always"):
         module = mixture(rule)
-        assert torch.equal(module._kept(two, Pass(None))[0, :, 1], expected if rule == "expected" else torch.ones(4))
-        drawn = module.train()._kept(two, Pass(generator(seed)))
+        assert torch.equal(module._shares(two, Pass(None))[0, :, 1], expected if rule == "expected" else torch.ones(4))
+        drawn = module.train()._shares(two, Pass(generator(seed)))
         assert (drawn[..., 0] == 1).all()
         kept = drawn[..., 1]
         assert set(kept.unique().tolist()) <= {0.0, 1.0}
@@ -387,8 +440,8 @@ def test_dropout_of_the_maps_is_nothing_on_average(seed: int) -> None:
 def test_routers_pay_in_training_only() -> None:
     model = adaptor("batch_free")
     tokens, captions, domains = inputs(0)
-    assert model.run(tokens, captions, domains, 10.0).routers == 0
-    assert model.train().run(tokens, captions, domains, 10.0, generator(0)).routers > 0
+    assert model.outputs(tokens, captions, domains, 10.0).routers == 0
+    assert model.train().outputs(tokens, captions, domains, 10.0, generator(0)).routers > 0
 
 
 @pytest.fixture(autouse=True)

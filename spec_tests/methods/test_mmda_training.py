@@ -13,9 +13,11 @@ from safetensors.numpy import load_file
 from data_manifests.errors import BadInput
 from data_manifests.index import load_index
 from reference import mmda, runs
-from reference.data import open_faces
-from reference.mmda import MMDA, PRESETS, Adaptor, Args, Readings, Seen
-from reference.rivals import clip_finetuned, clip_zero_shot
+from reference.batches import Batch
+from reference.evaluation import missing_in
+from reference.faces import open_faces
+from reference.mmda import MMDA, Adaptor, Options, Readings, Tower
+from reference.options import readings
 from spec_tests.support import miniature
 from spec_tests.support.tiny_clip import DIM, SIDE, tiny_clip
 
@@ -26,8 +28,7 @@ CAPTIONS = [["a photo of a print", "a screen"], ["a living face"]]
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`--clip phantom` is a tiny untrained CLIP here, and torch's settings are put back after each run."""
     threads = torch.get_num_threads()
-    for module in (mmda, clip_zero_shot):
-        monkeypatch.setattr(module, "load_clip", lambda *_: tiny_clip())
+    monkeypatch.setattr(mmda, "load_clip", lambda *_: tiny_clip())
     yield
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
@@ -38,7 +39,7 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return miniature.write_index(tmp_path_factory.mktemp("index"), subjects=6, frames=2)
 
 
-def options(index: Path, run_dir: Path, **more: object) -> Args:
+def options(index: Path, run_dir: Path, **more: object) -> Options:
     """Two epochs of three steps on C and S, tested on W."""
     usual: dict[str, object] = {
         "cache_dir": index.parent / "cache",
@@ -52,7 +53,7 @@ def options(index: Path, run_dir: Path, **more: object) -> Args:
         "layers": 1,
         "clip": "phantom",
     }
-    return Args(index=index, run_dir=run_dir, **(usual | more))  # type: ignore[arg-type]
+    return Options(index=index, run_dir=run_dir, **(usual | more))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ def test_every_preset_runs_and_keeps_the_scores_of_all_heads(index: Path, tmp_pa
             assert f["head_scores"].shape == (2, 4, len(f["sample_id"]))
             np.testing.assert_array_equal(f["head_scores"][:, 0], f["scores"])
             assert all(s.startswith(("C/", "S/") if name == "val" else "W/") for s in f["sample_id"])
-            there = ~np.isin(["R", "D", "I"], [*runs.missing_in(name)])
+            there = ~np.isin(["R", "D", "I"], [*missing_in(name)])
             assert (f["present"] == there).all()
     args = json.loads((run / "args.json").read_text())
     assert args["arguments"]["batch_attention"] == (preset == "released")
@@ -133,14 +134,14 @@ def test_it_learns(index: Path, tmp_path: Path) -> None:
 
 def test_a_restored_model_gives_the_saved_scores_again(index: Path, tmp_path: Path) -> None:
     mmda.train(options(index, tmp_path / "run"))
-    model, args = mmda.restore(tmp_path / "run", torch.device("cpu"))
-    assert args.batch_attention is False
+    model, restored = mmda.restore(tmp_path / "run", torch.device("cpu"))
+    assert restored.batch_attention is False
     loaded = load_index(index)
     faces = open_faces(loaded, SIDE, index.parent / "cache")
     rows = loaded.split("official", "test")
     rows = rows[faces.dataset[rows] == "W"]
-    seen = Seen(model, faces, "black", tmp_path, torch.device("cpu"))
-    again = mmda.evaluate(model, seen, {"W": rows}, torch.zeros(len(faces.dataset), dtype=torch.long), 8, 0, 1)
+    tower = Tower(model, faces, "black", tmp_path, torch.device("cpu"))
+    again = mmda.evaluate(model, tower, {"W": rows}, 8, 0, 1)
     with np.load(tmp_path / "run" / "scores" / "W.npz", allow_pickle=False) as f:
         np.testing.assert_allclose(again["W"]["align2"], f["head_scores"][-1, -1], rtol=1e-5, atol=1e-5)
 
@@ -163,32 +164,34 @@ def test_kept_features_give_the_training_that_encoding_every_step_gives(
 ) -> None:
     """A frozen tower looks once: the same losses and scores, up to the rounding of other batch sizes."""
     mmda.train(options(index, tmp_path / "kept", preset="paper"))
-    features = Seen.features
+    features = Tower.features
 
-    def encoded(self: Seen, rows: np.ndarray) -> torch.Tensor:
+    def encoded(self: Tower, rows: np.ndarray) -> torch.Tensor:
         if rows.size == 24:  # the training rows: as if the tower could change
             return None  # type: ignore[return-value]
         return features(self, rows)
 
-    monkeypatch.setattr(Seen, "features", encoded)
+    monkeypatch.setattr(Tower, "features", encoded)
     mmda.train(options(index, tmp_path / "encoded", preset="paper"))
     files = [np.load(tmp_path / run / "scores" / "W.npz", allow_pickle=False) for run in ("kept", "encoded")]
     np.testing.assert_allclose(files[0]["head_scores"], files[1]["head_scores"], rtol=1e-3, atol=1e-3)
 
 
 def test_the_text_tower_once_a_step_has_the_gradient_of_once_a_micro_batch() -> None:
-    model = MMDA(tiny_clip(), CAPTIONS, Adaptor(layers=1, dim=DIM, readings=PRESETS["batch_free"])).train()
+    model = MMDA(tiny_clip(), CAPTIONS, Adaptor(layers=1, dim=DIM, readings=Readings(preset="batch_free"))).train()
     g = torch.Generator().manual_seed(0)
     tokens, labels = torch.randn(8, 3, DIM, generator=g), torch.tensor([0, 1] * 4)
     domains = torch.zeros(8, dtype=torch.long)
-    parts = [(tokens[at], domains[at], labels[at]) for at in (slice(0, 2), slice(2, 8))]
     draws = torch.Generator().manual_seed(0)
-    for x, d, y in parts:
-        output = model.adaptor.run(x, model.encode_captions(), d, model.clip.scale, draws)
-        (model.adaptor.losses(output, y)["loss"] * len(y) / 8).backward()
+    for at in (slice(0, 6), slice(6, 8)):  # one step's micro-batches of six rows at most
+        output = model.adaptor.outputs(tokens[at], model.encode_captions(), domains[at], model.clip.scale, draws)
+        (model.adaptor.losses(output, labels[at])["loss"] * len(labels[at]) / 8).backward()
     each = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad()
-    mmda.backward(model, iter(parts), 8, 8, None, torch.Generator().manual_seed(0))
+    void = torch.zeros(8, 3, 0, 0)
+    batch = Batch(void, void, void, 1.0 - labels, domains, domains, torch.arange(8))
+    standing = torch.optim.SGD(model.parameters(), lr=0.0)
+    mmda.step(model, standing, batch, lambda piece: tokens[piece.rows], None, torch.Generator().manual_seed(0), 6)
     once = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     assert each.keys() == once.keys()
     assert "clip.model.token_embedding.weight" in once
@@ -217,18 +220,18 @@ def test_freeze_trains_what_it_says(
 def test_a_missing_modality_has_no_say_in_any_of_its_representations(
     index: Path, tmp_path: Path, missing_as: str
 ) -> None:
-    model = MMDA(tiny_clip(), CAPTIONS, Adaptor(layers=1, dim=DIM, readings=PRESETS["paper"])).eval()
+    model = MMDA(tiny_clip(), CAPTIONS, Adaptor(layers=1, dim=DIM, readings=Readings(preset="paper"))).eval()
     faces = open_faces(load_index(index), SIDE, index.parent / "cache")
     rows = np.arange(6)
-    seen = Seen(model, faces, missing_as, tmp_path, torch.device("cpu"))
-    features = seen.features(rows)
+    tower = Tower(model, faces, missing_as, tmp_path, torch.device("cpu"))
+    features = tower.features(rows)
     other = features.clone()
     other[:, 1] = 3.0
-    first, second = (seen.without(rows, x, "D")[0] for x in (features, other))
+    first, second = (tower.without(rows, x, "D")[0] for x in (features, other))
     assert torch.equal(first[:, 1], second[:, 1])
     assert torch.equal(first[:, [0, 2]], features[:, [0, 2]])
-    assert torch.equal(seen.without(rows, features, "")[0], features)
-    present = seen.without(rows, features, "D")[1]
+    assert torch.equal(tower.without(rows, features, "")[0], features)
+    present = tower.without(rows, features, "D")[1]
     if missing_as == "masked":
         assert present is not None
         assert present.tolist() == [[True, False, True]] * 6
@@ -261,8 +264,10 @@ def test_a_domain_with_one_sample_is_its_own_partner() -> None:
 
 
 def test_readings_given_alone_replace_the_presets() -> None:
-    args = options(Path("i"), Path("r"), preset="released", remap="chained", batch_attention=False).resolved()
-    assert args.readings() == Readings(**{**PRESETS["released"].__dict__, "remap": "chained", "batch_attention": False})
+    changed = {"remap": "chained", "batch_attention": False}
+    chosen = options(Path("i"), Path("r"), preset="released", **changed)
+    for name, values in readings(Options).items():
+        assert getattr(chosen, name) == changed.get(name, values["released"]), name
 
 
 @pytest.mark.parametrize(
@@ -282,39 +287,3 @@ def test_bad_input_gets_one_sentence(
 ) -> None:
     assert complaint in command(mmda.main, index, tmp_path / "run", *more)
     assert not (tmp_path / "run" / "scores").exists()
-
-
-# --- the CLIP rows -------------------------------------------------------------------------------------------
-
-
-def test_zero_shot_scores_without_training(index: Path, tmp_path: Path) -> None:
-    chosen = clip_zero_shot.ClipOptions(
-        index=index, run_dir=tmp_path / "run", cache_dir=index.parent / "cache", image_size=SIDE, clip="phantom",
-        sources="CS", targets="W", missing=("I",), device="cpu", batch_size=8,
-    )  # fmt: skip
-    clip_zero_shot.run(chosen)
-    with np.load(tmp_path / "run" / "scores" / "W-I.npz", allow_pickle=False) as f:
-        assert f["scores"].shape == (1, 8)
-        assert np.ptp(f["scores"]) > 0
-    model = clip_zero_shot.ClipClassifier(tiny_clip(), CAPTIONS, "released")
-    g = torch.Generator().manual_seed(0)
-    images = [torch.rand(2, 3, SIDE, SIDE, generator=g) * 2 - 1 for _ in range(3)]
-    cosines = model(*images) / model.clip.scale
-    assert cosines.abs().max() <= 1
-    # Bona fide stands first: with the captions exchanged, so are the columns.
-    turned = clip_zero_shot.ClipClassifier(tiny_clip(), CAPTIONS[::-1], "released")
-    torch.testing.assert_close(turned(*images) / model.clip.scale, cosines.flip(-1))
-
-
-def test_fine_tuned_clip_trains_both_towers(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = {
-        "--index": index, "--run-dir": tmp_path / "run", "--cache-dir": index.parent / "cache", "--image-size": SIDE,
-        "--clip": "phantom", "--sources": "CS", "--targets": "W", "--epochs": 1, "--batch-size": 8,
-        "--learning-rate": 1e-3, "--device": "cpu",
-    }  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["clip_finetuned", *(str(x) for pair in arguments.items() for x in pair)])
-    clip_finetuned.main()
-    weights = load_file(tmp_path / "run" / "model.safetensors")
-    before = tiny_clip().model.state_dict()
-    for name in ("visual.proj", "text_projection", "logit_scale"):
-        assert not np.array_equal(weights[f"clip.model.{name}"], before[name].numpy()), name

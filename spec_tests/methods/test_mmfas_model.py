@@ -15,10 +15,11 @@ from safetensors.torch import load_file
 
 from data_manifests.index import load_index
 from reference import mmfas
-from reference.data import BalancedSampler, open_faces
-from reference.mmfas import PRESETS, Alignment, Args, Readings, build, count_parameters
+from reference.batches import BalancedSampler
+from reference.faces import open_faces
+from reference.mmfas import SHAPES, Alignment, Options, Readings, build, count_parameters
 from spec_tests.equations import formula_oracles as oracles
-from spec_tests.methods.numpy_mmfas_network import Second
+from spec_tests.methods.numpy_mmfas_network import NumpyMmfasNetwork
 from spec_tests.support import miniature
 
 SIZE = 32  # 4 patches and a class token: the widths and depths are the paper's, only the sequence is short
@@ -94,13 +95,13 @@ def test_the_network_is_the_one_written_down(name: str) -> None:
     torch.manual_seed(0)
     model = shaken(build(**choice, image_size=SIZE, readings=Readings(**readings)))
     batch = [x.double() for x in images(1, batch=2)]
-    twin = Second(
+    twin = NumpyMmfasNetwork(
         {name: p.detach().numpy() for name, p in model.named_parameters()},
         Readings(**readings),
         choice.get("fusion", "switch"),
         choice.get("modalities", "RDI"),
         choice.get("order", "RDI"),
-        PRESETS[choice.get("preset", "table2")].depth,
+        SHAPES[choice.get("preset", "table2")].depth,
     )
     with torch.inference_mode():
         got = model(*batch).numpy()
@@ -210,8 +211,8 @@ def _losses(readings: Readings, labels: torch.Tensor, seed: int = 0) -> tuple[to
     generator = torch.Generator().manual_seed(seed)
     streams = model.encode(*images(seed, len(labels)))
     pooled = [model.pool(x) for x in streams]
-    clips = torch.arange(len(labels)) // 2
-    icl, cm = alignment(*pooled, labels, clips, generator)
+    recordings = torch.arange(len(labels)) // 2
+    icl, cm = alignment(*pooled, labels, recordings, generator)
     logits = model.classify(streams)
     bce = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
     loss = mmfas.total_loss(bce, icl, cm)
@@ -241,7 +242,7 @@ def test_every_reading_trains_and_is_not_the_default(name: str, value: object) -
         {},
         {"tau_scope": "pair", "projection": 7, "cm_predictor": "shared"},
         {"normalise": False, "tau": 0.5, "tau_form": "exp"},
-        {"icl_target": "clip", "cm": "all"},
+        {"icl_target": "recording", "cm": "all"},
         {"own_positive": "allowed"},
     ],
     ids=str,
@@ -254,9 +255,9 @@ def test_alignment_is_equations_3_and_4_of_the_mined_pairs(readings: dict, seed:
         alignment.tau_parameter.mul_(torch.tensor([1.0, 1.3]) if alignment.tau.ndim else 1.1)
     rng = np.random.default_rng(seed)
     features = [rng.normal(size=(n, width)) for _ in range(3)]
-    labels, clips = rng.permutation([0.0, 0, 0, 1, 1, 1]), rng.integers(0, 3, n)
+    labels, recordings = rng.permutation([0.0, 0, 0, 1, 1, 1]), rng.integers(0, 3, n)
     with torch.no_grad():
-        got = alignment(*map(torch.from_numpy, (*features, labels, clips)), torch.Generator().manual_seed(seed))
+        got = alignment(*map(torch.from_numpy, (*features, labels, recordings)), torch.Generator().manual_seed(seed))
 
     taus = np.broadcast_to(alignment.tau.detach().numpy(), 2)
     rgb, *others = (p(torch.from_numpy(f)).detach().numpy() for p, f in zip(alignment.project, features, strict=True))
@@ -264,7 +265,7 @@ def test_alignment_is_equations_3_and_4_of_the_mined_pairs(readings: dict, seed:
     icl = cm = 0.0
     for kind, (raw, other) in enumerate(zip(features[1:], others, strict=True)):
         s = oracles.similarity(rgb, other, alignment.r.normalise) / taus[kind]
-        match = clips[:, None] == clips if "icl_target" in readings else np.eye(n, dtype=bool)
+        match = recordings[:, None] == recordings if "icl_target" in readings else np.eye(n, dtype=bool)
         for scores in (s, s.T):
             for i, row in enumerate(scores):
                 mine = np.flatnonzero(match[i])
@@ -400,7 +401,7 @@ def test_alignment_in_parts_is_alignment_of_the_whole(seed: int) -> None:
     draws = torch.Generator().manual_seed(seed)
     features = [torch.randn(8, 6, generator=draws) for _ in range(3)]
     batch = [*features, torch.tensor([0.0, 1] * 4), torch.arange(8) // 2]
-    alignment = Alignment(Readings(icl_target="clip"), dim=6)
+    alignment = Alignment(Readings(icl_target="recording"), dim=6)
     whole = alignment(*batch, torch.Generator().manual_seed(seed))
     for rank in (0, 1):
         handed_in = [[*x.chunk(2)] for x in batch]
@@ -497,7 +498,7 @@ def test_pairs_of_each_composition(seed: int) -> None:
 def test_training_is_what_is_written_down(tmp_path: Path) -> None:
     """Six steps again, line by line: batches, schedule, losses, optimiser, temperature, and the scores saved."""
     index = miniature.write_index(tmp_path / "data", subjects=4, frames=4, sets="C")
-    args = Args(
+    options = Options(
         index=index,
         run_dir=tmp_path / "run",
         cache_dir=tmp_path / "cache",
@@ -509,22 +510,22 @@ def test_training_is_what_is_written_down(tmp_path: Path) -> None:
         weight_decay=0.3,
         device="cpu",
         preset="text",
-        icl_target="clip",
+        icl_target="recording",
         tau=0.4999,
         alpha=0.5,
         beta=2.0,
     )
     threads = torch.get_num_threads()
-    mmfas.train(args)
-    torch.manual_seed(args.seed)
-    model = args.model()
-    alignment = Alignment(args)
+    mmfas.train(options)
+    torch.manual_seed(options.seed)
+    model = options.model()
+    alignment = Alignment(options)
     optimiser = torch.optim.AdamW([*model.parameters(), *alignment.parameters()], weight_decay=0.3)
-    generator = torch.Generator().manual_seed(args.seed)
+    generator = torch.Generator().manual_seed(options.seed)
     found = load_index(index)
     faces, rows = open_faces(found, SIZE, tmp_path / "cache"), found.split("mmfas", "train")
     clip_ids = np.array([row.clip_id for row in found.rows])
-    sampler = BalancedSampler(faces.bonafide[rows], 8, args.seed)
+    sampler = BalancedSampler(faces.bonafide[rows], 8, options.seed)
     steps = [batch for epoch in range(3) for batch in sampler.epoch(epoch)]
     assert len(steps) == 6
 
@@ -539,8 +540,8 @@ def test_training_is_what_is_written_down(tmp_path: Path) -> None:
         spoof = torch.from_numpy(~faces.bonafide[here]).float()
         tokens = model.encode(*pictures(here))
         bce = torch.nn.functional.binary_cross_entropy_with_logits(model.classify(tokens), spoof)
-        clips = torch.from_numpy(np.unique(clip_ids[here], return_inverse=True)[1])
-        icl, cm = alignment(*(x[:, 0] for x in tokens), spoof, clips, generator)
+        recordings = torch.from_numpy(np.unique(clip_ids[here], return_inverse=True)[1])
+        icl, cm = alignment(*(x[:, 0] for x in tokens), spoof, recordings, generator)
         optimiser.zero_grad()
         (bce + 0.5 * icl + 2 * cm).backward()
         optimiser.step()
@@ -548,11 +549,11 @@ def test_training_is_what_is_written_down(tmp_path: Path) -> None:
             alignment.tau_parameter.clamp_(0.001, 0.5)
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
-    for name, saved in load_file(args.run_dir / "model.safetensors").items():
+    for name, saved in load_file(options.run_dir / "model.safetensors").items():
         torch.testing.assert_close(saved, model.state_dict()[name], rtol=1e-4, atol=1e-6, msg=name)
-    state = torch.load(args.run_dir / "checkpoint.pt", weights_only=True)["alignment"]
+    state = torch.load(options.run_dir / "checkpoint.pt", weights_only=True)["alignment"]
     assert state["tau_parameter"].item() == pytest.approx(alignment.tau.item(), rel=1e-6)
-    with np.load(args.run_dir / "scores" / "val.npz") as val, torch.inference_mode():
+    with np.load(options.run_dir / "scores" / "val.npz") as val, torch.inference_mode():
         mine = found.split("mmfas", "val")
         assert val["sample_id"].tolist() == [found.rows[i].sample_id for i in mine]
         np.testing.assert_allclose(val["scores"][-1], -model.eval()(*pictures(mine)).numpy(), rtol=1e-3, atol=1e-4)

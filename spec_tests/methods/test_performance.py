@@ -1,4 +1,5 @@
-"""Speed of mmFAS, MMDA and the metrics. `make bench` runs the benchmarks; `make test` runs only the ratio at the end.
+"""Speed of mmFAS, MMDA, the comparison rows and the metrics. `make bench` runs the benchmarks; `make test` runs the
+ratio at the end, and each of the steps once. A step that is timed is the one that trainings take.
 
 A benchmark's rounds end with the device's own synchronisation, and its first calls (which compile) are not timed.
 `fraction_of_peak` is the multiply-adds of the model over what a plain matrix product of the same precision reached
@@ -6,27 +7,42 @@ in the same process: the count comes from torch's flop counter on the written-ou
 step counts as three forward passes.
 """
 
+import importlib
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_curve
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.flop_counter import FlopCounterMode
 
-from reference import environment, metrics, mmda, standin_clip
-from reference.clip import Clip, load_captions
-from reference.mmfas import Alignment, Readings, build, total_loss
+from reference import environment, metrics, mmda, mmfas
+from reference.batches import Batch
+from reference.captions import load_captions
+from reference.clip import Clip
+from reference.mmfas import Alignment, build
+from reference.rivals import method, rows
+from reference.rivals.blocks.clip_classifier import ClipMethod
+from reference.standin_clip.weights import ARCHITECTURE
+from reference.training import arithmetic
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 # The paper's size where there is a GPU; on a CPU one that ends within minutes.
 SIZE, BATCH = (224, 128) if DEVICE.type == "cuda" else (64, 16)
+
+
+def machine() -> dict[str, Any]:
+    here = environment.environment(DEVICE, "")
+    return {
+        "device": here["device" if DEVICE.type == "cuda" else "cpu"],
+        "threads": here["threads"],
+        "torch": here["torch"],
+    }
 
 
 def synchronised(work: Callable[[], Any]) -> Callable[[], None]:
@@ -65,47 +81,37 @@ def peak(precision: str) -> float:
     return 2 * n**3 / min(times)
 
 
-def triplets() -> list[torch.Tensor]:
+def a_batch(rows: int, side: int) -> Batch:
     """Noise: the gradients of blank images are denormal numbers, which are slow on a CPU."""
     generator = torch.Generator().manual_seed(0)
-    return [torch.rand(BATCH, 3, SIZE, SIZE, generator=generator).mul(2).sub(1).to(DEVICE) for _ in range(3)]
+    images = [torch.rand(rows, 3, side, side, generator=generator).mul(2).sub(1).to(DEVICE) for _ in range(3)]
+    number = torch.arange(rows, device=DEVICE)
+    return Batch(*images, label=1.0 - number % 2, domain=torch.zeros_like(number), recording=number, rows=number)
 
 
 def inference(precision: str, compiled: bool) -> Callable[[], Any]:
-    model = build(image_size=SIZE).to(DEVICE).eval()
+    model, batch = build(image_size=SIZE).to(DEVICE).eval(), a_batch(BATCH, SIZE)
     forward = torch.compile(model) if compiled else model
-    images = triplets()
 
     @torch.inference_mode()
     def step() -> torch.Tensor:
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16"):
-            return forward(*images)
+        with arithmetic(DEVICE, precision == "bf16"):
+            return forward(*batch.images)
 
     return step
 
 
 def training(precision: str, compiled: bool) -> Callable[[], Any]:
-    model, alignment = build(image_size=SIZE).to(DEVICE), Alignment(Readings()).to(DEVICE)
-    encode = torch.compile(model.encode) if compiled else model.encode
-    classify = torch.compile(model.classify) if compiled else model.classify
+    """The step of `reference.mmfas`."""
+    options = mmfas.Options(index=Path(), run_dir=Path(), image_size=SIZE, batch_size=BATCH)
+    model, alignment = options.model().to(DEVICE), Alignment(options).to(DEVICE)
+    if compiled:
+        model.encode, model.classify = torch.compile(model.encode), torch.compile(model.classify)
     optimiser = torch.optim.AdamW([*model.parameters(), *alignment.parameters()], lr=1e-4, weight_decay=1e-2)
-    images = triplets()
-    spoof = (torch.arange(BATCH, device=DEVICE) % 2).float()
-    clips = torch.arange(BATCH, device=DEVICE)
-    generator = torch.Generator(DEVICE).manual_seed(0)
-
-    def step() -> None:
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=precision == "bf16"):
-            streams = encode(*images)
-            logits = classify(streams)
-        pooled = [model.pool(x).float() for x in streams]
-        icl, cm = alignment(*pooled, spoof, clips, generator)
-        loss = total_loss(binary_cross_entropy_with_logits(logits.float(), spoof), icl, cm)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-
-    return step
+    batch, draws = a_batch(BATCH, SIZE), torch.Generator(DEVICE).manual_seed(0)
+    return lambda: mmfas.step(
+        model, alignment, optimiser, batch, options, draws, arithmetic(DEVICE, precision == "bf16")
+    )
 
 
 COMPILED = pytest.param(
@@ -129,10 +135,7 @@ def test_mmfas_speed(benchmark: Any, task: str, passes: int, precision: str, mod
 
     benchmark.pedantic(synchronised(many), rounds=rounds, warmup_rounds=2)
     per_second = BATCH * iterations / benchmark.stats.stats.median
-    benchmark.extra_info |= {
-        "device": environment.environment(DEVICE, "")["device"] if DEVICE.type == "cuda" else environment.cpu_name(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+    benchmark.extra_info |= machine() | {
         "image_size": SIZE,
         "batch_size": BATCH,
         "triplets_per_second": per_second,
@@ -156,60 +159,43 @@ def mmda_model(mode: str) -> mmda.MMDA:
     """With untrained towers: ViT-B/16 on a GPU, the stand-in's architecture on a CPU."""
     import open_clip
 
-    architecture = open_clip.get_model_config("ViT-B-16") if DEVICE.type == "cuda" else standin_clip.ARCHITECTURE
+    architecture = open_clip.get_model_config("ViT-B-16") if DEVICE.type == "cuda" else ARCHITECTURE
     with torch.device(DEVICE):
         clip = Clip(open_clip.CLIP(**architecture), "untrained", "")
-        readings = replace(mmda.PRESETS[mode.partition(",")[0]], freeze=MODES[mode])
+        readings = mmda.Readings(preset=mode.partition(",")[0], freeze=MODES[mode])
         adaptor = mmda.Adaptor(dim=clip.dim, readings=readings)
     return mmda.MMDA(clip, load_captions("extended"), adaptor).to(DEVICE)
 
 
-def mmda_images(model: mmda.MMDA, rows: int) -> tuple[torch.Tensor, ...]:
-    side = model.clip.image_size
-    generator = torch.Generator().manual_seed(0)
-    return tuple(torch.rand(rows, 3, side, side, generator=generator).mul(2).sub(1).to(DEVICE) for _ in range(3))
-
-
 def mmda_training(model: mmda.MMDA) -> Callable[[], Any]:
-    """One optimiser step on 24 rows as `reference.mmda` takes it: a frozen tower's features are known already."""
+    """The step of `reference.mmda` on 24 rows: a frozen tower's features are known already."""
     r = model.adaptor.r
-    together = r.micro_batch or 24
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=5e-6, weight_decay=5e-5)
-    draws, changes = torch.Generator(DEVICE).manual_seed(0), torch.Generator().manual_seed(0)
-    images = mmda_images(model, 24)
+    draws, image_draws = torch.Generator(DEVICE).manual_seed(0), torch.Generator().manual_seed(0)
+    batch = a_batch(24, model.clip.image_size)
     fixed = [t.detach() for t in model.encode_captions()] if r.freeze != "none" else None
-    known = model.encode(mmda.augmented(images, "none")).detach() if r.freeze == "all" else None
-    domains, labels = torch.zeros(24, dtype=torch.long, device=DEVICE), torch.arange(24, device=DEVICE) % 2
+    features = model.encode(mmda.augmented(batch.images, "none")).detach() if r.freeze == "all" else None
 
-    def pieces() -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        for here in mmda.passes(torch.arange(24, device=DEVICE), together, at_once=256):
-            tokens = known[here] if known is not None else None
-            if tokens is None:
-                pixels = mmda.augmented(tuple(x[here] for x in images), r.augmentation, changes)
-                with torch.autocast(DEVICE.type, torch.bfloat16, enabled=DEVICE.type == "cuda"):
-                    tokens = model.encode(pixels)
-            yield tokens.float(), domains[here], labels[here]
+    def tokens(piece: Batch) -> torch.Tensor:
+        if features is not None:
+            return features[piece.rows]
+        with arithmetic(DEVICE, DEVICE.type == "cuda"):
+            return model.encode(mmda.augmented(piece.images, r.augmentation, image_draws)).float()
 
-    def step() -> None:
-        optimiser.zero_grad()
-        mmda.backward(model, pieces(), 24, together, fixed, draws)
-        optimiser.step()
-
-    return step
+    return lambda: mmda.step(model, optimiser, batch, tokens, fixed, draws, r.micro_batch or 24)
 
 
 def mmda_scoring(model: mmda.MMDA) -> Callable[[], Any]:
     """48 rows from pixels to the scores of all heads, in the preset's own batches."""
     model.eval()
-    images = mmda_images(model, 48)
-    domains = torch.zeros(48, dtype=torch.long, device=DEVICE)
+    batch = a_batch(48, model.clip.image_size)
 
     @torch.inference_mode()
     def step() -> None:
         captions = model.encode_captions()
-        tokens = model.encode(mmda.augmented(images, "none"))
+        tokens = model.encode(mmda.augmented(batch.images, "none"))
         together = model.adaptor.r.micro_batch or 24
-        mmda.score(model, tokens, None, domains, captions, torch.Generator(DEVICE).manual_seed(0), together)
+        mmda.score(model, tokens, None, batch.domain, captions, torch.Generator(DEVICE).manual_seed(0), together)
 
     return step
 
@@ -230,25 +216,57 @@ def test_mmda_speed(benchmark: Any, task: str, rows: int, mode: str) -> None:
     model = mmda_model(mode)
     step = {"training": mmda_training, "scoring": mmda_scoring}[task](model)
     benchmark.pedantic(synchronised(step), rounds=5, warmup_rounds=2)
-    benchmark.extra_info |= mmda_said(model) | {"triplets_per_second": rows / benchmark.stats.stats.median}
+    benchmark.extra_info |= towers(model) | {"triplets_per_second": rows / benchmark.stats.stats.median}
 
 
 def test_mmda_text_tower_speed(benchmark: Any) -> None:
     torch.manual_seed(0)
     model = mmda_model("batch_free").train()
     benchmark.pedantic(synchronised(mmda_captions(model)), rounds=5, warmup_rounds=2)
-    benchmark.extra_info |= mmda_said(model) | {"captions": sum(map(len, model.captions))}
+    benchmark.extra_info |= towers(model) | {"captions": sum(map(len, model.captions))}
 
 
-def mmda_said(model: mmda.MMDA) -> dict[str, Any]:
-    return {
-        "device": environment.environment(DEVICE, "")["device"] if DEVICE.type == "cuda" else environment.cpu_name(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+def towers(model: mmda.MMDA) -> dict[str, Any]:
+    return machine() | {
         "image_size": model.clip.image_size,
         "width": model.clip.dim,
         "towers": "ViT-B-16, untrained" if DEVICE.type == "cuda" else "the stand-in's architecture, untrained",
     }
+
+
+# --- comparison rows -------------------------------------------------------------------------------------------
+
+ROWS = [name for name, row in rows.load().items() if row.implemented and row.trains]
+
+
+def row_training(name: str) -> Callable[[], Any]:
+    """The step of `reference.rivals.method` of a row, on its own image size and with its own options otherwise."""
+    module = importlib.import_module(rows.load()[name].program)
+    if issubclass(module.Method, ClipMethod):
+        pytest.skip("its step is one of CLIP's towers, which the rows of MMDA above time")
+    options = module.Options(index=Path(), run_dir=Path(), image_size=SIZE, batch_size=BATCH)
+    row = module.Method(options, DEVICE)
+    row.network, row.draws = row.build().to(DEVICE).train(), torch.Generator(DEVICE).manual_seed(0)
+    optimiser = torch.optim.AdamW(row.network.parameters(), lr=1e-4, weight_decay=1e-2)
+    batch = a_batch(BATCH, SIZE)
+    return lambda: method.step(row, optimiser, batch, arithmetic(DEVICE, DEVICE.type == "cuda"))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_row_speed(benchmark: Any, name: str) -> None:
+    torch.manual_seed(0)
+    benchmark.pedantic(synchronised(row_training(name)), rounds=5, warmup_rounds=2)
+    benchmark.extra_info |= machine() | {
+        "image_size": SIZE,
+        "triplets_per_second": BATCH / benchmark.stats.stats.median,
+    }
+
+
+def test_every_timed_step_runs() -> None:
+    """The benchmarks are not run with the tests: here is each kind of step once."""
+    steps = [training("float32", False), *(mmda_training(mmda_model(mode)) for mode in ("paper", "released"))]
+    for step in (*steps, row_training("deeppixbis")):
+        assert torch.isfinite(step()["loss"])
 
 
 def million() -> tuple[np.ndarray, np.ndarray]:

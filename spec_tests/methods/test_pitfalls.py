@@ -25,7 +25,7 @@ from data_manifests.__main__ import main
 from data_manifests.adapters import Options, index_tree
 from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS, Row, load_index, parse_reference, save_index
-from reference.data import Faces, open_faces
+from reference.faces import Faces, open_faces
 from spec_tests.support import trees
 
 OPTIONS = Options(workers=1, frames=4)
@@ -100,7 +100,7 @@ class TestPitfalls:
     def test_pitfall_03_the_two_wmca_clips_whose_depth_has_another_number(self, tmp_path, clip, frame):
         root = trees.wmca_jpg(tmp_path / "w")
         folder = root / "WMCA-Image" / "R_CDIT" / clip
-        trees.clip(folder, "color", [f"{frame:04}.jpg", "0036.jpg"])
+        trees.recording(folder, "color", [f"{frame:04}.jpg", "0036.jpg"])
         for modality in ("depth", "ir"):
             (folder / modality / f"{frame:04}.jpg").rename(folder / modality / f"{frame + 1:04}.jpg")
         result = index_tree("W", root, OPTIONS)
@@ -201,7 +201,7 @@ class TestPitfalls:
     def test_pitfall_10_the_same_clips_under_two_layouts_are_refused(self, tmp_path):
         trees.wmca(tmp_path)
         trees.wmca_jpg(tmp_path)
-        with pytest.raises(BadInput, match="holds WMCA as wmca-hdf5 and wmca-jpg, which would count clips twice"):
+        with pytest.raises(BadInput, match="holds WMCA as wmca-hdf5 and wmca-jpg, which would count recordings twice"):
             index_tree("W", tmp_path, OPTIONS)
 
     def test_pitfall_10_a_clip_or_a_capture_in_two_places_is_named(self, tmp_path):
@@ -210,7 +210,8 @@ class TestPitfalls:
             path = root / f"preprocessed-face-station_{package}" / W_CLIP
             (path.parents[1] / "18.01.18").mkdir()
             shutil.copy(path, path.parents[1] / "18.01.18" / path.name)
-        with pytest.raises(BadInput, match=r"18\.01\.18/.*: is clip 017_01_000_0_00 like .*17\.01\.18/.*; keep one"):
+        twice = r"18\.01\.18/.*: is recording 017_01_000_0_00 like .*17\.01\.18/.*; keep one"
+        with pytest.raises(BadInput, match=twice):
             index_tree("W", root, OPTIONS)
         root = trees.hq_wmca(tmp_path / "h")
         before = index_tree("H", root, OPTIONS)

@@ -11,14 +11,15 @@ import pytest
 import torch
 
 from data_manifests.errors import BadInput, cli_errors, replacing
-from reference import environment, runs
+from reference import environment
+from reference.evaluation import evaluation_sets, figures
 from reference.runs import Run
 
 ARGUMENTS = {"seed": 0, "epochs": 3, "path": None, "order": "RDI"}
 
 
-def open_run(folder: Path, **changes: object) -> Run:
-    return Run(folder, ARGUMENTS | changes, "0" * 64, [Path(runs.__file__)], {"python": "3"})
+def open_run(folder: Path, sources: str = "1" * 64, **changes: object) -> Run:
+    return Run(folder, ARGUMENTS | changes, "0" * 64, {"reference/runs.py": sources}, {"python": "3"})
 
 
 @pytest.fixture
@@ -28,15 +29,12 @@ def run(tmp_path: Path) -> Iterator[Run]:
     run.close()
 
 
-def faces(n: int) -> SimpleNamespace:
-    text = np.array([str(i) for i in range(n)])
-    return SimpleNamespace(
-        sample_id=text,
-        bonafide=np.arange(n) % 2 == 0,
-        family=text,
-        subject=text,
-        present=np.ones((n, 3), bool),
-    )
+def heads(value: float, *others: str) -> dict[str, np.ndarray]:
+    """Scores of four samples by the headline, all `value`, and by others, one more each."""
+    return {name: np.full(4, value + i, np.float32) for i, name in enumerate(("cls", *others))}
+
+
+SAMPLES = {"sample_id": np.array(["a", "b", "c", "d"]), "bonafide": np.arange(4) % 2 == 0}
 
 
 def reopen(run: Run, **changes: object) -> Run:
@@ -45,28 +43,44 @@ def reopen(run: Run, **changes: object) -> Run:
 
 
 def test_what_lies_beyond_the_checkpoint_is_cut_off(run: Run) -> None:
-    rows = np.arange(4)
     for epoch in range(3):
-        run.save_scores("val", epoch, np.full(4, epoch, np.float32), faces(4), rows)
+        run.save_scores("val", epoch, heads(epoch), SAMPLES)
         run.log({"epoch": epoch})
         if epoch == 1:
             run.save_checkpoint({"epoch": 2})
     with (run.folder / "metrics.jsonl").open("a") as f:
         f.write('{"epoch": 3, "unfin')
     run = reopen(run)
-    assert run.load_checkpoint(torch.device("cpu")) == {"epoch": 2}
+    assert run.load_checkpoint() == {"epoch": 2}
     assert [line["epoch"] for line in run.lines] == [0, 1]
     assert (run.folder / "metrics.jsonl").read_text() == '{"epoch": 0}\n{"epoch": 1}\n'
     with np.load(run.folder / "scores" / "val.npz") as f:
         assert f["epochs"].tolist() == [0, 1]
         assert f["scores"].tolist() == [[0] * 4, [1] * 4]
+        assert f["sample_id"].tolist() == [*"abcd"]
+        assert "heads" not in f
+
+
+def test_several_heads_are_cut_alike_and_the_headline_stands_for_them(run: Run) -> None:
+    for epoch in range(3):
+        run.save_scores("val", epoch, heads(10 * epoch, "first", "second"), SAMPLES)
+        run.log({"epoch": epoch})
+    run.save_checkpoint({"epoch": 2})
+    run = reopen(run)
+    run.load_checkpoint()
+    run.save_scores("val", 2, heads(7, "first", "second"), SAMPLES)
+    with np.load(run.folder / "scores" / "val.npz") as f:
+        assert f["heads"].tolist() == ["cls", "first", "second"]
+        assert f["head_scores"][..., 0].tolist() == [[0, 1, 2], [10, 11, 12], [7, 8, 9]]
+        assert np.array_equal(f["scores"], f["head_scores"][:, 0])
+        assert f["epochs"].tolist() == [0, 1, 2]
 
 
 def test_without_a_checkpoint_everything_starts_again(run: Run) -> None:
-    run.save_scores("C", 0, np.zeros(4, np.float32), faces(4), np.arange(4))
+    run.save_scores("C", 0, heads(0), SAMPLES)
     run.log({"epoch": 0})
     run = reopen(run)
-    assert run.load_checkpoint(torch.device("cpu")) is None
+    assert run.load_checkpoint() is None
     assert run.lines == []
     assert not (run.folder / "scores" / "C.npz").exists()
 
@@ -75,7 +89,7 @@ def test_a_full_disk_loses_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.save_checkpoint({"epoch": 1})
-    run.save_scores("val", 0, np.zeros(4, np.float32), faces(4), np.arange(4))
+    run.save_scores("val", 0, heads(0), SAMPLES)
     run.log({"epoch": 0})
     before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
 
@@ -85,7 +99,7 @@ def test_a_full_disk_loses_nothing(
     monkeypatch.setattr(os, "fsync", full)
     for act in (
         lambda: run.save_checkpoint({"epoch": 2}),
-        lambda: run.save_scores("val", 1, np.ones(4, np.float32), faces(4), np.arange(4)),
+        lambda: run.save_scores("val", 1, heads(1), SAMPLES),
         lambda: run.log({"epoch": 1}),
         lambda: run.finish({"w": torch.zeros(1)}),
     ):
@@ -116,7 +130,12 @@ def test_one_writer_at_a_time(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"), [({"seed": 5}, "seed 0 there, 5 here"), ({"new": 1}, "new None there, 1 here")]
+    ("changes", "said"),
+    [
+        ({"seed": 5}, "seed 0 there, 5 here"),
+        ({"new": 1}, "new None there, 1 here"),
+        ({"sources": "2" * 64}, r"another text of reference/runs\.py"),
+    ],
 )
 def test_other_arguments_are_named(run: Run, changes: dict, said: str) -> None:
     with pytest.raises(BadInput, match=said):
@@ -130,13 +149,13 @@ def test_arguments_survive_json(run: Run) -> None:
 def test_evaluation_needs_both_classes() -> None:
     few = SimpleNamespace(dataset=np.array(["C", "C", "S", "S"]), bonafide=np.array([True, False, False, False]))
     with pytest.raises(BadInput, match="S has no bona fide"):
-        runs.evaluation_sets(few, np.array([0, 1]), np.array([2, 3]))
+        evaluation_sets(few, np.array([0, 1]), np.array([2, 3]))
 
 
-def test_evaluate_fixes_the_threshold_on_the_validation_set() -> None:
+def test_figures_take_the_threshold_of_the_validation_set() -> None:
     live = np.array([True, True, False, False])
     scores = {"val": np.array([3.0, 2, 1, 0]), "S": np.array([1.5, 0.5, 1.2, 0.1])}
-    report = runs.evaluate(scores, {"val": live, "S": live})
+    report = figures(scores, {"val": live, "S": live})
     assert report["val"]["eer_threshold"] == 2
     assert report["S"]["hter_source_val"] == 0.5  # both bona fide of S lie below 2, and no attack above
     assert report["S"]["auc"] == 0.75

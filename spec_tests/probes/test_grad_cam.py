@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from data_manifests.errors import BadInput
 from data_manifests.index import load_index, save_index
 from reference import mmfas
-from reference.data import batches, open_faces
+from reference.batches import batches
+from reference.faces import open_faces
 from reference.mmfas import PATCH, MmFAS, Readings
 from reference.probes import grad_cam
 from spec_tests.equations.tolerances import GRADIENT_RTOL, STEP
@@ -200,16 +201,16 @@ def torch_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Like licensed sets: no marker of the renderer, and clips named as owners' lists name them."""
+    """Like licensed sets: no marker of the renderer, and recordings named as owners' lists name them."""
     folder = tmp_path_factory.mktemp("data")
-    made = load_index(miniature.write_index(folder, subjects=4, frames=2, sets="CW"))
-    rows = [replace(row, clip_id=row.clip_id.replace("/", "_")) for row in made.rows]
+    drawn = load_index(miniature.write_index(folder, subjects=4, frames=2, sets="CW"))
+    rows = [replace(row, clip_id=row.clip_id.replace("/", "_")) for row in drawn.rows]
     named = {
         name: {split: [rows[i].sample_id for i in numbers] for split, numbers in splits.items()}
-        for name, splits in made.protocols.items()
+        for name, splits in drawn.protocols.items()
     }
-    save_index(folder / "clips", rows, named, made.roots)
-    return folder / "clips" / "index.csv"
+    save_index(folder / "licensed", rows, named, drawn.roots)
+    return folder / "licensed" / "index.csv"
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +218,7 @@ def trained(index: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "mmfas"
     with torch_as_it_was():
         mmfas.train(
-            mmfas.Args(
+            mmfas.Options(
                 index=index, run_dir=folder, cache_dir=index.parent / "cache", preset="text",
                 image_size=miniature.SIDE, batch_size=8, epochs=1, device="cpu",
             )
@@ -229,7 +230,7 @@ def test_the_map_of_what_tells_the_classes_is_that_of_the_class_it_speaks_for(tm
     path = miniature.write_index(tmp_path, subjects=6, frames=2, sets="C", gap=100)  # infrared alone tells
     with torch_as_it_was():
         mmfas.train(
-            mmfas.Args(
+            mmfas.Options(
                 index=path, run_dir=tmp_path / "run", cache_dir=tmp_path / "cache", fusion="mean", pooling="mean",
                 image_size=miniature.SIDE, batch_size=8, epochs=10, learning_rate=3e-4, evaluate_every=10, device="cpu",
             )
@@ -237,9 +238,9 @@ def test_the_map_of_what_tells_the_classes_is_that_of_the_class_it_speaks_for(tm
     model, _ = mmfas.restore(tmp_path / "run", torch.device("cpu"))
     index = load_index(path)
     faces = open_faces(index, miniature.SIDE, tmp_path / "cache")
-    ((*images, spoof),) = batches(faces, [index.split("mmfas", "test")], "cpu")
-    for score, own in (("spoof", spoof == 1), ("bonafide", spoof == 0)):
-        heat = grad_cam.grad_cam(model, *images, score)["I"].mean((1, 2))
+    (batch,) = batches(faces, [index.split("mmfas", "test")], "cpu")
+    for score, own in (("spoof", batch.label == 1), ("bonafide", batch.label == 0)):
+        heat = grad_cam.grad_cam(model, *batch.images, score)["I"].mean((1, 2))
         assert heat[own].mean() > 3 * heat[~own].mean(), score
 
 
@@ -258,7 +259,7 @@ def options(index: Path, run_dir: Path, out: Path, **more: object) -> grad_cam.O
     )
 
 
-def said_in(out: Path) -> dict:
+def table_in(out: Path) -> dict:
     return json.loads((out / "grad_cam.json").read_text())
 
 
@@ -267,14 +268,14 @@ def test_a_picture_of_each_set_with_every_family(index: Path, trained: Path, tmp
     grad_cam.run(options(index, trained, tmp_path / "a"))
     names = {f"figure7-{s}.{kind}" for s in "CW" for kind in ("svg", "png")}
     assert {p.name for p in (tmp_path / "a").iterdir()} == {*names, "grad_cam.json"}
-    said = said_in(tmp_path / "a")
-    assert [(s["dataset"], s["family"]) for s in said["samples"]] == [
+    table = table_in(tmp_path / "a")
+    assert [(s["dataset"], s["family"]) for s in table["samples"]] == [
         (s, family) for s in "CW" for family in ("bona fide", "print")
     ]
-    assert said["left_out_by_licence"] == {"C": [], "W": []}
+    assert table["left_out_by_licence"] == {"C": [], "W": []}
     loaded = load_index(index)
     test = {loaded.rows[i].sample_id for i in loaded.split("mmfas", "test")}
-    for sample in said["samples"]:
+    for sample in table["samples"]:
         assert sample["sample_id"] in test
         assert sample["phantom"]
         assert sum(sample["share"].values()) == pytest.approx(1) or not any(sample["highest"].values())
@@ -287,14 +288,14 @@ def test_a_picture_of_each_set_with_every_family(index: Path, trained: Path, tmp
 @pytest.mark.usefixtures("phantom")
 def test_its_numbers_are_those_of_the_run(index: Path, trained: Path, tmp_path: Path) -> None:
     grad_cam.run(options(index, trained, tmp_path, score="bonafide", layer="norm"))
-    said = said_in(tmp_path)
-    assert (said["score"], said["layer"]) == ("bona fide score", "norm")
+    table = table_in(tmp_path)
+    assert (table["score"], table["layer"]) == ("bona fide score", "norm")
     model, args = mmfas.restore(trained, torch.device("cpu"))
     faces = open_faces(load_index(index), args.image_size, index.parent / "cache")
-    for sample in said["samples"]:
+    for sample in table["samples"]:
         row = list(faces.sample_id).index(sample["sample_id"])
-        ((*images, _),) = batches(faces, [np.array([row])], "cpu")
-        maps = grad_cam.grad_cam(model, *images, "bonafide", "norm")
+        (batch,) = batches(faces, [np.array([row])], "cpu")
+        maps = grad_cam.grad_cam(model, *batch.images, "bonafide", "norm")
         assert sample["highest"] == pytest.approx({m: float(heat.max()) for m, heat in maps.items()}, rel=1e-4)
         with np.load(trained / "scores" / f"{sample['dataset']}.npz", allow_pickle=False) as f:
             score = f["scores"][-1, list(f["sample_id"]).index(sample["sample_id"])]
@@ -323,13 +324,13 @@ def test_licensed_faces_are_refused(index: Path, trained: Path, tmp_path: Path) 
         grad_cam.run(options(index, trained, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
     grad_cam.run(options(index, trained, tmp_path / "own", allow_licensed=True))
-    said = said_in(tmp_path / "own")
-    assert {s["dataset"] for s in said["samples"]} == {*"CW"}
-    assert not any(s["phantom"] for s in said["samples"])
+    table = table_in(tmp_path / "own")
+    assert {s["dataset"] for s in table["samples"]} == {*"CW"}
+    assert not any(s["phantom"] for s in table["samples"])
     assert "not to be passed on" in (tmp_path / "own" / "figure7-C.svg").read_text()
 
 
-def test_clips_of_an_owners_list_are_drawn_and_what_is_not_is_named(
+def test_recordings_of_an_owners_list_are_drawn_and_what_is_not_is_named(
     index: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for dataset in "CW":  # CeFA has no such list: one that lies there allows nothing
@@ -340,10 +341,10 @@ def test_clips_of_an_owners_list_are_drawn_and_what_is_not_is_named(
     finally:
         for dataset in "CW":
             (index.parent.parent / dataset / "attack_illustration_files.csv").unlink()
-    said = said_in(tmp_path)
-    assert [(s["dataset"], s["family"]) for s in said["samples"]] == [("W", "print")]
-    assert said["samples"][0]["sample_id"].startswith(("W/s1-attack/", "W/s2-attack/"))
-    assert said["left_out_by_licence"] == {"C": ["bona fide", "print"], "W": ["bona fide"]}
+    table = table_in(tmp_path)
+    assert [(s["dataset"], s["family"]) for s in table["samples"]] == [("W", "print")]
+    assert table["samples"][0]["sample_id"].startswith(("W/s1-attack/", "W/s2-attack/"))
+    assert table["left_out_by_licence"] == {"C": ["bona fide", "print"], "W": ["bona fide"]}
     assert {p.name for p in tmp_path.iterdir()} == {"figure7-W.svg", "figure7-W.png", "grad_cam.json"}
     assert "C: not drawn, since its licence allows no picture of them: bona fide, print" in capsys.readouterr().out
 
@@ -372,7 +373,7 @@ def test_a_restored_model_scores_as_its_run_did(index: Path, trained: Path) -> N
     with np.load(trained / "scores" / "W.npz", allow_pickle=False) as f:
         wanted = dict(zip(f["sample_id"], f["scores"][-1], strict=True))
     rows = np.flatnonzero(faces.dataset == "W")
-    ((rgb, depth, ir, _),) = batches(faces, [rows], "cpu")
+    (batch,) = batches(faces, [rows], "cpu")
     with torch.inference_mode():
-        got = -model(rgb, depth, ir).numpy()
+        got = -model(*batch.images).numpy()
     np.testing.assert_allclose(got, [wanted[s] for s in faces.sample_id[rows]], rtol=1e-5, atol=1e-6)

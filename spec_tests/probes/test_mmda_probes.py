@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data_manifests.errors import BadInput
 from data_manifests.index import load_index
 from reference import mmda
-from reference.mmda import Args
+from reference.mmda import Options
 from reference.probes import batch_leak, embeddings
 from spec_tests.support import miniature
 from spec_tests.support.tiny_clip import SIDE, tiny_clip
@@ -41,7 +41,7 @@ def trained(index: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         patch.setattr(mmda, "load_clip", lambda *_: tiny_clip())
         for preset in ("released", "batch_free"):
             mmda.train(
-                Args(
+                Options(
                     index=index,
                     run_dir=folder / preset,
                     preset=preset,
@@ -78,7 +78,7 @@ def test_mixed_order_is_a_permutation_without_long_stretches_of_one_class(seed: 
     assert gaps.size == 0 or gaps.max() <= often + 2  # one more where two of both classes share a place
 
 
-def test_list_order_is_by_class_then_clip_then_frame(index: Path) -> None:
+def test_list_order_is_by_class_then_recording_then_frame(index: Path) -> None:
     loaded = load_index(index)
     rows = batch_leak.list_order(loaded, loaded.split("official", "test"))
     keys = [(not loaded.rows[i].bonafide, loaded.rows[i].clip_id, loaded.rows[i].frame) for i in rows]
@@ -86,8 +86,8 @@ def test_list_order_is_by_class_then_clip_then_frame(index: Path) -> None:
     assert len({k[0] for k in keys}) == 2
 
 
-def test_pure_counts_batches_of_one_class() -> None:
-    assert batch_leak.pure(np.array([1, 1, 1, 0, 0, 1, 0], bool), 3) == pytest.approx(2 / 3)
+def test_the_share_of_batches_of_one_class() -> None:
+    assert batch_leak.one_class_share(np.array([1, 1, 1, 0, 0, 1, 0], bool), 3) == pytest.approx(2 / 3)
 
 
 def test_a_released_model_is_told_by_its_batch_and_a_batch_free_one_is_not(
@@ -95,15 +95,15 @@ def test_a_released_model_is_told_by_its_batch_and_a_batch_free_one_is_not(
 ) -> None:
     for preset, moves in (("released", True), ("batch_free", False)):
         probe = batch_leak.open_probe(options(index, tmp_path), trained[preset])
-        found = batch_leak.measure(probe, options(index, tmp_path))
+        ways = batch_leak.measure(probe, options(index, tmp_path))
         for way in ("list", "shuffled", "mixed"):
-            apart = np.abs(found[way]["scores"] - found["single"]["scores"]).max()
+            apart = np.abs(ways[way]["scores"] - ways["single"]["scores"]).max()
             assert (apart > 1e-3) == moves, way
-        drawn = np.abs(found["redrawn"]["scores"] - found["single"]["scores"]).max()
+        drawn = np.abs(ways["redrawn"]["scores"] - ways["single"]["scores"]).max()
         assert (drawn > 0) == moves
-    assert found["list"]["one_class_batches"]["mean"] > found["mixed"]["one_class_batches"]["mean"] == 0
-    assert found["list"]["auc"]["sd"] is None
-    assert found["shuffled"]["auc"]["n"] == 3
+    assert ways["list"]["one_class_batches"]["mean"] > ways["mixed"]["one_class_batches"]["mean"] == 0
+    assert ways["list"]["auc"]["sd"] is None
+    assert ways["shuffled"]["auc"]["n"] == 3
 
 
 def test_the_probe_in_list_order_scores_as_the_run_did_but_for_the_draw(
@@ -114,7 +114,7 @@ def test_the_probe_in_list_order_scores_as_the_run_did_but_for_the_draw(
     scores = probe.scores("test", np.arange(rows.size), 3, 0, "align1")
     with np.load(trained["batch_free"] / "scores" / "W.npz", allow_pickle=False) as f:
         saved = dict(zip(f["sample_id"], f["head_scores"][-1, list(f["heads"]).index("align1")], strict=True))
-    expected = [saved[sample] for sample in probe.faces.sample_id[rows]]
+    expected = [saved[sample] for sample in probe.run.faces.sample_id[rows]]
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -123,10 +123,15 @@ def test_the_probe_writes_table_and_picture(index: Path, trained: dict[str, Path
     assert {p.name for p in (tmp_path / "leak").iterdir()} == {"table.md", "table.json", "scores.svg", "scores.png"}
     table = json.loads((tmp_path / "leak" / "table.json").read_text())
     assert table["runs"].keys() == {"released, CS → W", "batch_free, CS → W"}
-    text = (tmp_path / "leak" / "table.md").read_text()
-    assert "± " in text
-    assert "(n = 3)" in text
-    assert "tiny CLIP, untrained" in text
+    lines = (tmp_path / "leak" / "table.md").read_text().splitlines()
+    assert "tiny CLIP, untrained" in lines[0]
+    header, *rows = table["text"]
+    assert [line for line in lines if line.startswith("| ")] == [f"| {' | '.join(row)} |" for row in table["text"]]
+    assert header == ["run", "scored", *batch_leak.COLUMNS.values()]
+    assert [row[:2] for row in rows] == [[name, way] for name in table["runs"] for way in batch_leak.WAYS.values()]
+    assert all("± " in cell and cell.endswith("(n = 3)") for cell in rows[1][2:])
+    figures = table["runs"][rows[0][0]]["list"]
+    assert rows[0][2:] == [f"{figures[column]['mean']:.2f}" for column in batch_leak.COLUMNS]
 
 
 def test_the_probe_refuses_what_it_cannot_compare(index: Path, trained: dict[str, Path], tmp_path: Path) -> None:
@@ -139,13 +144,13 @@ def test_the_probe_refuses_what_it_cannot_compare(index: Path, trained: dict[str
         batch_leak.run(options(other, tmp_path, trained["released"]))
 
 
-def test_neighbours_vote_by_cosine_and_leave_their_own_clip_out() -> None:
+def test_neighbours_vote_by_cosine_and_leave_their_own_recording_out() -> None:
     rng = np.random.default_rng(0)
     live = np.arange(60) % 2 == 0
     points = np.where(live, 1.0, -1.0)[:, None] + 0.1 * rng.normal(size=(60, 4))
-    clip = np.arange(60)
-    assert embeddings.neighbour_auc(points.astype(np.float32), live, clip) == 1
-    # Every clip a cluster of its own, far from all others: only the own clip says anything, and it does not vote.
+    recording = np.arange(60)
+    assert embeddings.neighbour_auc(points.astype(np.float32), live, recording) == 1
+    # Every recording is a cluster far from all others: only a sample's own recording tells its class, and has no vote.
     lone = np.repeat(rng.normal(size=(10, 64)), 6, axis=0)
     labels = np.repeat(np.arange(10) % 2 == 0, 6)
     auc = embeddings.neighbour_auc(lone.astype(np.float32), labels, np.repeat(np.arange(10), 6))
@@ -162,7 +167,7 @@ def test_both_pictures_are_drawn_and_say_what_they_are_of(
     )
     names = {"figure5.svg", "figure5.png", "figure6.svg", "figure6.png", "embeddings.json"}
     assert names <= {p.name for p in tmp_path.iterdir()}
-    said = json.loads((tmp_path / "embeddings.json").read_text())
-    assert said["samples"] == 12
-    assert said["neighbours_auc"].keys() == {"clip", "v_0", "v_prime_0"}
-    assert said["inputs"] == "tiny CLIP, untrained"
+    figures = json.loads((tmp_path / "embeddings.json").read_text())
+    assert figures["samples"] == 12
+    assert figures["neighbours_auc"].keys() == {"clip", "v_0", "v_prime_0"}
+    assert figures["inputs"] == "tiny CLIP, untrained"

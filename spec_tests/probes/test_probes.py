@@ -36,13 +36,13 @@ def jobs_of(probe: probes.Probe, seeds: int = 1) -> list[plan.Job]:
 @pytest.fixture
 def roots(tmp_path: Path) -> Path:
     """A roots.toml whose index, of all sets, is already in place."""
-    made = miniature.write_index(tmp_path / "data", subjects=4, sets="CSWHP")
+    source = miniature.write_index(tmp_path / "data", subjects=4, sets="CSWHP")
     path = tmp_path / "mine.toml"
     path.write_text("".join(f'{letter} = "data/{letter}"\n' for letter in "CSWHP"))
     index = locate(str(path), CPU, tmp_path / "build").index
     index.parent.mkdir(parents=True)
     for name in ("index.csv", "protocols.csv", "roots.toml"):
-        (index.parent / name).write_bytes((made.parent / name).read_bytes())
+        (index.parent / name).write_bytes((source.parent / name).read_bytes())
     return path
 
 

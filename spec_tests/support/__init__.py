@@ -1,1 +1,1 @@
-"""What several tests share: miniature data, a tiny CLIP, written run folders, a browser."""
+"""What several test files share: miniature trees and indices, a tiny CLIP, run folders, readers of pages, a browser."""

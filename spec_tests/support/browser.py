@@ -1,4 +1,4 @@
-"""A browser for tests: Chromium without a window, told what to do over its debugging pipe by the standard library.
+"""A browser for tests: Chromium without a window, driven through its debugging pipe with the standard library alone.
 
 `--remote-debugging-pipe` reads commands from descriptor 3 and writes answers to 4, each a JSON object and a zero byte.
 """
@@ -32,8 +32,8 @@ def find():
 
 
 class Browser:
-    """One page. `problems` collects console errors, exceptions and warnings of the browser; `asked` every address that
-    the page asked for."""
+    """One page. `problems` collects console errors, exceptions and warnings of the browser; `requests` every address
+    that the page requested."""
 
     def __init__(self, program, profile):
         read_commands, self._to = os.pipe()
@@ -52,7 +52,7 @@ class Browser:
         os.close(read_commands)
         os.close(write_answers)
         self._buffer, self._number, self._session = b"", 0, None
-        self.problems, self.asked, self._loaded = [], [], False
+        self.problems, self.requests, self._loaded = [], [], False
         target = next(t for t in self.send("Target.getTargets")["targetInfos"] if t["type"] == "page")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -79,7 +79,7 @@ class Browser:
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
-    def _heard(self, message):
+    def _note(self, message):
         kind, what = message.get("method"), message.get("params", {})
         if kind == "Runtime.exceptionThrown":
             self.problems.append(what["exceptionDetails"])
@@ -88,7 +88,7 @@ class Browser:
         elif kind == "Log.entryAdded":
             self.problems.append(what["entry"])
         elif kind == "Network.requestWillBeSent":
-            self.asked.append(what["request"]["url"])
+            self.requests.append(what["request"]["url"])
         elif kind == "Page.loadEventFired":
             self._loaded = True
 
@@ -99,7 +99,7 @@ class Browser:
         message |= {"sessionId": self._session} if self._session else {}
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while (answer := self._message()).get("id") != self._number:
-            self._heard(answer)
+            self._note(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -108,16 +108,16 @@ class Browser:
         self._loaded = False
         self.send("Page.navigate", url=path.as_uri())
         while not self._loaded:
-            self._heard(self._message())
+            self._note(self._message())
 
     def value(self, expression):
-        """What a JavaScript expression, or the promise it gives, comes to."""
-        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in found, found["exceptionDetails"]
-        return found["result"].get("value")
+        """The value of a JavaScript expression, or of the promise that it gives."""
+        answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
 
     def click(self, selector):
-        """Click with the mouse on the middle of the first match: as for a reader, what lies on top of it is hit."""
+        """Click with the mouse on the middle of the first match; as for a reader, whatever lies on top is clicked."""
         x, y = self.value(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"

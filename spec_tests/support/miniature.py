@@ -20,7 +20,7 @@ def write_index(
 ) -> Path:
     """Write images and an index with the protocols `mmfas` and `official` below `folder`; return its index.csv.
 
-    Each set has `subjects` subjects, each with a bona fide and an attack clip of `frames` frames. The first half
+    Each set has `subjects` subjects, each with a bona fide and an attack recording of `frames` frames. The first half
     of a set's subjects train, the next validates, the rest tests: of every set in `official`, of C alone in
     `mmfas`, where all of the other sets tests. `gap` is the stripes' height, of 255; 0 leaves nothing to learn.
     """
@@ -44,7 +44,7 @@ def write_index(
 
 
 def _frame(root: Path, dataset: str, subject: int, label: str, frame: int, rng: np.random.Generator, gap: int) -> Row:
-    clip = f"s{subject}-{label}"
+    recording = f"s{subject}-{label}"
     names = {}
     for modality in ("rgb", "depth", "ir"):
         noise = rng.normal(128, 20, (SIDE, SIDE, 3) if modality == "rgb" else (SIDE, SIDE))
@@ -52,16 +52,16 @@ def _frame(root: Path, dataset: str, subject: int, label: str, frame: int, rng: 
             across, down = np.indices((SIDE, SIDE)) % 8 < 4
             noise += gap * ((across if label == "bonafide" else down) - 0.5)
         pixels = np.clip(noise, 0, 255).astype(np.uint8)
-        path = root / clip / f"{modality}-{frame:04}.png"
+        path = root / recording / f"{modality}-{frame:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)
         names[modality] = str(path.relative_to(root))
     shape_text = f"{SIDE}x{SIDE}:uint8"
     return Row(
-        sample_id=f"{dataset}/{clip}/{frame}",
+        sample_id=f"{dataset}/{recording}/{frame}",
         dataset=dataset,
         layout="miniature",
-        clip_id=f"{dataset}/{clip}",
+        clip_id=f"{dataset}/{recording}",
         frame=frame,
         subject_id=f"{dataset}:{subject}",
         presenter_id="",

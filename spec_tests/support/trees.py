@@ -1,6 +1,6 @@
 """Miniature trees with the public data sets' real file names, for the tests of the adapters and the decoder.
 
-Every picture is one colour, another in every channel and modality, so that a swapped channel or modality shows.
+Every picture is one colour, another in every channel and modality, so that a test sees a swapped channel or modality.
 Nothing here is shared with the adapters or with the phantom renderer: names are spelled out as the sheets give them.
 """
 
@@ -23,7 +23,7 @@ def jpg(path: Path, colour: int | tuple[int, int, int], size: tuple[int, int] = 
     Image.new("RGB", size[::-1], three).save(path, "JPEG", quality=100, subsampling=0)
 
 
-def clip(folder: Path, colour_folder: str, frames: list[str]) -> None:
+def recording(folder: Path, colour_folder: str, frames: list[str]) -> None:
     for frame in frames:
         jpg(folder / colour_folder / frame, COLOUR)
         jpg(folder / "depth" / frame, DEPTH)
@@ -32,12 +32,12 @@ def clip(folder: Path, colour_folder: str, frames: list[str]) -> None:
 
 def surf(root: Path) -> Path:
     """CASIA-SURF, layout surf-crop: a subject in train, one in val, one in test, with the frames 9, 31 and 101."""
-    clips = {"train": ("04_en_b", "05_enm_s"), "val": ("01_e_s",), "test": ("02_e_b", "03_en_s", "06_enm_b")}
-    for number, (split, attacks) in enumerate(clips.items(), 1):
+    recordings = {"train": ("04_en_b", "05_enm_s"), "val": ("01_e_s",), "test": ("02_e_b", "03_en_s", "06_enm_b")}
+    for number, (split, attacks) in enumerate(recordings.items(), 1):
         for kind, names in (("real", ("real",)), ("fake", attacks)):
             for name in names:
                 part = root / "CASIA-SURF-CROP" / f"{kind}_part" / f"{kind}_{split}_part"
-                clip(part / f"CLKJ_AS000{number}" / f"{name}.rssdk", "color", ["101.jpg", "31.jpg", "9.jpg"])
+                recording(part / f"CLKJ_AS000{number}" / f"{name}.rssdk", "color", ["101.jpg", "31.jpg", "9.jpg"])
     return root
 
 
@@ -45,20 +45,20 @@ RACES = {"AF": 1, "CA": 2, "EA": 3}
 
 
 def cefa(root: Path, subjects: tuple[str, ...] = ("AF-000", "AF-250", "CA-001", "CA-301", "EA-012", "EA-499")) -> Path:
-    """CeFA, layout cefa-full: a live clip, a cloth print and a replay a subject, and three mask clips."""
+    """CeFA, layout cefa-full: a live recording, a cloth print and a replay a subject, and three mask recordings."""
     for subject in subjects:
         race, number = subject[:2], subject[3:6]
         for rest in ("1_1_1", "3_1_2", "3_1_4"):
             folder = root / "CeFA" / "CeFA-Race" / race / subject / f"{RACES[race]}_{number}_{rest}"
-            clip(folder, "profile", ["0026.jpg", "0051.jpg"])
+            recording(folder, "profile", ["0026.jpg", "0051.jpg"])
     masks = root / "CeFA" / "CeFA-Mask"
-    clip(masks / "3D-Mask" / "002" / "1_002_1_1_2_1_3", "profile", ["0001.jpg"])
-    clip(masks / "3D-Mask" / "002" / "1_002_1_1_1_1_2", "profile", ["0001.jpg"])
-    clip(masks / "Silicone-Mask" / "001" / "2_001_1_1_2_1_3", "profile", ["0001.jpg"])
+    recording(masks / "3D-Mask" / "002" / "1_002_1_1_2_1_3", "profile", ["0001.jpg"])
+    recording(masks / "3D-Mask" / "002" / "1_002_1_1_1_1_2", "profile", ["0001.jpg"])
+    recording(masks / "Silicone-Mask" / "001" / "2_001_1_1_2_1_3", "profile", ["0001.jpg"])
     return root
 
 
-WMCA_CLIPS = {
+WMCA_RECORDINGS = {
     "017_01_000_0_00": ("train", ""),
     "017_02_000_0_02": ("train", ""),
     "017_01_003_2_81": ("train", "flexiblemask"),
@@ -81,8 +81,8 @@ def h5_frames(path: Path, channels: tuple[int, ...], frames: tuple[int, ...]) ->
 
 
 def wmca(root: Path) -> Path:
-    """WMCA: frames 3, 12 and 40 of every clip in both packages."""
-    for name in WMCA_CLIPS:
+    """WMCA: frames 3, 12 and 40 of every recording in both packages."""
+    for name in WMCA_RECORDINGS:
         below = f"face-station/17.01.18/{name}"
         h5_frames(root / "preprocessed-face-station_RGB" / f"{below}.hdf5", COLOUR, (3, 12, 40))
         others = (9, DEPTH, INFRARED, 230)  # grey, depth, infrared, thermal
@@ -93,7 +93,7 @@ def wmca(root: Path) -> Path:
 
 def write_wmca_list(root: Path) -> None:
     lines: list[list[object]] = [["", "client_id", "filepath", "group", "label"]]
-    for i, (name, (group, family)) in enumerate(WMCA_CLIPS.items()):
+    for i, (name, (group, family)) in enumerate(WMCA_RECORDINGS.items()):
         below = f"face-station/17.01.18/{name}"
         lines.append([i, name[:3], below, group, f"attack/{family}" if family else 0])
     write_csv(root / "documentation" / "PROTOCOL-grandtest.csv", lines)
@@ -173,12 +173,12 @@ def write_padisi_lists(root: Path) -> None:
 
 def surf_2026(root: Path) -> Path:
     """CASIA-SURF, layout surf-2026: the same three subjects, frames of four digits."""
-    clips = {"Training": ("04_en_b", "05_enm_s"), "Val": ("01_e_s",), "Testing": ("02_e_b", "03_en_s", "06_enm_b")}
-    for number, (part, attacks) in enumerate(clips.items(), 1):
+    recordings = {"Training": ("04_en_b", "05_enm_s"), "Val": ("01_e_s",), "Testing": ("02_e_b", "03_en_s", "06_enm_b")}
+    for number, (part, attacks) in enumerate(recordings.items(), 1):
         for kind, names in (("real", ("real",)), ("fake", attacks)):
             for name in names:
                 folder = root / "CASIA_SURF" / "Data" / part / f"{kind}_part" / f"CLKJ_BS000{number}" / f"{name}.rssdk"
-                clip(folder, "color", ["0101.jpg", "0015.jpg", "0009.jpg"])
+                recording(folder, "color", ["0101.jpg", "0015.jpg", "0009.jpg"])
     return root
 
 
@@ -196,7 +196,7 @@ def surf_2019(root: Path) -> Path:
     for kind, names in (("real", ("real",)), ("fake", ("04_en_b", "05_enm_s", "06_enm_b"))):
         for name in names:
             folder = root / "Training" / f"{kind}_part" / "CLKJ_AS0005" / f"{name}.rssdk"
-            clip(folder, "color", ["101.jpg", "31.jpg", "1.jpg"])
+            recording(folder, "color", ["101.jpg", "31.jpg", "1.jpg"])
     lines: dict[str, list[str]] = {"Val": [], "Testing": []}
     for triplet, label in SURF_2019_TRIPLETS.items():
         names = [f"{triplet}-{modality}.jpg" for modality in ("color", "depth", "ir")]
@@ -214,9 +214,9 @@ def cefa_2026(root: Path) -> Path:
         race, number = subject.split("-")
         for rest in ("1_1_1", "3_1_2", "3_2_2", "3_1_4"):
             folder = root / "CASIA_CeFA" / "Ethnicity" / race / subject / f"{RACES[race]}_{number}_{rest}"
-            clip(folder, "color", ["0001.jpg", "0002.jpg"])
-    clip(root / "CASIA_CeFA" / "Mask" / "3D-Mask" / "002" / "1_002_1_1_2_1_3", "color", ["0001.jpg"])
-    clip(root / "CASIA_CeFA" / "Mask" / "Silicone-Mask" / "001" / "2_001_1_1_1_1_3", "color", ["0001.jpg"])
+            recording(folder, "color", ["0001.jpg", "0002.jpg"])
+    recording(root / "CASIA_CeFA" / "Mask" / "3D-Mask" / "002" / "1_002_1_1_2_1_3", "color", ["0001.jpg"])
+    recording(root / "CASIA_CeFA" / "Mask" / "Silicone-Mask" / "001" / "2_001_1_1_1_1_3", "color", ["0001.jpg"])
     return root
 
 
@@ -228,13 +228,13 @@ def cefa_2020(root: Path) -> Path:
     train: dict[str, list[str]] = {}
     for sub, subject in (("4@1", "1_000"), ("4@2", "2_007")):
         for rest, label in (("1_1_1", "1"), ("3_1_4", "0")):
-            clip(root / "phase1" / "train" / f"{subject}_{rest}", "profile", ["0001.jpg", "0002.jpg"])
+            recording(root / "phase1" / "train" / f"{subject}_{rest}", "profile", ["0001.jpg", "0002.jpg"])
             train.setdefault(sub, []).extend(
                 f"train/{subject}_{rest}/profile/{f}.jpg {label}" for f in ("0001", "0002")
             )
     for name in CEFA_2020_DEV:
-        clip(root / "phase1" / "dev" / name, "profile", ["0001.jpg"])
-    clip(root / "test" / "004000", "profile", ["0001.jpg"])
+        recording(root / "phase1" / "dev" / name, "profile", ["0001.jpg"])
+    recording(root / "test" / "004000", "profile", ["0001.jpg"])
     for k, block in (("1", "0030"), ("2", "0032"), ("3", "0034")):
         lines = [f"dev/{name} {label}" for name, label in CEFA_2020_DEV.items() if name.startswith(block)]
         (root / "phase1" / f"4@{k}_dev_ref.txt").write_text("\r\n".join(lines))
@@ -244,9 +244,9 @@ def cefa_2020(root: Path) -> Path:
 
 
 def wmca_jpg(root: Path) -> Path:
-    """WMCA, layout wmca-jpg: the clips of `wmca`, frames 12, 24 and 36, and the official list beside them."""
-    for name in WMCA_CLIPS:
-        clip(root / "WMCA-Image" / "R_CDIT" / name, "color", ["0012.jpg", "0024.jpg", "0036.jpg"])
+    """WMCA, layout wmca-jpg: the recordings of `wmca`, frames 12, 24 and 36, and the official list beside them."""
+    for name in WMCA_RECORDINGS:
+        recording(root / "WMCA-Image" / "R_CDIT" / name, "color", ["0012.jpg", "0024.jpg", "0036.jpg"])
     write_wmca_list(root)
     return root
 

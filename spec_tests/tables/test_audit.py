@@ -18,8 +18,11 @@ from sklearn.metrics import roc_auc_score
 
 from data_manifests.errors import BadInput
 from paper_tables.audit import __main__ as command
-from paper_tables.audit import bounds, errata, ledger, mmfas, parameters, weights
+from paper_tables.audit import bounds, errata, ledger
 from paper_tables.audit.claim import KINDS, VERDICTS
+from paper_tables.audit.mmfas import layers, weights
+from paper_tables.audit.mmfas.names import SETS
+from paper_tables.audit.mmfas.table2_parameters import described
 from paper_tables.audit.numbers import Numbers, load_flat, read
 from paper_tables.declarations import published
 
@@ -37,7 +40,7 @@ def finding(claim: str) -> tuple[str, str]:
 
 
 def test_the_ledger_is_well_formed():
-    claims = ledger.claims(NUMBERS)
+    claims = list(ledger.claims(NUMBERS))
     assert len(claims) >= 150
     assert len({c.id for c in claims}) == len(claims)
     assert {c.kind for c in claims} == set(KINDS)
@@ -88,7 +91,7 @@ def test_all_numbers_of_all_tables_are_there():
 def test_one_weight_vector_gives_all_weighted_cells():
     """Least squares over 33 equations, a way other than the audit's linear programme, lands inside its bounds."""
     cells = [
-        ([float(row.values[s][m]) for s in weights.SETS], float(row.values["weighted"][m]))
+        ([float(row.values[s][m]) for s in SETS], float(row.values["weighted"][m]))
         for row in NUMBERS.mmfas1.rows.values()
         for m in NUMBERS.mmfas1.metrics
     ]
@@ -97,7 +100,7 @@ def test_one_weight_vector_gives_all_weighted_cells():
     w = weights.solve(NUMBERS.mmfas1, 0.01)
     assert w.low is not None
     assert w.high is not None
-    for i, s in enumerate(weights.SETS):
+    for i, s in enumerate(SETS):
         assert fitted[i] == pytest.approx(float(weights.WEIGHTS[s]), abs=3e-4)
         assert w.low[s] <= float(weights.WEIGHTS[s]) <= w.high[s]
     assert [w.low["C"], w.high["C"]] == pytest.approx([0.22314, 0.22321], abs=5e-6)
@@ -167,13 +170,13 @@ def test_parameter_counts():
     """270 · 270 and the like summed by hand for the encoder; totals of the count-faithful reading."""
     block = 540 + 4 * 72_900 + 270 + 540 + (270 * 1080 + 1080) + (1080 * 270 + 270)
     encoder = 1536 + (768 * 270 + 270) + 540 + 3 * block + 540
-    assert parameters.encoder(270, 3, 270, 1080) == encoder == 2_842_746
-    assert parameters.head(270) == 270 * 270 + 270 + 271 == 73_441
-    faithful = {row: mmfas.described(NUMBERS, row)[1] for row in ("r", "rd", "rdi", "sa", "ca", "ma")}
+    assert layers.encoder(270, 3, 270, 1080) == encoder == 2_842_746
+    assert layers.head(270) == 270 * 270 + 270 + 271 == 73_441
+    faithful = {row: described(NUMBERS, row)[1] for row in ("r", "rd", "rdi", "sa", "ca", "ma")}
     assert faithful == {
         "r": 2_916_187, "rd": 5_758_933, "rdi": 8_601_679, "sa": 15_627_619, "ca": 29_660_059, "ma": 56_108_449,
     }  # fmt: skip
-    assert mmfas.described(NUMBERS, "sa")[0] == 8_601_679 + 6 * block
+    assert described(NUMBERS, "sa")[0] == 8_601_679 + 6 * block
 
 
 def test_how_far_the_live_fraction_can_move():
@@ -226,15 +229,15 @@ def test_auc_bounds_are_reached(n):
 def test_counts_of_an_hter(live, attack, data):
     accepts, rejects = data.draw(st.integers(0, attack)), data.draw(st.integers(0, live))
     printed = round(50 * (accepts / attack + rejects / live), 2) / 100
-    found = bounds.hter_counts(printed, live, attack)
-    assert (accepts, rejects) in found
+    pairs = bounds.hter_counts(printed, live, attack)
+    assert (accepts, rejects) in pairs
     brute = {
         (a, r)
         for a in range(attack + 1)
         for r in range(live + 1)
         if abs(50 * (a / attack + r / live) - 100 * printed) <= 0.005 + 1e-9
     }
-    assert set(found) == brute
+    assert set(pairs) == brute
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.5), st.floats(0, 0.98))
@@ -267,13 +270,13 @@ COLUMNS = {
 
 def mistypings(field):
     """Every file text with one digit of the field's columns changed, the new digit running through the other nine."""
-    name, line_pattern, wanted = COLUMNS[field]
+    name, line_pattern, columns = COLUMNS[field]
     lines = (published.FOLDER / name).read_text(encoding="utf-8").splitlines()
     for i, line in enumerate(lines):
         if not re.search(line_pattern, line) or "[sets]" in line or '["' not in line:
             continue
         start = line.index('["')
-        for number in list(re.finditer(r'"([\d.]+)"', line[start:]))[wanted]:
+        for number in list(re.finditer(r'"([\d.]+)"', line[start:]))[columns]:
             for j in range(start + number.start(1), start + number.end(1)):
                 if line[j].isdigit():
                     new = str((int(line[j]) + 1 + (i + j) % 9) % 10)
@@ -342,25 +345,25 @@ def with_average(row: str, hter: str) -> Numbers:
 def test_a_changed_finding_fails_the_command_and_names_the_cell(monkeypatch, capsys):
     monkeypatch.setattr(command, "read", lambda: with_average("dadm", "13.93"))
     assert command.main([]) == 1
-    shown = capsys.readouterr().err
-    assert "mmda.t1.average.dadm.hter is contradicted (+0.2975), recorded confirmed (-0.0025)" in shown
-    assert "Table 1, DADM [36], Average HTER" in shown
+    printed = capsys.readouterr().err
+    assert "mmda.t1.average.dadm.hter is contradicted (+0.2975), recorded confirmed (-0.0025)" in printed
+    assert "Table 1, DADM [36], Average HTER" in printed
 
 
 def test_a_changed_figure_fails_the_command_though_the_verdict_stands(monkeypatch, capsys):
     monkeypatch.setattr(command, "read", lambda: with_average("ssdg", "37.33"))
     assert command.main(["--claim", "mmda.t1.average.ssdg.hter"]) == 1
-    shown = capsys.readouterr()
-    assert "mmda.t1.average.ssdg.hter is contradicted (+3.1075), recorded contradicted (+3.0975)" in shown.err
-    assert "recorded   contradicted (+3.0975)" in shown.out
+    printed = capsys.readouterr()
+    assert "mmda.t1.average.ssdg.hter is contradicted (+3.1075), recorded contradicted (+3.0975)" in printed.err
+    assert "recorded   contradicted (+3.0975)" in printed.out
 
 
 def test_one_claim_is_printed_with_its_computation(capsys):
     assert command.main(["--claim", "mmda.t1.average.iadg.hter"]) == 0
-    shown = capsys.readouterr().out
-    assert "(27.02 + 23.04 + 32.06 + 39.24) / 4 = 30.3400; printed 39.83" in shown
-    assert "outside the range of its own columns" in shown
-    assert "mmda.t1.average.ssdg" not in shown
+    printed = capsys.readouterr().out
+    assert "(27.02 + 23.04 + 32.06 + 39.24) / 4 = 30.3400; printed 39.83" in printed
+    assert "outside the range of its own columns" in printed
+    assert "mmda.t1.average.ssdg" not in printed
 
 
 def test_the_committed_errata_are_those_of_the_ledger():

@@ -18,16 +18,14 @@ from paper_tables.report import __main__ as program
 from paper_tables.report import collect
 from paper_tables.report.page import page
 from reference.sources import ROOT
+from spec_tests.equations import adapter, conformance_matrix
 from spec_tests.support.browser import Browser, find
 from spec_tests.support.fake_runs import fill
 from spec_tests.support.markup import Checker
 
 RED = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9" fill="red"/></svg>'
 PICTURES = [picture for probe in PROBES.values() for picture in probe.pictures]
-MATRIX = (
-    '<p class="facts">implementation: somebody.else</p><table class="plain"><tbody><tr><th scope="row">Eq. 1</th><td>'
-    '<span class="verdict failed">FAILED</span></td></tr></tbody></table>'
-)
+PRIVATE = "private <b>& not markup"
 
 
 def make(build, table, seeds=1, without=""):
@@ -56,9 +54,14 @@ def build(tmp_path_factory):
         (build / "tables" / folder / f"{name}.svg").write_text(RED)
     leak = {"text": [["run", "scored", "AUC"], ["released", "list order", "91.20"]]}
     (build / "tables" / "mmda-batch-leak" / "table.json").write_text(json.dumps(leak))
-    (build / "conformance").mkdir()
-    verdicts = {"passed": 20, "FAILED": 1, "not provided": 2}
-    (build / "conformance" / "theirs.json").write_text(json.dumps({"verdicts": verdicts, "fragment": MATRIX}))
+    matrix = conformance_matrix.Matrix(adapter.Implementation("somebody.else", missing=["icl_loss"]))
+    for equation in matrix.equations.values():
+        equation.counts["passed" if not equation.not_provided else "skipped"] = 3
+    matrix.equations["mmfas-eq1"].counts["failed"] = 1
+    matrix.equations["mmfas-eq1"].failures = [{"test": "t.py::test_x", "details": PRIVATE}]
+    about = {"implementation": "somebody.else", "torch": "2.11", "devices": ["cpu"], "dtypes": ["float64"]}
+    about["examples_per_property"] = 25
+    conformance_matrix.write(build / "conformance" / "theirs.json", matrix.as_dict(about))
     return build
 
 
@@ -166,10 +169,13 @@ def test_phantom_is_said_of_every_table_and_above_all(text):
     assert "Data here are" not in licensed
 
 
-def test_the_matrix_is_embedded_as_it_was_rendered(text):
+def test_the_matrix_is_embedded_as_it_was_rendered(build, text):
     part = text[text.index('<section id="conformance"') : text.index('<section id="claims"')]
-    assert MATRIX in part
-    assert "20 passed, 1 FAILED, 2 not provided" in said(text)
+    report = json.loads((build / "conformance" / "theirs.json").read_text())
+    assert report["fragment"] in part
+    assert PRIVATE not in text
+    assert f"{report['verdicts']['FAILED']} FAILED" in said(part)
+    assert "not provided" in said(part)
 
 
 def test_the_ledger_holds_every_claim_with_its_computation(text):
@@ -295,7 +301,7 @@ def opened(browser, build):
     yield browser
     browser.view(1280)
     assert browser.problems == []
-    assert all(url.startswith(("file://", "data:")) for url in browser.asked)
+    assert all(url.startswith(("file://", "data:")) for url in browser.requests)
 
 
 @in_browser

@@ -32,7 +32,7 @@ from reference import mmfas as program
 from reference.rivals import clip_finetuned, trivial
 from reference.rivals.clip_zero_shot import ClipOptions
 from reference.sources import ROOT
-from reference.standin_clip import IMAGE_SIZE
+from reference.standin_clip.weights import IMAGE_SIZE
 from reference.training import Training
 from spec_tests.support.fake_runs import fill
 from spec_tests.support.markup import Checker, balanced

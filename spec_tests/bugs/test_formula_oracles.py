@@ -1,4 +1,4 @@
-"""The oracles against numbers worked by hand."""
+"""The formula oracles against numbers worked by hand."""
 
 import math
 from fractions import Fraction

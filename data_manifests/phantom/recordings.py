@@ -1,4 +1,4 @@
-"""Which clips each stand-in set holds: people, attacks, names, splits, frames. Pure functions of the profile."""
+"""The recordings of each stand-in set: people, attacks, names, splits, frames. Pure functions of the profile."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -9,20 +9,23 @@ from data_manifests.phantom.sets import VERSION, Profile
 
 
 def seed_of(*parts: object) -> int:
-    """64-bit seed of a set, clip, frame or person under this `VERSION`: blake2b over the parts joined by |."""
+    """64-bit seed of a set, recording, frame or person under this `VERSION`: blake2b over the parts joined by |."""
     text = "|".join(str(p) for p in (*parts, VERSION))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def generator(*parts: object) -> np.random.Generator:
-    """The random generator of a set, clip, frame or person."""
+    """The random generator of a set, recording, frame or person."""
     return np.random.Generator(np.random.PCG64(seed_of(*parts)))
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One recording. `name` is its path in the set's layout (without package or modality), `species` the key of
-    `attacks.FAMILIES`, `wearer` and `victim` the keys of the people, `group` train, val or test (as the set splits)."""
+class Recording:
+    """One recording, before it is rendered (`render.Footage` holds its frames).
+
+    `name` is its path in the set's layout, without package or modality; `species` a key of `attacks.FAMILIES`;
+    `wearer` and `victim` are keys of people; `group` is the split, under the set's own name for it.
+    """
 
     dataset: str
     name: str
@@ -40,12 +43,12 @@ class Clip:
 
 
 def _spread(count: int, top: int, first: int = 0) -> list[int]:
-    """`count` different numbers spread over first … first + top − 1."""
+    """`count` different numbers, spread evenly over first … first + top − 1."""
     return [first + i * top // count for i in range(count)]
 
 
 def _groups(count: int, shares: tuple[float, float]) -> list[str]:
-    """train / val / test for `count` people; every group gets someone when there are at least three."""
+    """train, val or test for each of `count` people; every group gets someone when there are at least three."""
     train = max(1, round(shares[0] * count))
     val = max(1, round(shares[1] * count))
     return ["train" if i < train else "val" if i < train + val else "test" for i in range(count)]
@@ -61,29 +64,29 @@ CUTS = (
 )
 
 
-def surf(profile: Profile) -> list[Clip]:
-    """S: a live clip and the six cut-outs for every subject."""
+def surf(profile: Profile) -> list[Recording]:
+    """S: a live recording and the six cut-outs for every subject."""
     n = profile.s_subjects
     frames = tuple(1 + 10 * k for k in _spread(profile.frames, 18, 3))
     out = []
     for i, (number, group) in enumerate(zip(_spread(n, 1000, 5), _groups(n, (0.3, 0.1)), strict=True)):
         subject = f"CLKJ_{'ABC'[i % 3]}S{number:04d}"
         folder = f"real_part/real_{group}_part/{subject}/real.rssdk"
-        out.append(Clip("S", folder, "bonafide", subject, subject, i, group, "real.rssdk", frames))
+        out.append(Recording("S", folder, "bonafide", subject, subject, i, group, "real.rssdk", frames))
         for k, (code, species) in enumerate(CUTS):
             victim = f"printed-{subject}-{k // 2}"
             folder = f"fake_part/fake_{group}_part/{subject}/{code}"
-            out.append(Clip("S", folder, species, subject, victim, i, group, code, frames))
+            out.append(Recording("S", folder, species, subject, victim, i, group, code, frames))
     return out
 
 
 _RACES = ("AF", "CA", "EA")
 _CEFA = (("1_1_1", "bonafide"), ("3_1_2", "cloth"), ("3_2_2", "cloth"), ("3_1_4", "replay"))
-_LIGHTINGS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2))  # session and AttackType of the six 3-D mask clips
+_LIGHTINGS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2))  # session and AttackType of the six 3-D mask recordings
 _DRESSES = ((1, 1, "3dmask"), (2, 1, "3dmask_wig"), (2, 2, "3dmask_wig_glasses"))
 
 
-def cefa(profile: Profile) -> list[Clip]:
+def cefa(profile: Profile) -> list[Recording]:
     """C: live, two cloth prints and a screen for every subject of three groups; 3-D masks and silicone masks."""
     frames = tuple(1 + k for k in _spread(profile.c_frames, 75, 25))
     out = []
@@ -95,7 +98,7 @@ def cefa(profile: Profile) -> list[Clip]:
             for code, species in _CEFA:
                 name = f"CeFA-Race/{folder}/{subject}/{race + 1}_{number:03d}_{code}"
                 holder = subject if species == "bonafide" else f"holder-{subject}-{code}"
-                out.append(Clip("C", name, species, holder, subject, race, group, code, frames))
+                out.append(Recording("C", name, species, holder, subject, race, group, code, frames))
     for i, number in enumerate(_spread(profile.c_masks, 99, 1)):
         mask = f"3D-Mask-{number:03d}"
         for dresses, glasses, species in _DRESSES:
@@ -104,14 +107,16 @@ def cefa(profile: Profile) -> list[Clip]:
                 code = f"{dresses}_{glasses}_2_{session}_{attack}"
                 name = f"CeFA-Mask/3D-Mask/{number:03d}/1_{number:03d}_{code}"
                 wearer = f"wearer-{mask}-{session}"
-                out.append(Clip("C", name, species, wearer, mask, i % 3, "test", f"1_{code}", frames))
+                out.append(Recording("C", name, species, wearer, mask, i % 3, "test", f"1_{code}", frames))
     for number in range(1, 1 + max(1, min(8, profile.c_masks // 2))):
         mask = f"Silicone-Mask-{number:03d}"
         for style in (1, 2):
             for k in range(min(4, profile.c_lightings)):
                 code = f"{style}_1_2_1_{1 + (number + k) % 4}"
                 name = f"CeFA-Mask/Silicone-Mask/{number:03d}/2_{number:03d}_{code}"
-                out.append(Clip("C", name, "silicone", f"wearer-{mask}", mask, number % 3, "test", f"2_{code}", frames))
+                out.append(
+                    Recording("C", name, "silicone", f"wearer-{mask}", mask, number % 3, "test", f"2_{code}", frames)
+                )
     return out
 
 
@@ -120,7 +125,7 @@ def session_date(session: int) -> str:
     return f"{4 + 3 * session:02d}.{session:02d}.30"
 
 
-# (type_pai, species, recordings a client); papermask is recorded in eval only.
+# (type_pai, species, recordings of each client); only clients of eval wear paper masks.
 _WMCA = (
     ("0_00", "bonafide", 1),
     ("0_0{own}", "bonafide", 1),
@@ -150,12 +155,12 @@ def _pai(pattern: str, rng: np.random.Generator) -> str:
     return f"{head}{int(rng.integers(int(low), int(high) + 1)):0{len(low)}d}{tail}"
 
 
-def wmca(profile: Profile) -> list[Clip]:
+def wmca(profile: Profile) -> list[Recording]:
     """W: bona fide and seven attack families over three client-disjoint groups."""
     n = profile.w_clients
     clients = [(1 + i * 72 // n, ("train", "dev", "eval")[i % 3]) for i in range(n)]
     frames = tuple(12 * (k + 1) for k in range(min(profile.frames, 4)))
-    out: dict[str, Clip] = {}
+    out: dict[str, Recording] = {}
     for i, (client, group) in enumerate(clients):
         rng = generator("W", "plan", client)
         for pattern, species, rate in _WMCA:
@@ -166,19 +171,19 @@ def wmca(profile: Profile) -> list[Clip]:
                 # The second bona fide recording shows the client's own glasses where the client has some.
                 pai = _pai(pattern.replace("{own}", "{0-1}"), rng)
                 presenter = 0 if species in ("bonafide", "fakehead") or rng.random() < 0.3 else client
-                shown = 500 + client if species in ("fakehead", "flexiblemask") else client
-                stem = f"{shown:03d}_{session:02d}_{presenter:03d}_{pai}"
+                face = 500 + client if species in ("fakehead", "flexiblemask") else client
+                stem = f"{face:03d}_{session:02d}_{presenter:03d}_{pai}"
                 name = f"face-station/{session_date(session)}/{stem}"
-                victim = f"{shown:03d}" if shown >= 500 or species in ("bonafide",) else f"imitated-{client:03d}-{pai}"
+                victim = f"{face:03d}" if face >= 500 or species in ("bonafide",) else f"imitated-{client:03d}-{pai}"
                 wearer = f"{client:03d}"
                 people = i % 3
                 if species in ("print", "replay"):
                     wearer, victim = f"holder-{stem}", f"{client:03d}"
-                out[name] = Clip("W", name, species, wearer, victim, people, group, pai, frames)
+                out[name] = Recording("W", name, species, wearer, victim, people, group, pai, frames)
     return list(out.values())
 
 
-# (type, subtype, pai, species, recordings a client)
+# (type, subtype, pai, species, recordings of each client)
 _HQ = (
     ("00", "00", "000", "bonafide", 2),
     ("01", "01", "001", "funny_glasses", 0.35),
@@ -209,7 +214,7 @@ HQ_TYPES = (
 )
 
 
-def hqwmca(profile: Profile) -> list[Clip]:
+def hqwmca(profile: Profile) -> list[Recording]:
     """H: bona fide and ten attack families over three client-disjoint groups."""
     n = profile.h_clients
     frames = tuple(range(profile.frames))
@@ -229,7 +234,9 @@ def hqwmca(profile: Profile) -> list[Clip]:
                 wearer = person
                 if species in ("print", "replay"):
                     wearer, victim = f"holder-{stem}", person
-                out.append(Clip("H", stem, species, wearer, victim, i % 3, group, f"{kind}_{subtype}_{pai}", frames))
+                out.append(
+                    Recording("H", stem, species, wearer, victim, i % 3, group, f"{kind}_{subtype}_{pai}", frames)
+                )
     return out
 
 
@@ -256,7 +263,7 @@ def _token(*parts: object, length: int = 8) -> str:
     return text
 
 
-def padisi(profile: Profile) -> list[Clip]:
+def padisi(profile: Profile) -> list[Recording]:
     """P: single samples, bona fide and nine attack families, split by participant."""
     out = []
     odds = np.array([share for _, _, share, _ in _PADISI])
@@ -277,7 +284,7 @@ def padisi(profile: Profile) -> list[Clip]:
             victim = person if own else f"imitated-{person}-{k}"
             wearer = person if species != "print" else f"holder-{person}"
             out.append(
-                Clip("P", name, species, wearer, victim if species != "print" else person, i % 5, part, code, (0,))
+                Recording("P", name, species, wearer, victim if species != "print" else person, i % 5, part, code, (0,))
             )
     return out
 
@@ -285,6 +292,6 @@ def padisi(profile: Profile) -> list[Clip]:
 PLANS = {"C": cefa, "S": surf, "W": wmca, "H": hqwmca, "P": padisi}
 
 
-def plan(dataset: str, profile: Profile) -> list[Clip]:
-    """All clips of a set under a profile, in a fixed order."""
+def plan(dataset: str, profile: Profile) -> list[Recording]:
+    """All recordings of a set under a profile, in a fixed order."""
     return PLANS[dataset](profile)

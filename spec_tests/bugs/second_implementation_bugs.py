@@ -1,14 +1,14 @@
-"""Single bugs of `independent.py`: each must fail in the tests of the very equation that it breaks."""
+"""Single bugs of second_implementation.py: each must fail in the tests of the very equation that it breaks."""
 
 # ruff: noqa: E501 — a piece of code that replaces another stays in one piece
 
 from __future__ import annotations
 
-from spec_tests.bugs.campaign import INDEPENDENT, Mutant, mutants
+from spec_tests.bugs.campaign import SECOND, Mutant, mutants
 
 
 def of(equation: str, function: str, *changes: tuple[str, str, str]) -> list[Mutant]:
-    return mutants(INDEPENDENT, equation, function, *changes)
+    return mutants(SECOND, equation, function, *changes)
 
 
 BUGS = [

@@ -6,9 +6,8 @@ from decimal import Decimal
 import numpy as np
 from scipy.optimize import linprog
 
+from paper_tables.audit.mmfas.names import SETS
 from paper_tables.declarations.published import Published
-
-SETS = ("C", "S", "W", "H")
 
 # One vector inside the feasible set of `solve` (a claim checks that it is), kept as a constant so that each cell is
 # checked against the same weights and a mistyped digit shows in its own cell.

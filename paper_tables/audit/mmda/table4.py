@@ -1,0 +1,17 @@
+"""Claims of MMDA's Table 4, the adaptors: the numbers the text repeats, and which row improves which."""
+
+from functools import partial
+
+from paper_tables.audit.claim import Family
+from paper_tables.audit.mmda import questions
+
+texts = Family(partial(questions.ablation_texts, number=4, rows=("dense", "dense_md2a", "moe", "moe_md2a")))
+ORDERS = (
+    ("dense_md2a", "dense", "MD2A improves the dense adaptor"),
+    ("moe_md2a", "moe", "MD2A improves the mixture-of-experts adaptor"),
+    ("dense_md2a", "dense_da", "MD2A is better than differential attention on the dense adaptor"),
+    ("moe_md2a", "moe_da", "MD2A is better than differential attention on the mixture of experts"),
+    ("moe", "dense", "the mixture of experts is better than the dense adaptor"),
+    ("moe_md2a", "dense_md2a", "the mixture of experts is better than the dense adaptor, both with MD2A"),
+)
+orders = Family(partial(questions.ablation_orders, number=4, orders=ORDERS))

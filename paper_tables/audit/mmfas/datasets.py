@@ -1,0 +1,178 @@
+"""Claims of mmFAS's Section 4, Datasets and protocols: the sizes of the four data sets and what was used of them.
+
+The text's numbers are held against the data sets' own (facts.toml) and against the weights behind Table 1.
+"""
+
+from paper_tables.audit.claim import Finding, claim, holds, undetermined
+from paper_tables.audit.mmfas.names import CROSS, HOME, SET_NAMES, SETS, text
+from paper_tables.audit.mmfas.weights import WEIGHTS, solve
+from paper_tables.audit.numbers import ROUNDING, Numbers
+
+PLACE = "Section 4, Datasets and protocols"
+RATIO = ("ratio_train", "ratio_val", "ratio_test")
+
+
+@claim(
+    "mmfas.data.cefa_videos",
+    place=PLACE,
+    kind="feasibility on integer counts",
+    says="CeFa holds 23,346 videos of 1,607 subjects",
+    quote="23346 videos from 1607 subjects",
+    explains="the silicone-mask videos were left out while their 8 subjects were counted",
+    settles="the data set's own description, which adds to 23,538",
+)
+def cefa_videos(n: Numbers) -> Finding:
+    kinds = [n.sizes[f"cefa_{kind}_videos"] for kind in ("2d", "mask", "silicone")]
+    printed, subjects = int(text(n, "cefa_videos")), sum(n.sizes["cefa_subjects"])
+    return holds(
+        printed == sum(kinds) and int(text(n, "cefa_subjects")) == subjects,
+        f"{printed - sum(kinds):+d}",
+        f"{' + '.join(map(str, kinds))} = {sum(kinds)} videos (print and replay, 3D, silicone); {printed} printed.",
+        f"Without silicone: {sum(kinds[:2])}. Subjects with silicone: {subjects}; printed {text(n, 'cefa_subjects')}.",
+    )
+
+
+@claim(
+    "mmfas.data.cefa_largest_videos",
+    place=PLACE,
+    kind="ranking",
+    says="CeFa is the largest of the four by the numbers of videos the text gives",
+    quote="CeFa is the largest in these four databases",
+)
+def largest_by_videos(n: Numbers) -> Finding:
+    sizes = {name: text(n, name) for name in ("cefa_videos", "mmfa_clips", "wmca_videos", "hq_recordings")}
+    listing = ", ".join(f"{name} {x}" for name, x in sizes.items())
+    return holds(max(sizes, key=lambda name: sizes[name]) == "cefa_videos", "first of 4", listing)
+
+
+@claim(
+    "mmfas.data.cefa_largest_images",
+    place=PLACE,
+    kind="ranking",
+    says="CeFa is the largest of the four, also in the images used",
+    quote="CeFa is the largest in these four databases",
+    assumes="CeFa's weight is of the 13 of 20 parts kept for testing",
+    explains="largest may be meant in videos; the others may have been sampled more densely",
+    settles="the numbers of images used",
+)
+def largest_by_images(n: Numbers) -> Finding:
+    parts = [text(n, part) for part in RATIO]
+    whole = WEIGHTS[HOME] * sum(parts) / parts[2]
+    larger = [SET_NAMES[s] for s in CROSS if WEIGHTS[s] > whole]
+    return holds(
+        not larger,
+        f"{whole:.3f} against {max(WEIGHTS[s] for s in CROSS):.3f}",
+        f"Tested CeFa weighs {WEIGHTS['C']}; whole, {WEIGHTS['C']} × {sum(parts)}/{parts[2]} = {whole:.4f}; "
+        f"MmFA {WEIGHTS['S']}, WMCA {WEIGHTS['W']}. Larger: {', '.join(larger) or 'none'}.",
+        f"CeFa would be the largest if the tested part were below {WEIGHTS['C'] / WEIGHTS['W']:.1%} of it.",
+        otherwise="undetermined",
+    )
+
+
+@claim(
+    "mmfas.data.mmfa_clips",
+    place=PLACE,
+    kind="feasibility on integer counts",
+    says="MmFA holds 21,000 video clips",
+    quote="1000 subjects and 21000 video clips",
+)
+def mmfa_recordings(n: Numbers) -> Finding:
+    stated, recordings = text(n, "mmfa_clips"), n.sizes["surf_clips"]
+    return holds(stated == 3 * recordings, f"{stated}", f"{recordings} recordings × 3 modalities = {3 * recordings}")
+
+
+@claim(
+    "mmfas.data.wmca_videos",
+    place=PLACE,
+    kind="feasibility on integer counts",
+    says="WMCA as used holds 1,941 recordings",
+    quote="1941 short video recordings",
+    settles="the list of recordings used",
+)
+def wmca_recordings(n: Numbers) -> Finding:
+    return undetermined(
+        f"{text(n, 'wmca_videos')} against {n.sizes['wmca_clips']}",
+        f"1,941 were captured; the released protocol lists {n.sizes['wmca_clips']}. The text names neither.",
+    )
+
+
+@claim(
+    "mmfas.data.hq_recordings",
+    place=PLACE,
+    kind="feasibility on integer counts",
+    says="HQ-WMCA holds 2,904 recordings",
+    quote="2904 recordings from 51 participants",
+)
+def hq_recordings(n: Numbers) -> Finding:
+    stated, bonafide, attacks = text(n, "hq_recordings"), n.sizes["hq_bonafide"], n.sizes["hq_attacks"]
+    return holds(stated == bonafide + attacks, f"{stated}", f"{bonafide} bona fide + {attacks} attacks")
+
+
+@claim(
+    "mmfas.data.complete_sets",
+    place=PLACE,
+    kind="feasibility on integer counts",
+    says="the three other sets are tested complete",
+    quote="on the other three complete datasets",
+    assumes="MmFA counts all image triples of its release; counts scale with this one number",
+    settles="the numbers of images used, or the lists",
+)
+def complete_sets(n: Numbers) -> Finding:
+    w, surf = solve(n.mmfas1, float(ROUNDING)), n.sizes["surf_images"]
+    if w.low is None or w.high is None:
+        return holds(False, "none", "no weight vector fits")
+    low = {s: surf * w.low[s] / w.high["S"] for s in SETS}
+    high = {s: surf * w.high[s] / w.low["S"] for s in SETS}
+    counts = "; ".join(f"{SET_NAMES[s]} {low[s]:,.0f} to {high[s]:,.0f}" for s in ("C", "W", "H"))
+    recordings, bonafide = int(text(n, "hq_recordings")), n.sizes["hq_bonafide"]
+    need = recordings / high["H"] * surf
+    least = min(row.values["H"]["accuracy"] for row in n.mmfas1.rows.values())
+    return undetermined(
+        f"HQ-WMCA {low['H']:,.0f} to {high['H']:,.0f}",
+        f"If MmFA is {surf:,} images: {counts}.",
+        f"HQ-WMCA then has fewer images than its {recordings} recordings, so some were left out: one image each of "
+        f"the {bonafide} bona fide and about {(low['H'] + high['H']) / 2 - bonafide:,.0f} of the "
+        f"{n.sizes['hq_attacks']:,} attacks would fit.",
+        f"For an image of every recording MmFA must count at least {need:,.0f}, more than its release holds.",
+        f"The lowest HQ-WMCA accuracy, {least} %, of that many images is {float(least) * low['H'] / 100:.0f} to "
+        f"{float(least) * high['H'] / 100:.0f}: as if all {bonafide} bona fide images, and they alone, were right.",
+        f"If WMCA is 50 images of each of {n.sizes['wmca_clips']:,} clips instead, HQ-WMCA has "
+        f"{50 * n.sizes['wmca_clips'] * w.low['H'] / w.high['W']:,.0f} to "
+        f"{50 * n.sizes['wmca_clips'] * w.high['H'] / w.low['W']:,.0f} images, and {bonafide} no longer fits.",
+        f"WMCA: {low['W'] / n.sizes['wmca_clips']:.1f} to {high['W'] / n.sizes['wmca_clips']:.1f} images a clip.",
+    )
+
+
+@claim(
+    "mmfas.data.ratio",
+    place=PLACE,
+    kind="feasibility on integer counts",
+    says="CeFa is split 6:1:13 into training, validation and test",
+    quote="are 6:1:13",
+    assumes="the public CeFA lists",
+    settles="the lists used; whether the parts share subjects is not stated either",
+)
+def ratio(n: Numbers) -> Finding:
+    public = [x * float(text(n, RATIO[0])) / n.splits["C"][0] for x in n.splits["C"]]
+    listing = ":".join(f"{x:.1f}" for x in public)
+    return undetermined(listing, f"The public CeFA lists stand as {listing}; the paper names no protocol.")
+
+
+@claim(
+    "mmfas.data.method_counts",
+    place=PLACE,
+    kind="text against table",
+    says="ten methods are compared: 2 + 2 unimodal, 5 + 1 multimodal",
+    quote="five FAS-specific methods and one generic method",
+)
+def method_counts(n: Numbers) -> Finding:
+    unimodal = sum(row.modalities == "RGB" for row in n.mmfas1.rows.values())
+    multimodal = len(n.mmfas1.rows) - unimodal - 1
+    stated = [
+        int(text(n, f"{modal}_{kind}")) for modal in ("unimodal", "multimodal") for kind in ("specific", "generic")
+    ]
+    return holds(
+        [unimodal, multimodal] == [sum(stated[:2]), sum(stated[2:])] and sum(stated) == int(text(n, "methods")),
+        f"{unimodal} + {multimodal}",
+        f"Table 1 lists {unimodal} rows of RGB alone and {multimodal} rivals with more; the text {stated}.",
+    )

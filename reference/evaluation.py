@@ -1,0 +1,185 @@
+"""Scoring the samples of an index into a run folder: which sets, by which heads, and what is kept of them.
+
+A *set* is the sources' validation split (`val`), or a tested data set under its letter, or that set again without a
+modality (`W-DI`). A *head* is a named output of a method. A method of one output calls it `cls`; of a method with
+several, `cls` is the one whose scores count unless a table says otherwise.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_manifests.errors import BadInput, cli_errors
+from data_manifests.index import load_index
+from reference import metrics
+from reference.faces import Faces
+from reference.options import RunOptions, option
+from reference.runs import HEADLINE, Run
+from reference.sources import module_of, sources
+
+Rows = NDArray[np.int64]
+Scores = Mapping[str, Mapping[str, NDArray[np.float32]]]  # of each set, of each head: (N,)
+_PLACES = ("index", "run_dir", "cache_dir", "clip_weights")  # no choices: hashes stand for what these places hold
+
+
+class Evaluation:
+    """A run that gives the samples of an index their scores, as a context that holds its folder.
+
+    with Evaluation(options, "coin", Path(__file__)) as evaluation:
+        if not evaluation.done: ...
+
+    `index` is the loaded index, `rows` its rows (n,) int64 of each split that is used. Inside the context of a run that
+    is not done: `faces`, the index's samples, and `sets`, the rows of each set.
+    """
+
+    SPLITS: ClassVar[dict[str, Literal["sources", "targets"]]] = {"val": "sources", "test": "targets"}
+    faces: Faces
+    sets: dict[str, Rows]
+
+    def __init__(
+        self,
+        options: RunOptions,
+        method: str,
+        file: Path,
+        inputs: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Check the options, find the splits, and open the run folder.
+
+        `method` is the method's name, `file` its own file, which with all that it imports belongs to the run; `inputs`
+        is what else, beside options, index and images, decides it. Raises BadInput for unusable input.
+        """
+        options.check()
+        self.options, self.method = options, method
+        self.index = load_index(options.index)
+        self.rows = {name: self.split(name, side) for name, side in self.SPLITS.items()}
+        arguments = asdict(options) | {"method": method} | dict(inputs or {})
+        for place in _PLACES:
+            arguments.pop(place, None)
+        self.run = Run(options.run_dir, arguments, self.index.sha256, sources(module_of(file)), dict(environment or {}))
+
+    @property
+    def done(self) -> bool:
+        return self.run.done
+
+    def __enter__(self) -> Self:
+        try:
+            if self.done:
+                print(f"{self.options.run_dir}: already finished")
+            else:
+                self.begin()
+        except BaseException:
+            self.run.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.close()
+
+    def begin(self) -> None:
+        """What a run that is not done needs before anything is scored."""
+        raise NotImplementedError
+
+    def split(self, name: str, side: Literal["sources", "targets"]) -> Rows:
+        """Rows of a split, of the data sets that the option `side` names. Raises BadInput for one that has none."""
+        rows = self.index.split(self.options.protocol, name)
+        letters: str = getattr(self.options, side)
+        dataset = np.array([self.index.rows[i].dataset for i in rows])
+        for letter in letters:
+            if letter not in dataset:
+                raise BadInput(
+                    f"{self.index.path}: protocol {self.options.protocol} has no {letter} sample for {option(side)} "
+                    f"{letters}; index that data set, or name another --protocol"
+                )
+        return rows[np.isin(dataset, list(letters))] if letters else rows
+
+    def record(self, epoch: int, scores: Scores) -> dict[str, Any]:
+        """Keep an epoch's scores in the run folder; returns what metrics.jsonl says of each set.
+
+        Raises FloatingPointError when a score is not finite; nothing is kept then.
+        """
+        for name, heads in scores.items():
+            for head, values in heads.items():
+                if not np.isfinite(values).all():
+                    raise diverged(f"a score of {name}{f' by {head}' if len(heads) > 1 else ''}", epoch)
+        for name, heads in scores.items():
+            self.run.save_scores(name, epoch, heads, self._samples(name))
+        bonafide = {name: self.faces.bonafide[rows] for name, rows in self.sets.items()}
+        return figures({name: heads[HEADLINE] for name, heads in scores.items()}, bonafide)
+
+    def _samples(self, name: str) -> dict[str, NDArray[Any]]:
+        """What a score file says of the samples of a set."""
+        faces, rows = self.faces, self.sets[name]
+        present = faces.present[rows]
+        present[:, ["RDI".index(modality) for modality in missing_in(name)]] = False
+        samples = {key: getattr(faces, key)[rows] for key in ("sample_id", "bonafide", "family", "subject")}
+        return samples | {"present": present}
+
+    def score_once(self, scores: Scores) -> None:
+        """Finish the run of a method that does not train: one epoch of scores, and no weights."""
+        self.run.log({"epoch": 0, "sets": self.record(0, scores)})
+        self.finish({})
+
+    def finish(self, weights: Mapping[str, Any]) -> None:
+        """Write the last weights and the marker of a finished run."""
+        self.run.finish(weights)
+        print(f"{self.options.run_dir}: finished")
+
+
+def figures(scores: Mapping[str, NDArray[np.float32]], bonafide: Mapping[str, NDArray[np.bool_]]) -> dict[str, Any]:
+    """What metrics.jsonl says of each set: EER and its threshold there, HTER at the validation set's EER
+    threshold, AUC. `scores` and `bonafide` are keyed by set; `val` is the sources' validation set."""
+    _, source_threshold = metrics.eer(scores["val"], bonafide["val"])
+    report = {}
+    for name, s in scores.items():
+        rate, threshold = metrics.eer(s, bonafide[name])
+        report[name] = {
+            "eer": rate,
+            "eer_threshold": threshold,
+            "hter_source_val": metrics.hter(s, bonafide[name], source_threshold),
+            "auc": metrics.auc(s, bonafide[name]),
+        }
+    return report
+
+
+def evaluation_sets(faces: Faces, val: Rows, test: Rows, missing: Sequence[str] = ()) -> dict[str, Rows]:
+    """Rows of the sources' `val` and of each test data set, under its letter; each needs both classes.
+
+    For each of `missing`, a test set appears once more: `W-DI` is W without depth and infrared. Raises BadInput.
+    """
+    sets = {"val": val} | {str(d): test[faces.dataset[test] == d] for d in np.unique(faces.dataset[test])}
+    for name, rows in sets.items():
+        live = faces.bonafide[rows]
+        if live.all() or not live.any():
+            kind = "attack" if live.all() else "bona fide"
+            raise BadInput(f"the index's split for {name} has no {kind} sample; both classes are needed to evaluate")
+    return sets | {f"{name}-{lost}": rows for lost in missing for name, rows in sets.items() if name != "val"}
+
+
+def missing_in(name: str) -> str:
+    """The modalities that a set goes without: `DI` of `W-DI`, the empty text of `W`."""
+    return name.partition("-")[2]
+
+
+@contextmanager
+def command_errors() -> Iterator[None]:
+    """End a command with one sentence: status 2 for unusable input, 1 for a training that diverged."""
+    with cli_errors():
+        try:
+            yield
+        except FloatingPointError as e:
+            print(f"error: {e}", file=sys.stderr)
+            raise SystemExit(1) from e
+
+
+def diverged(what: str, epoch: int) -> FloatingPointError:
+    return FloatingPointError(
+        f"{what} is not finite in epoch {epoch + 1}, and would be again if this run were continued; "
+        "start another --run-dir with a lower --learning-rate or with --precision float32"
+    )

@@ -1,0 +1,203 @@
+"""What a command line can set: the options of every run, and the one mechanism of readings and presets.
+
+A *reading* is a named option for what a paper leaves open, or what its code does otherwise than it says. It is
+declared once, as a field of an options class:
+
+    partner: Literal["random", "first", "self"] = reading("first", paper="random")
+    \"\"\"M1: which row of the same domain gives Q' and K' in training.\"\"\"
+
+The field's name is the option, its type the choices, its docstring the help, which begins with the reading's letter,
+and `reading` its place in the presets. A *preset* is a complete set of readings; `--preset` chooses one, and any single
+option replaces one of its readings. An options object is complete as soon as it exists: a reading that was not given
+has the preset's value.
+"""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
+
+import tyro
+
+from data_manifests.errors import BadInput
+
+_UNSET: Any = type("Unset", (), {"__repr__": lambda self: "the preset's"})()
+_PRESETS = "presets"
+
+
+def reading(value: Any, **by_preset: Any) -> Any:
+    """A field whose value is the preset's: `by_preset[preset]`, or `value` for presets that are not named."""
+    return field(default=_UNSET, metadata={_PRESETS: (value, by_preset)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Presets:
+    """Base of options classes with readings; a subclass declares `preset` with its choices and default."""
+
+    preset: str
+
+    def __post_init__(self) -> None:
+        choices = presets(type(self))
+        if self.preset not in choices:
+            raise ValueError(f"preset must be one of {', '.join(choices)}, not {self.preset!r}")
+        for f in fields(self):
+            if getattr(self, f.name) is _UNSET:
+                value, by_preset = f.metadata[_PRESETS]
+                object.__setattr__(self, f.name, by_preset.get(self.preset, value))
+
+
+def presets(kind: type[Presets]) -> tuple[str, ...]:
+    """The names of the presets of an options class."""
+    return get_args(get_type_hints(kind)["preset"])
+
+
+def readings(kind: type) -> dict[str, dict[str, Any]]:
+    """Each reading of an options class and its value in each preset."""
+    declared = {f.name: f.metadata[_PRESETS] for f in fields(kind) if _PRESETS in f.metadata}
+    return {
+        name: {preset: by_preset.get(preset, value) for preset in presets(kind)}
+        for name, (value, by_preset) in declared.items()
+    }
+
+
+T = TypeVar("T")
+
+
+def parse(kind: type[T], module: str, description: str | None, words: Sequence[str] | None = None) -> T:
+    """The options of `python -m module` from its command line; `--help` shows the values of the preset that is asked
+    for. Ends the process with a usage message for options that are not `kind`'s."""
+    words = sys.argv[1:] if words is None else words
+    return tyro.cli(
+        kind, prog=f"python -m {module}", description=description, args=words, default=_defaults(kind, words)
+    )
+
+
+def _defaults(kind: type[T], words: Sequence[str]) -> Any:
+    """An object of `kind` with the readings of the preset that `words` name, and what must be given left open."""
+    if not issubclass(kind, Presets):
+        return tyro.MISSING_NONPROP
+    chosen = {}
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        name, equals, value = word.partition("=")
+        if name == "--preset":
+            chosen = {"preset": value if equals else following}
+    if chosen.get("preset") not in presets(kind):  # tyro refuses it, and names the choices
+        chosen = {}
+    required = {f.name: tyro.MISSING for f in fields(cast(Any, kind)) if f.default is f.default_factory is MISSING}
+    return kind(**(required | chosen))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of everything that gives samples scores."""
+
+    index: Path
+    """The index.csv that lists the images (its folder also holds protocols.csv and roots.toml)."""
+
+    run_dir: Path
+    """Folder of this run: new or empty to start, unfinished to continue; a finished run is left as it is."""
+
+    protocol: str = "mmfas"
+    """Protocol of the index whose splits train, val and test are used."""
+
+    sources: str = ""
+    """Letters of the data sets to train and validate on, such as CPS; empty: all in the protocol's splits."""
+
+    targets: str = ""
+    """Letters of the data sets to test on, such as W; empty: all in the protocol's test split."""
+
+    seed: int = 0
+    """Decides initial weights, sampling and augmentation."""
+
+    def check(self) -> None:
+        """Raise BadInput for a value that no run can use."""
+        self.at_least({"seed": 0})
+        if both := set(self.sources) & set(self.targets):
+            raise BadInput(
+                f"--targets {self.targets}: {min(both)} is also in --sources {self.sources}; leave it out of one"
+            )
+
+    def at_least(self, bounds: dict[str, float]) -> None:
+        """Raise BadInput for a field below its bound."""
+        for name, least in bounds.items():
+            if not getattr(self, name) >= least:
+                raise BadInput(f"{option(name)} {getattr(self, name)}: give at least {least}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(RunOptions):
+    """Options of every method that looks at images."""
+
+    missing: tuple[Literal["D", "I", "DI"], ...] = ()
+    """Test each data set again without its depth (D), its infrared (I), or both (DI): black pixels instead."""
+
+    image_size: int = 224
+    """Side of the square images, in pixels."""
+
+    batch_size: int = 128
+    """Samples a step, half of them bona fide; also used to evaluate."""
+
+    epochs: int = 30
+    """Passes over the training split."""
+
+    learning_rate: float = 1e-4
+    """Highest learning rate, reached at the end of the warm-up."""
+
+    weight_decay: float = 1e-2
+    """Weight decay of all parameters."""
+
+    warmup: float = 0.1
+    """Share of all steps over which the learning rate rises linearly."""
+
+    optimiser: Literal["adamw", "adam_l2", "sgd"] = "adamw"
+    """adamw decays weights apart from the gradient, adam_l2 adds the decay to the gradient; sgd has momentum 0.9."""
+
+    augmentation: Literal["none", "flip"] = "none"
+    """flip mirrors each training sample with probability 1/2, all its modalities alike."""
+
+    evaluate_every: int = 1
+    """Epochs from one evaluation to the next; the last epoch is always evaluated."""
+
+    checkpoint_every: int = 0
+    """Steps from one checkpoint to the next within an epoch; 0 writes one only at an epoch's end."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:N, or auto: CUDA where there is one."""
+
+    threads: int = 1
+    """CPU threads of torch; their number changes rounding, so it belongs to the run."""
+
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Arithmetic of training: bf16 is bfloat16 autocast; auto takes bf16 on CUDA and float32 elsewhere."""
+
+    cache_dir: Path = Path("build/cache")
+    """Where decoded images are kept, for all runs on the same images."""
+
+    labels: Literal["true", "shuffled"] = "true"
+    """A control: shuffled permutes the training labels, and what is learned from them must not help at test."""
+
+    def check(self) -> None:
+        """Raise BadInput for a value that no run can use."""
+        super().check()
+        self.at_least({"image_size": 1, "batch_size": 2, "epochs": 1, "evaluate_every": 1, "threads": 1})
+        self.at_least({"weight_decay": 0, "warmup": 0, "checkpoint_every": 0})
+        if self.batch_size % 2:
+            raise BadInput(f"--batch-size {self.batch_size}: give an even number, half of it bona fide")
+        if not self.warmup <= 1:
+            raise BadInput(f"--warmup {self.warmup}: it is a share of all steps; give at most 1")
+        if not 0 < self.learning_rate < math.inf:
+            raise BadInput(f"--learning-rate {self.learning_rate}: give a number above 0")
+
+
+def option(name: str) -> str:
+    """The option of a field: `--image-size` of `image_size`."""
+    return "--" + name.replace("_", "-")
+
+
+def divisible(image_size: int, patch: int) -> int:
+    """image_size / patch; BadInput unless that is a whole number."""
+    if image_size % patch:
+        raise BadInput(f"--image-size {image_size}: this network needs a multiple of {patch}")
+    return image_size // patch

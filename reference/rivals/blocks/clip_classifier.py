@@ -1,0 +1,68 @@
+"""CLIP as a classifier of three images: each class is the mean of its captions' features, a sample the mean of its
+images'."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reference.captions import load_captions
+from reference.clip import Clip, InputRange, load_clip, normalise
+from reference.rivals import method
+from reference.rivals.blocks.two_logits import logit_difference
+from reference.runs import HEADLINE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(method.Options):
+    """What CLIP rows have beside every row's options."""
+
+    clip: str = "openai"
+    """CLIP's weights: openai, another open_clip MODEL/PRETRAINED, or phantom, the stand-in trained on phantom."""
+    clip_weights: Path | None = None
+    """A local file with the weights of --clip's architecture."""
+    captions: str = "extended"
+    """extended, templates, single, or a folder with spoof.txt and real.txt, one caption a line."""
+    input_range: Literal["released", "clip"] = "released"
+    """(x - 127.5) / 128 as MMDA's code feeds it, or CLIP's own mean and deviation."""
+    protocol: str = "official"
+
+
+class ClipClassifier(nn.Module):
+    """CLIP as a classifier of three images and two sets of captions."""
+
+    def __init__(self, clip: Clip, captions: list[list[str]], input_range: InputRange) -> None:
+        super().__init__()
+        self.clip, self.captions, self.input_range = clip, captions, input_range
+
+    def classes(self) -> Tensor:
+        """(2, D), of length 1: spoof, bona fide."""
+        texts = [F.normalize(self.clip.encode_text(sentences).float(), dim=-1).mean(0) for sentences in self.captions]
+        return F.normalize(torch.stack(texts), dim=-1)
+
+    def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
+        """Images (B, 3, S, S) in [-1, 1]; cosines (B, 2) times CLIP's scale: bona fide, spoof."""
+        pixels = 255 * (torch.cat([rgb, depth, ir]) + 1) / 2
+        features = F.normalize(self.clip.encode_image(normalise(pixels, self.input_range)).float(), dim=-1)
+        sample = F.normalize(torch.stack(features.chunk(3)).mean(0), dim=-1)  # (B, D)
+        return self.clip.scale * (sample @ self.classes().T).flip(-1)
+
+
+class ClipMethod(method.Method[Options]):
+    """A row whose score is the cosine with the bona fide class minus that with the spoof class, times CLIP's scale."""
+
+    def __init__(self, options: Options, device: torch.device) -> None:
+        super().__init__(options, device)
+        self.clip = load_clip(options.clip, options.clip_weights, device)
+        self.clip.takes(options.image_size)
+        self.captions = load_captions(options.captions)
+        self.inputs = {"clip_sha256": self.clip.sha256, "caption_sentences": self.captions}
+
+    def build(self) -> nn.Module:
+        return ClipClassifier(self.clip, self.captions, self.options.input_range)
+
+    def scores(self, output: Tensor) -> dict[str, Tensor]:
+        return {HEADLINE: logit_difference(output)}

@@ -1,0 +1,29 @@
+"""Train the stand-in CLIP: python -m reference.standin_clip."""
+
+import json
+from pathlib import Path
+
+import tyro
+
+from data_manifests.errors import cli_errors
+from reference.standin_clip.training import make
+from reference.standin_clip.weights import FOLDER
+
+
+def main(out: Path = FOLDER) -> None:
+    """Train the stand-in CLIP, or find it trained.
+
+    Args:
+        out: folder for its weights and their JSON file; `--clip phantom` looks in the default one.
+    """
+    path = make(out)
+    zero_shot = json.loads(path.with_suffix(".json").read_text())["held_out_people"]["zero_shot"]
+    for name, modalities in zero_shot.items():
+        figures = ", ".join(f"{m} {f['accuracy']:.1%} (AUC {f['auc']:.3f})" for m, f in modalities.items())
+        print(f"zero-shot accuracy on people held out, captions {name}: {figures}")
+    print(path)
+
+
+if __name__ == "__main__":
+    with cli_errors():
+        tyro.cli(main, prog="python -m reference.standin_clip")

@@ -1,0 +1,328 @@
+"""Every comparison row is what its stanza of rows.toml says, tried in the same ways for all of them.
+
+A row's own test file holds its own mathematics alone. Parameters are counted without memory, everything else is tried
+at the smallest images and the narrowest network that the stanza names.
+"""
+
+import ast
+import importlib
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from torch import Tensor, nn
+
+from data_manifests.errors import BadInput
+from reference import metrics, options
+from reference.clip import Clip
+from reference.rivals import method, rows
+from reference.rivals.blocks import clip_classifier
+from reference.rivals.rows import Row
+from reference.runs import HEADLINE
+from spec_tests.support.miniature import write_index
+from spec_tests.support.networks import batch_of, images, scrambled, torch_settings_kept
+from spec_tests.support.tiny_clip import tiny_clip
+
+CPU = torch.device("cpu")
+IMPLEMENTED = [row for row in rows.load().values() if row.implemented]
+SEEING = [row for row in IMPLEMENTED if row.sees]
+TRAINED = [row for row in SEEING if row.trains]
+TIMES = {"seconds", "samples_per_second", "waiting_for_data", "evaluation_seconds"}
+BLOCKS = Path(rows.__file__).parent / "blocks"
+
+
+def of_each(*chosen: Row) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("row", chosen, ids=[row.name for row in chosen])
+
+
+@pytest.fixture(autouse=True)
+def torch_settings() -> Iterator[None]:
+    with torch_settings_kept():
+        yield
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_index(tmp_path_factory.mktemp("miniature"))
+
+
+@pytest.fixture
+def narrow(row: Row, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The row's file with the stanza's narrow network; `--clip phantom` is an untrained CLIP of a few weights."""
+    module = importlib.import_module(row.program)
+    for name, value in row.narrow.items():
+        assert type(getattr(module, name)) is type(value), name
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(clip_classifier, "load_clip", lambda *_: tiny_clip())
+    return module
+
+
+def smallest(row: Row, module: ModuleType, **changes: Any) -> Any:
+    """The row's options at the smallest images."""
+    usual = {"device": "cpu", "batch_size": 2, "learning_rate": 1e-3, "index": Path(), "run_dir": Path()}
+    stanza = {name.replace("-", "_"): value for name, value in row.smallest.items()}
+    return module.Options(**(usual | stanza | changes))
+
+
+def built(row: Row, module: ModuleType, seed: int = 0, **changes: Any) -> method.Method[Any]:
+    """The method with its network, as the loop sets it up."""
+    torch.manual_seed(seed)
+    made = module.Method(smallest(row, module, **changes), CPU)
+    made.network, made.draws = made.build(), torch.Generator().manual_seed(seed)
+    return made
+
+
+def scores(made: method.Method[Any], pictures: list[Tensor]) -> Tensor:
+    made.network.eval()
+    with torch.inference_mode():
+        return made.predict(batch_of(pictures))[HEADLINE]
+
+
+def size(row: Row) -> int:
+    return int(row.smallest["image-size"])
+
+
+# What the stanza says
+
+
+@of_each(*SEEING)
+def test_it_has_the_parameters_of_its_stanza(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module(row.program)
+    architecture = open_clip.get_model_config("ViT-B-16") | {"quick_gelu": True}
+    monkeypatch.setattr(
+        clip_classifier, "load_clip", lambda *_: Clip(open_clip.CLIP(**architecture), "ViT-B-16, no weights", "")
+    )
+    with torch.device("meta"):
+        made = module.Method(module.Options(index=Path(), run_dir=Path(), preset="released", device="cpu"), CPU)
+        count = sum(p.numel() for p in made.build().parameters())
+    assert row.parameters is not None
+    assert count == row.parameters["on_path"]
+    assert row.parameters["state"] >= count
+
+
+@of_each(*SEEING)
+def test_it_looks_at_the_modalities_of_its_stanza(row: Row, narrow: ModuleType) -> None:
+    made = built(row, narrow)
+    scrambled(made.network, 1)
+    a, b = images(0, size(row)), images(1, size(row))
+    before = scores(made, a)
+    for place, modality in enumerate("RDI"):
+        changed = [b[i] if i == place else a[i] for i in range(3)]
+        assert torch.equal(before, scores(made, changed)) == (modality not in row.sees), modality
+
+
+@of_each(*SEEING)
+def test_a_samples_score_is_its_own_unless_the_stanza_says_otherwise(row: Row, narrow: ModuleType) -> None:
+    made = built(row, narrow)
+    scrambled(made.network, 2)
+    pictures = images(3, size(row), batch=4)
+    together = scores(made, pictures)
+    by_one = torch.cat([scores(made, [x[i : i + 1] for x in pictures]) for i in range(4)])
+    assert torch.allclose(together, by_one, rtol=1e-4, atol=1e-5) == row.alone
+
+
+@of_each(*IMPLEMENTED)
+def test_whether_it_trains_is_what_the_stanza_says(row: Row) -> None:
+    module = importlib.import_module(row.program)
+    assert row.trains == (bool(row.sees) and module.Method.trains())
+    assert row.trains == bool(row.cost), "a row that trains has a cost, and no other"
+
+
+# What every row gives
+
+
+def presets_of(row: Row) -> tuple[str, ...]:
+    return options.presets(importlib.import_module(row.program).Options)
+
+
+@of_each(*TRAINED)
+def test_one_step_of_every_preset_has_finite_losses_by_name(row: Row, narrow: ModuleType) -> None:
+    assert presets_of(row) == ("table", "described", "released")
+    for preset in presets_of(row):
+        made = built(row, narrow, preset=preset)
+        made.network.train()
+        optimiser = torch.optim.SGD(made.network.parameters(), lr=1e-3)
+        losses = method.step(
+            made, optimiser, batch_of(images(4, size(row), batch=6)), torch.autocast("cpu", enabled=False)
+        )
+        assert "loss" in losses
+        for name, loss in losses.items():
+            assert name.isidentifier()
+            assert loss.shape == ()
+            assert loss.isfinite()
+
+
+@of_each(*TRAINED)
+def test_a_few_steps_teach_what_is_bona_fide(row: Row, narrow: ModuleType) -> None:
+    made = built(row, narrow)
+    label = torch.tensor([0.0, 1.0] * 6)
+    pictures = [0.3 * x + 0.5 * (1 - 2 * label)[:, None, None, None] for x in images(0, size(row), batch=12)]
+    batch = batch_of(pictures, label)
+    optimiser = torch.optim.AdamW(made.network.parameters(), lr=1e-3)
+    made.network.train()
+    for _ in range(6):
+        method.step(made, optimiser, batch, torch.autocast("cpu", enabled=False))
+    with torch.no_grad():  # still in training: six steps are too few for running statistics
+        heads = made.predict(batch)
+    assert metrics.auc(heads[HEADLINE].numpy(), label.numpy() == 0) > 0.95
+
+
+def content(run_dir: Path) -> dict[str, Any]:
+    """All of a run that must not depend on whether it was interrupted."""
+    whole: dict[str, Any] = {"weights": (run_dir / "model.safetensors").read_bytes()}
+    for path in sorted((run_dir / "scores").iterdir()):
+        with np.load(path, allow_pickle=False) as arrays:
+            whole[path.name] = {name: arrays[name].tobytes() for name in arrays.files}
+    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    return whole | {"lines": [{k: v for k, v in line.items() if k not in TIMES} for line in lines]}
+
+
+class Interrupted(Exception):
+    pass
+
+
+@of_each(*TRAINED)
+def test_an_interrupted_run_goes_on_bit_for_bit(
+    row: Row, narrow: ModuleType, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two epochs of four steps, interrupted after the third step, one step behind the last checkpoint."""
+    places = {"index": index, "cache_dir": tmp_path / "cache", "protocol": "mmfas"}
+    shape = places | {"epochs": 2, "checkpoint_every": 2, "augmentation": "flip"}
+    method.train(narrow.Method, smallest(row, narrow, run_dir=tmp_path / "whole", **shape))
+    taken, step = 0, method.step
+
+    def interrupted(*given: Any) -> dict[str, Tensor]:
+        nonlocal taken
+        taken += 1
+        if taken == 4:
+            raise Interrupted
+        return step(*given)
+
+    again = smallest(row, narrow, run_dir=tmp_path / "parts", **shape)
+    monkeypatch.setattr(method, "step", interrupted)
+    with pytest.raises(Interrupted):
+        method.train(narrow.Method, again)
+    assert (tmp_path / "parts" / "checkpoint.pt").exists()
+    monkeypatch.setattr(method, "step", step)
+    method.train(narrow.Method, again)
+    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+    args = json.loads((tmp_path / "parts" / "args.json").read_text())
+    assert args["arguments"]["method"] == row.name
+    assert f"reference/rivals/{row.module or row.name}.py" in args["sources"]
+
+
+@of_each(*[row for row in SEEING if not row.trains])
+def test_a_row_that_does_not_train_leaves_one_epoch_of_scores(
+    row: Row, narrow: ModuleType, index: Path, tmp_path: Path
+) -> None:
+    given = smallest(row, narrow, index=index, run_dir=tmp_path / "run", cache_dir=tmp_path / "cache")
+    method.train(narrow.Method, given)
+    with np.load(tmp_path / "run" / "scores" / "W.npz", allow_pickle=False) as saved:
+        assert saved["epochs"].tolist() == [0]
+    assert (tmp_path / "run" / "done").exists()
+
+
+# Its options
+
+
+def documented(kind: type) -> dict[str, str]:
+    """The docstring of every field of an options class, from the nearest class that declares it."""
+    texts: dict[str, str] = {}
+    for owner in reversed(kind.__mro__[:-1]):
+        body = ast.parse(inspect.getsource(owner)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, after in zip(body.body, body.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+                assert isinstance(field.target, ast.Name)
+                texts[field.target.id] = str(ast.literal_eval(after.value))
+    return texts
+
+
+@of_each(*IMPLEMENTED)
+def test_help_is_complete(row: Row, capsys: pytest.CaptureFixture[str]) -> None:
+    kind = importlib.import_module(row.program).Options
+    texts = documented(kind)
+    with pytest.raises(SystemExit) as stopped:
+        options.parse(kind, row.program, "", ["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"python -m {row.program}" in shown
+    for field in fields(kind):
+        assert options.option(field.name) in shown
+        assert len(texts[field.name]) > 10, field.name
+    if row.sees:
+        for name, values in options.readings(kind).items():
+            assert set(values) == set(presets_of(row))
+            assert texts[name].split(":")[0][1:].isdigit(), f"{name}: a reading's help begins with its letter, as R1:"
+
+
+@of_each(*SEEING)
+def test_presets_resolve_and_one_option_replaces_one_reading(row: Row) -> None:
+    kind = importlib.import_module(row.program).Options
+    words = ["--index", "index.csv", "--run-dir", "run"]
+    declared = options.readings(kind)
+    for preset in presets_of(row):
+        given = options.parse(kind, row.program, "", [*words, "--preset", preset])
+        assert {name: getattr(given, name) for name in declared} == {n: v[preset] for n, v in declared.items()}
+    other = options.parse(kind, row.program, "", [*words, "--preset=released", "--epochs", "77"])
+    assert (other.preset, other.epochs) == ("released", 77)
+    assert options.parse(kind, row.program, "", words).preset == "table"
+
+
+# The house
+
+
+@pytest.mark.parametrize("file", [*BLOCKS.parent.glob("*.py"), *BLOCKS.glob("*.py")], ids=lambda file: file.stem)
+def test_a_row_imports_blocks_and_never_another_row(file: Path) -> None:
+    names = {row.module or row.name for row in rows.load().values()}
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reference.rivals"):
+            imported = {(node.module or "").rpartition(".")[2], *(alias.name for alias in node.names)}
+            assert not imported & names, f"{file.name} imports the row {sorted(imported & names)}"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("[a]\nlabel = 'A'", "has no tables"),
+        ("[a]\nlabel = 3\ntables = {}", "label is 3"),
+        ("[a]\nlabel = 'A'\ntables = {}\ncolour = 1", "unknown key colour"),
+        ("[a]\nlabel = 'A'\ntables = {}\ncost = { gpu = 1.0 }", "cost names gpu"),
+        ("[a]\nlabel = 'A'\ntables = {}\nparameters = { on_path = 1 }", "on_path and state"),
+        ("[a]\nlabel = 'A'\ntables = {}\nsees = 'X'\n", "sees 'X'"),
+        ("[a]\nlabel = 'A'\ntables = {}\nparameters = { on_path = 1, state = 1 }", "no file a.py"),
+        ("label = 'A'", "[label] is no stanza"),
+        ("[a", "cannot be read as TOML"),
+    ],
+)
+def test_a_stanza_that_is_none_is_refused_in_one_sentence(tmp_path: Path, change: str, sentence: str) -> None:
+    file = tmp_path / "rows.toml"
+    file.write_text(change)
+    with pytest.raises(BadInput, match=re.escape(sentence)) as refused:
+        rows.load(file)
+    assert str(file) in str(refused.value)
+
+
+class Doubled(nn.Module):
+    """A network whose scores of a sample depend on its batch, to see that the test above would notice."""
+
+    def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
+        x = rgb.mean((1, 2, 3))
+        return torch.stack([x, x.sum().expand_as(x)], 1)
+
+
+def test_a_score_that_depends_on_its_batch_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = next(row for row in TRAINED if row.name == "resnet50")
+    module = importlib.import_module(row.program)
+    monkeypatch.setattr(module.Method, "build", lambda self: Doubled())
+    with pytest.raises(AssertionError):
+        test_a_samples_score_is_its_own_unless_the_stanza_says_otherwise(row, module)
