@@ -504,7 +504,7 @@ def test_sources_are_what_a_command_imports_and_nothing_else():
     assert {"reference/mmfas.py", "reference/runs.py", "reference/metrics.py", "data_manifests/errors.py"} <= found
     assert "reference/rivals/resnet50.py" not in found
     assert not any(path.startswith(("paper_tables/", "spec_tests/")) for path in found)
-    assert "reference/rivals/loop.py" in plan.sources("reference.rivals.resnet50")
+    assert "reference/rivals/method.py" in plan.sources("reference.rivals.resnet50")
     with pytest.raises(BadInput, match="no such module"):
         plan.sources("reference.nothing")
 

@@ -1,15 +1,16 @@
 """Every declared table and figure: its rows, the commands of its runs, and that it renders whole from run folders."""
 
 import dataclasses
+import importlib
 import json
 import re
+import sys
 import typing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import tyro
 from rich.console import Console
 
 from data_manifests.errors import BadInput
@@ -27,13 +28,10 @@ from paper_tables.rendering import figures, render
 from paper_tables.rendering.files import write
 from paper_tables.rendering.page import page
 from paper_tables.rendering.wording import HONEST, caption, column_names, view_of
-from reference import mmda as mmda_program
 from reference import mmfas as program
-from reference.rivals import clip_finetuned, trivial
-from reference.rivals.clip_zero_shot import ClipOptions
+from reference.options import parse
 from reference.sources import ROOT
 from reference.standin_clip.weights import IMAGE_SIZE
-from reference.training import Training
 from spec_tests.support.fake_runs import fill
 from spec_tests.support.markup import Checker, balanced
 
@@ -135,7 +133,10 @@ def test_a_malformed_flat_table_is_refused(tmp_path, old, new, says):
 
 def test_tables_share_the_runs_that_they_have_in_common():
     everywhere = [mmfas.TABLE_1, mmfas.TABLE_2, mmfas.TABLE_3, mmfas.FIGURE_6, mmfas.READINGS]
-    assert len({folders(table)["mmfas seed 0"] for table in everywhere}) == 1
+    plain = replace(CPU, tables={})  # the cpu profile trains the many rows of Table 2 for fewer epochs
+    assert len({folders(table, profile=plain)["mmfas seed 0"] for table in everywhere}) == 1
+    assert len({folders(table)["mmfas seed 0"] for table in everywhere}) == 2
+    assert len({folders(table, profile=PAPER)["mmfas seed 0"] for table in everywhere}) == 1
     assert folders(mmfas.FIGURE_6)["alpha_0.5 seed 0"] == folders(mmfas.READINGS)["alpha_0.5 seed 0"]
     assert folders(mmda.TABLE_1) == folders(mmda.TABLE_2)
     moe, vanilla = folders(mmda.TABLE_4), folders(mmda.TABLE_5)
@@ -167,19 +168,10 @@ def test_a_row_is_one_run_for_each_choice_of_sources():
     }  # fmt: skip
 
 
-PROGRAMS = {
-    "reference.mmfas": program.Args,
-    "reference.mmda": mmda_program.Args,
-    "reference.rivals.clip_zero_shot": ClipOptions,
-    "reference.rivals.clip_finetuned": clip_finetuned.Options,
-    "reference.rivals.trivial": trivial.Options,
-}
-
-
 def parsed(job):
     """The options of a run as its own program understands them."""
-    options = tyro.cli(PROGRAMS.get(job.row.program, Training), args=list(job.command[3:]))
-    return options.resolved() if job.row.program == "reference.mmda" else options
+    kind = importlib.import_module(job.row.program).Options
+    return parse(kind, job.row.program, None, list(job.command[3:]))
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
@@ -304,9 +296,9 @@ def test_methods_are_looked_up_in_all_tables_asked_for(tmp_path, capsys):
 
 def test_a_failure_before_the_runs_ends_the_command(tmp_path):
     with pytest.raises(BadInput, match="failed with exit status 3"):
-        runner.prepare([(runner.sys.executable, "-c", "import sys; sys.exit(3)")])
+        runner.prepare([(sys.executable, "-c", "import sys; sys.exit(3)")])
     with pytest.raises(BadInput, match="ended without writing it"):
-        runner.prepare([(runner.sys.executable, "-c", "pass")], tmp_path / "made")
+        runner.prepare([(sys.executable, "-c", "pass")], tmp_path / "made")
 
 
 # -------------------------------------------------------------------------------------------------- parameters

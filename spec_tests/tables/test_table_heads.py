@@ -20,6 +20,8 @@ from paper_tables.rendering import findings
 from reference import metrics
 from reference import mmda as program
 from reference.rivals import clip_zero_shot
+from reference.rivals.blocks import clip_classifier
+from reference.rivals.method import train
 from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, write_run
 from spec_tests.support.miniature import write_index
 from spec_tests.support.tiny_clip import SIDE, tiny_clip
@@ -278,14 +280,14 @@ def test_damaged_head_scores_are_refused_by_name(tmp_path, name, spoil, says):
 
 def test_what_mmda_writes_is_what_the_tables_read(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
-    for module in (program, clip_zero_shot):
+    for module in (program, clip_classifier):
         monkeypatch.setattr(module, "load_clip", lambda *_: tiny_clip())
     index = write_index(tmp_path / "data", subjects=6, frames=1)
     common = {"index": index, "cache_dir": tmp_path / "cache", "image_size": SIDE, "batch_size": 8, "device": "cpu"}
     common |= {"sources": "CS", "targets": "W", "missing": ("D", "DI"), "clip": "phantom"}
     try:
-        program.train(program.Args(run_dir=tmp_path / "m", **common, epochs=2, learning_rate=1e-3, layers=1))
-        clip_zero_shot.run(clip_zero_shot.ClipOptions(run_dir=tmp_path / "z", **common))
+        program.train(program.Options(run_dir=tmp_path / "m", **common, epochs=2, learning_rate=1e-3, layers=1))
+        train(clip_zero_shot.Method, clip_zero_shot.Options(run_dir=tmp_path / "z", **common))
     finally:
         torch.use_deterministic_algorithms(False)
         torch.set_num_threads(threads)
