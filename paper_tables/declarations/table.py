@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reference.rivals import rows as comparison_rows
+from reference.runs import HEADLINE
 
-HEADLINE = "cls"  # the head of a model with several that is fixed before anything is seen; the only head of the others
 KINDS = ("hter", "auc", "accuracy")  # of metric
 
 

@@ -32,11 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput
-from paper_tables.declarations.table import HEADLINE, KINDS, Column
+from paper_tables.declarations.table import KINDS, Column
 from paper_tables.numbers import bootstrap
 from paper_tables.numbers.bootstrap import Threshold
 from paper_tables.numbers.selection import ON_TEST_SET, OVER_HEADS, RULES, Record, source_val
 from reference import metrics
+from reference.runs import HEADLINE
 
 HTER_THRESHOLDS = ("source_val", "target")
 POLICIES = ("source_dev@BPCER1%", "target@BPCER1%", "source_dev@EER")

@@ -18,7 +18,7 @@ The first three keep to the head they are asked for, by default the one that was
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from paper_tables.declarations.table import HEADLINE
+from reference.runs import HEADLINE
 
 HIGHER_IS_BETTER = {"auc": True, "accuracy": True, "balanced_accuracy": True}
 HIGHER_IS_BETTER |= {"hter": False, "apcer_max": False, "bpcer": False}

@@ -3,7 +3,7 @@ One figure for the files, single panels for the page."""
 
 import re
 from dataclasses import dataclass
-from io import BytesIO, StringIO
+from io import StringIO
 from typing import Any
 
 import matplotlib
@@ -18,6 +18,7 @@ from paper_tables.declarations.table import Curves, NumberGrid, Sweep
 from paper_tables.numbers.cells import Cell, RunScores
 from paper_tables.numbers.results import Results, RowResult
 from paper_tables.rendering.wording import HEADS, HONEST, HTER_SENTENCES, POLICY_SENTENCES, RULE_SENTENCES, column_names
+from reference.pictures import encoded
 
 # Told apart by dashes and width first, by colour second; colours of even lightness that bear both backgrounds.
 _DASHES: tuple[tuple[float, ...], ...] = (
@@ -324,17 +325,4 @@ def files(results: Results) -> dict[str, bytes]:
             n = f"{n.replace(' ± SD', '')}; framed: best of its row, underlined: {figure.marked_label}"
         heading = f"{figure.title}\n{what}\nprofile {results.profile.name}, epoch by source validation, {n}"
         whole.suptitle(heading, fontsize=10)
-        return _encoded(whole)
-
-
-def _encoded(figure: Figure) -> dict[str, bytes]:
-    """A figure as the contents of an SVG and a PNG file, the same bytes each time."""
-    files = {}
-    for kind, options in (
-        ("svg", {"metadata": _NO_METADATA}),
-        ("png", {"dpi": 160, "metadata": {"Software": None}}),
-    ):
-        buffer = BytesIO()
-        figure.savefig(buffer, format=kind, **options)
-        files[kind] = buffer.getvalue()
-    return files
+        return encoded(whole)
