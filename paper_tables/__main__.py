@@ -4,7 +4,7 @@
     python -m paper_tables mmfas-table1 mmda-table1 --data roots.toml --profile paper --seeds 3 --ci
     python -m paper_tables mmfas-figure7
 
-What is there already is kept: a second call takes seconds, and an interrupted one goes on where it was.
+Finished runs are kept: a second call takes seconds, and an interrupted one goes on where it was.
 """
 
 import argparse

@@ -111,9 +111,9 @@ def _digest(file: _ImageFile) -> str:
 
 def _decode_into(job: tuple[Path, _ImageFile, int]) -> None:
     path, file, size = job
-    wanted = [(reference, modality, shape, encoding) for _, modality, reference, shape, encoding in file.planes]
+    images = [(reference, modality, shape, encoding) for _, modality, reference, shape, encoding in file.planes]
     with path.open("r+b") as cache:
-        for (row, modality, *_), planes in zip(file.planes, decode.decode(file.root, wanted, size), strict=True):
+        for (row, modality, *_), planes in zip(file.planes, decode.decode(file.root, images, size), strict=True):
             cache.seek((row * PLANES + _FIRST_PLANE[modality]) * size * size)
             cache.write(planes.tobytes())
 

@@ -474,16 +474,10 @@ class Shape:
 
 
 SHAPES = {"table2": Shape(6, True), "text": Shape(6, False), "depth8": Shape(8, False)}
-DIM, HEADS, FFN = (
-    270,
-    6,
-    1080,
-)  # Sec. 4: "dimension of 270", "6 attention heads ... 45 for each", Fig. 4: 270 x 1080 x 270
+DIM, HEADS, FFN = 270, 6, 1080  # Sec. 4: "dimension of 270", 6 heads of 45; Fig. 4: 270 x 1080 x 270
 ENCODER_DEPTH, PATCH = 3, 16
-MERGE_DEPTH, MERGE_HEADS = (
-    6,
-    18,
-)  # the count of merge-attention fixes its depth in every preset; 18 heads of 45
+# The count of merge-attention fixes its depth in every shape; 18 heads of 45.
+MERGE_DEPTH, MERGE_HEADS = 6, 18
 
 
 class MultiHead(nn.Module):

@@ -133,14 +133,14 @@ def score(output: Output, kind: str = "pixel_mean") -> Tensor:
 
 def jittered(rgb: Tensor, share: float, draws: torch.Generator) -> Tensor:
     """rgb (B, 3, S, S) in [-1, 1] with brightness, contrast and saturation of each image changed by up to `share`."""
-    x = (rgb + 1) / 2
-    lots = torch.rand(3, len(x), 1, 1, 1, generator=draws, device=draws.device).to(x)
-    brightness, contrast, saturation = 1 + share * (2 * lots - 1)
-    x = (x * brightness).clamp(0, 1)
-    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)  # (B, 1, S, S)
-    x = (grey.mean((2, 3), keepdim=True) * (1 - contrast) + x * contrast).clamp(0, 1)
-    grey = (x * x.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    return 2 * (grey * (1 - saturation) + x * saturation).clamp(0, 1) - 1
+    from torchvision.transforms.v2 import functional as change
+
+    images = []
+    for x, lots in zip((rgb + 1) / 2, torch.rand(len(rgb), 3, generator=draws, device=draws.device), strict=True):
+        brightness, contrast, saturation = (1 + share * (2 * lots - 1)).tolist()
+        x = change.adjust_contrast(change.adjust_brightness(x, brightness), contrast)
+        images.append(change.adjust_saturation(x, saturation))
+    return 2 * torch.stack(images) - 1
 
 
 class Method(method.Method[Options]):

@@ -171,6 +171,6 @@ def train(kind: type[Method[T]], options: T) -> None:
 
 def main(kind: type[Method[T]], options: type[T], description: str | None) -> None:
     """The command line of a row."""
-    given = base.parse(options, module_of(Path(inspect.getfile(kind))), description)
+    chosen = base.parse(options, module_of(Path(inspect.getfile(kind))), description)
     with command_errors():
-        train(kind, given)
+        train(kind, chosen)

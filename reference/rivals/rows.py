@@ -59,48 +59,25 @@ def in_table(table: str, file: Path = FILE) -> list[Row]:
     return [row for row in load(file).values() if table in row.tables]
 
 
-# What each key holds; a dictionary's values are all of one kind.
-_KINDS: dict[str, tuple[type, ...] | type] = {
-    "label": str,
-    "paper": str,
-    "code": (dict, str),
-    "module": str,
-    "options": list,
-    "tables": (dict, str),
-    "sees": str,
-    "parameters": (dict, int),
-    "cost": (dict, float),
-    "rates": (dict, float),
-    "first": bool,
-    "trains": bool,
-    "seeded": bool,
-    "alone": bool,
-    "smallest": dict,
-    "narrow": dict,
-}
-
-
 def _row(file: Path, name: str, stanza: Any) -> Row:
     where = f"{file}: [{name}]"
     if not isinstance(stanza, dict):
         raise BadInput(f"{where} is no stanza; write [{name}] and its keys below")
+    if missing := sorted({"label", "tables"} - set(stanza)):
+        raise BadInput(f"{where} has no {missing[0]}; add it")
+    empty = vars(Row("", "", {}))
+    kinds = {key: type(value) for key, value in empty.items() if key != "name"} | {"options": list, "parameters": dict}
     for key, value in stanza.items():
-        if key not in _KINDS:
+        if key not in kinds:
             raise BadInput(f"{where} has the unknown key {key}; the file's head lists the keys")
-        kind = _KINDS[key]
-        outer, inner = kind if isinstance(kind, tuple) else (kind, object)
-        if not isinstance(value, outer):
-            raise BadInput(f"{where} {key} is {value!r}; it must be a {outer.__name__}")
-        if isinstance(value, dict) and not all(isinstance(v, inner) for v in value.values()):
-            raise BadInput(f"{where} {key} is {value!r}; every value in it must be a {inner.__name__}")
-    for key in ("label", "tables"):
-        if key not in stanza:
-            raise BadInput(f"{where} has no {key}; add it")
+        if not isinstance(value, kind := kinds[key]):
+            raise BadInput(f"{where} {key} is {value!r}; it must be a {kind.__name__}")
     for key, allowed in {"cost": PROFILES, "rates": PROFILES, "parameters": ("on_path", "state")}.items():
-        if odd := sorted(set(stanza.get(key, {})) - set(allowed)):
-            raise BadInput(f"{where} {key} names {odd[0]}; choose from {', '.join(allowed)}")
+        for inner, value in stanza.get(key, {}).items():
+            if inner not in allowed or not isinstance(value, int | float):
+                raise BadInput(f"{where} {key} names {inner} = {value!r}; give numbers for {', '.join(allowed)}")
     row = Row(name, **(stanza | {"options": tuple(map(str, stanza.get("options", ())))}))
-    if row.implemented and set(row.parameters or {}) != {"on_path", "state"}:
+    if row.implemented and len(row.parameters or {}) != 2:
         raise BadInput(f"{where} parameters needs on_path and state; count both")
     if not set(row.sees) <= set("RDI"):
         raise BadInput(f"{where} sees {row.sees!r}; name some of R, D and I")

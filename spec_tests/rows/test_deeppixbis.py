@@ -73,9 +73,9 @@ def test_jitter_stays_in_range_and_changes_nothing_at_zero(seed: int, share: flo
 def test_jitter_is_brightness_contrast_and_saturation_in_turn() -> None:
     """Against the same in float64 on one pixel pair, with the draws it takes."""
     rgb = torch.tensor([[[[0.2, -0.4]], [[0.0, 0.1]], [[-0.3, 0.5]]]])  # (1, 3, 1, 2)
-    lots = torch.rand(3, 1, 1, 1, 1, generator=torch.Generator().manual_seed(7)).double().numpy().ravel()
+    lots = torch.rand(1, 3, generator=torch.Generator().manual_seed(7)).double().numpy().ravel()
     brightness, contrast, saturation = 1 + 0.15 * (2 * lots - 1)
-    weights = np.array([0.299, 0.587, 0.114])[:, None]
+    weights = np.array([0.2989, 0.587, 0.114])[:, None]
     x = np.clip((rgb.double().numpy()[0, :, 0] + 1) / 2 * brightness, 0, 1)  # (3, 2)
     x = np.clip((weights * x).sum(0).mean() * (1 - contrast) + x * contrast, 0, 1)
     x = np.clip((weights * x).sum(0) * (1 - saturation) + x * saturation, 0, 1)
