@@ -151,6 +151,18 @@ def test_compiled_losses_and_their_gradients_are_the_losses(compiled: Callable) 
     torch.testing.assert_close(result(compiled(losses)), result(losses), **NEAR)
 
 
+def test_a_step_of_mmfas_through_compiled_encoders_is_the_step(
+    compiled: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(mmfas.SHAPES, "text", mmfas.Shape(1, False))
+    monkeypatch.setattr(mmfas, "ENCODER_DEPTH", 1)
+    number = torch.arange(4)
+    batch = Batch(*images(1, 4), label=number % 2.0, domain=number, recording=number // 2, rows=number)
+    eager = mmfas_step(batch)
+    monkeypatch.setattr(mmfas.Encoder, "forward", compiled(mmfas.Encoder.forward))
+    torch.testing.assert_close(mmfas_step(batch), eager, **NEAR)
+
+
 # Two processes
 
 PARTS = 2
