@@ -202,15 +202,13 @@ def _at(number: int, entry: Entry) -> Entry:
     return Entry(number, entry.dataset, entry.clip_id, entry.frame, entry.label, entry.split, entry.paired)
 
 
-def _recording_row(name: str, label: str, split: str) -> Entry:
+def _row(name: str, label: str, split: str) -> Entry:
     dataset, recording, _ = frame_of(safe_path(name))
     return Entry(0, dataset, recording, None, label, split)
 
 
 def _idiap(path: Path) -> list[Entry]:
-    return _table(
-        path, ("filepath", "group", "label"), lambda r: _recording_row(r[0], _idiap_label(r[2]), _split(r[1]))
-    )
+    return _table(path, ("filepath", "group", "label"), lambda r: _row(r[0], _idiap_label(r[2]), _split(r[1])))
 
 
 def _idiap_hq(path: Path) -> list[Entry]:
@@ -223,7 +221,7 @@ def _idiap_hq(path: Path) -> list[Entry]:
         try:
             if not fits:
                 raise BadInput("is not video_name,label,type,split")
-            entries.append(_at(number, _recording_row(row[0].strip(), _idiap_label(row[1]), _split(row[3]))))
+            entries.append(_at(number, _row(row[0].strip(), _idiap_label(row[1]), _split(row[3]))))
         except BadInput as e:
             raise BadInput(f"{path}, row {number}: {e}; restore the list from the data set") from None
     return entries
@@ -252,11 +250,7 @@ def _padisi_truth(path: Path) -> list[Entry]:
 
 def _bob(path: Path) -> list[Entry]:
     """Read a list of bob.pad's interface, where an empty `attack_type` means bona fide."""
-    return _table(
-        path,
-        ("filename", "attack_type"),
-        lambda r: _recording_row(r[0], "attack" if r[1].strip() else "bonafide", ""),
-    )
+    return _table(path, ("filename", "attack_type"), lambda r: _row(r[0], "attack" if r[1].strip() else "bonafide", ""))
 
 
 def _text(live: str, labelled: bool, modalities: int) -> Callable[[Path], list[Entry]]:

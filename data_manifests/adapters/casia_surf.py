@@ -22,7 +22,7 @@ from data_manifests.adapters.common import (
     Options,
     folders,
     modality_columns,
-    read_image_folders,
+    read_frames,
 )
 from data_manifests.index import Row
 
@@ -68,7 +68,7 @@ def rssdk_result(
 ) -> AdapterResult:
     """Add a row for every frame of the recordings, and the protocol that the folders name."""
     splits = result.protocols.setdefault(PROTOCOL, {"train": [], "val": [], "test": []})
-    frames_of = read_image_folders([recording.images for recording in recordings], "CASIA-SURF", options, result)
+    frames_of = read_frames([recording.images for recording in recordings], "CASIA-SURF", options, result)
     for recording, frames in zip(recordings, frames_of, strict=True):
         clip_id = f"{recording.subject}/{recording.images.path.name}"
         for frame, images in frames.items():

@@ -25,7 +25,7 @@ from data_manifests.adapters.common import (
     Options,
     folders,
     modality_columns,
-    read_image_folders,
+    read_frames,
 )
 from data_manifests.index import Row
 
@@ -63,7 +63,7 @@ class Form:
         result = AdapterResult(options.collect)
         recordings = _race_recordings(self, root, result) + _mask_recordings(self, root, result)
         splits = result.protocols.setdefault("C-id-ranges", {"train": [], "val": [], "test": []})
-        frames_of = read_image_folders([recording.images for recording in recordings], "CeFA", options, result)
+        frames_of = read_frames([recording.images for recording in recordings], "CeFA", options, result)
         for recording, frames in zip(recordings, frames_of, strict=True):
             rows = named_rows(self.id, recording, frames)
             splits[official_split(recording.subject)] += [row.sample_id for row in rows]

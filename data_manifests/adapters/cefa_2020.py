@@ -21,7 +21,7 @@ from data_manifests.adapters.common import (
     Options,
     folders,
     modality_columns,
-    read_image_folders,
+    read_frames,
     read_words,
     samples_by_recording,
 )
@@ -106,7 +106,7 @@ def _index(root: Path, options: Options) -> AdapterResult:
     if unknown["test"]:
         what = "have no published attack family, so they are left out"
         result.notes.append(f"test: {len(unknown['test'])} anonymous recordings {what}")
-    frames_of = read_image_folders([*(recording.images for recording in named), *anonymous], "CeFA", options, result)
+    frames_of = read_frames([*(recording.images for recording in named), *anonymous], "CeFA", options, result)
     for recording, frames in zip(named, frames_of, strict=False):
         result.rows += named_rows("cefa-2020", recording, frames)
     for images, frames in zip(anonymous, frames_of[len(named) :], strict=True):

@@ -260,9 +260,7 @@ def image_frames(folder: ImageFolder, modality: str, names_only: bool, findings:
     return frames
 
 
-def read_image_folders(
-    folders: Sequence[ImageFolder], title: str, options: Options, result: AdapterResult
-) -> list[Frames]:
+def read_frames(folders: Sequence[ImageFolder], title: str, options: Options, result: AdapterResult) -> list[Frames]:
     """Read the frames of every folder in parallel; what else the folders hold goes into `result`."""
     jobs = [(folder, options.names_only, options.collect) for folder in folders]
     frames_of = parallel(_frames_of_folder, jobs, title, options.workers)

@@ -11,15 +11,7 @@ and the other no colour, and a note names both.
 
 from pathlib import Path
 
-from data_manifests.adapters.common import (
-    AdapterResult,
-    Frames,
-    ImageFolder,
-    Layout,
-    Options,
-    folders,
-    read_image_folders,
-)
+from data_manifests.adapters.common import AdapterResult, Frames, ImageFolder, Layout, Options, folders, read_frames
 from data_manifests.adapters.wmca import add_protocols, name_flaw, recording_rows
 
 TOP = "WMCA-Image/R_CDIT"
@@ -54,7 +46,7 @@ def _index(root: Path, options: Options) -> AdapterResult:
             result.problem(place, flaw)
         else:
             recordings.append(ImageFolder(path, place, FOLDERS))
-    for recording, frames in zip(recordings, read_image_folders(recordings, "WMCA", options, result), strict=True):
+    for recording, frames in zip(recordings, read_frames(recordings, "WMCA", options, result), strict=True):
         if note := _unpaired(recording.path.name, frames):
             result.notes.append(note)
         result.rows += recording_rows("wmca-jpg", recording.path.name, frames, "8bit_mad")
