@@ -1,8 +1,8 @@
 """What every comparison row gives, and the one loop that trains them all.
 
 A row's file holds its options, its network, its losses and its scores, and a subclass of `Method` that brings them
-together; rows.toml declares it. Every hook of `Method` has the answer of a plain method: batches balanced by class,
-mmFAS's optimiser and schedule, one loss, one head. A row whose paper does otherwise overrides the hook:
+together; rows.toml declares it. A row gives `build`, `losses` and `scores`. Every other hook has the answer of a
+plain method: batches balanced by class, mmFAS's optimiser and schedule. A row whose paper does otherwise overrides it:
 
     what a row needs                                    what it overrides
     several heads                                       scores
