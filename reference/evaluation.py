@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput, cli_errors
-from data_manifests.index import load_index
+from data_manifests.index import Index, load_index
 from reference import metrics
 from reference.faces import Faces
 from reference.options import RunOptions, option
@@ -58,7 +58,7 @@ class Evaluation:
         options.check()
         self.options, self.method = options, method
         self.index = load_index(options.index)
-        self.rows = {name: self.split(name, side) for name, side in self.SPLITS.items()}
+        self.rows = {name: split_rows(self.index, options, name, side) for name, side in self.SPLITS.items()}
         arguments = asdict(options) | {"method": method} | dict(inputs or {})
         for place in _PLACES:
             arguments.pop(place, None)
@@ -85,19 +85,6 @@ class Evaluation:
     def begin(self) -> None:
         """What a run that is not done needs before anything is scored."""
         raise NotImplementedError
-
-    def split(self, name: str, side: Literal["sources", "targets"]) -> Rows:
-        """Rows of a split, of the data sets that the option `side` names. Raises BadInput for one that has none."""
-        rows = self.index.split(self.options.protocol, name)
-        letters: str = getattr(self.options, side)
-        dataset = np.array([self.index.rows[i].dataset for i in rows])
-        for letter in letters:
-            if letter not in dataset:
-                raise BadInput(
-                    f"{self.index.path}: protocol {self.options.protocol} has no {letter} sample for {option(side)} "
-                    f"{letters}; index that data set, or name another --protocol"
-                )
-        return rows[np.isin(dataset, list(letters))] if letters else rows
 
     def record(self, epoch: int, scores: Scores) -> dict[str, Any]:
         """Keep an epoch's scores in the run folder; returns what metrics.jsonl says of each set.
@@ -130,6 +117,23 @@ class Evaluation:
         """Write the last weights and the marker of a finished run."""
         self.run.finish(weights)
         print(f"{self.options.run_dir}: finished")
+
+
+def split_rows(index: Index, options: RunOptions, split: str, side: Literal["sources", "targets"]) -> Rows:
+    """Rows (n,) of a split of the options' protocol, of the data sets that the option `side` names.
+
+    Raises BadInput for a data set that has none.
+    """
+    rows = index.split(options.protocol, split)
+    letters: str = getattr(options, side)
+    dataset = np.array([index.rows[i].dataset for i in rows])
+    for letter in letters:
+        if letter not in dataset:
+            raise BadInput(
+                f"{index.path}: protocol {options.protocol} has no {letter} sample for {option(side)} {letters}; "
+                "index that data set, or name another --protocol"
+            )
+    return rows[np.isin(dataset, list(letters))] if letters else rows
 
 
 def figures(scores: Mapping[str, NDArray[np.float32]], bonafide: Mapping[str, NDArray[np.bool_]]) -> dict[str, Any]:

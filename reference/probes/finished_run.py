@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data_manifests.errors import BadInput, replacing
 from data_manifests.index import Index, load_index
 from reference.environment import pick_device
+from reference.evaluation import Evaluation, split_rows
 from reference.faces import Faces, open_faces
 from reference.options import Options
 
@@ -51,9 +52,7 @@ class FinishedRun(Generic[Model, RunOptions]):
 
     def rows(self, split: Literal["val", "test"]) -> NDArray[np.int64]:
         """The rows (N,) of the index that the run was validated or tested on."""
-        letters = {"val": self.options.sources, "test": self.options.targets}[split]
-        rows = self.index.split(self.options.protocol, split)
-        return rows[np.isin([self.index.rows[i].dataset for i in rows], list(letters))] if letters else rows
+        return split_rows(self.index, self.options, split, Evaluation.SPLITS[split])
 
 
 def open_run(
