@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -124,16 +125,10 @@ class Training(Evaluation):
         self._epoch, self._step = 0, 0
         self._sums: dict[str, float] = {}  # of each part of the loss, over the steps of this epoch
 
-    @property
+    @cached_property
     def sampler(self) -> Sampler:
         """The order of the training frames: balanced by class, unless another one was set."""
-        if not hasattr(self, "_sampler"):
-            self.sampler = BalancedSampler(self.faces.bonafide[self.train], self.options.batch_size, self.options.seed)
-        return self._sampler
-
-    @sampler.setter
-    def sampler(self, sampler: Sampler) -> None:
-        self._sampler = sampler
+        return BalancedSampler(self.faces.bonafide[self.train], self.options.batch_size, self.options.seed)
 
     # --- what a checkpoint holds ---------------------------------------------------------------------------------
 
