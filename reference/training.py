@@ -43,21 +43,10 @@ from reference.environment import environment, pick_device, random_state, seed_e
 from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
 from reference.faces import open_faces
 from reference.options import Options
+from reference.schedule import learning_rate
 
 # cuDNN's attention is left out because its gradients differ from run to run.
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-
-def learning_rate(step: int, steps: int, highest: float, warmup: float) -> float:
-    """The rate of step 0 <= `step` < `steps`.
-
-    With w = round(warmup * steps): highest * (step + 1) / w while step < w, then
-    highest * (1 + cos(pi * (step - w) / (steps - w))) / 2, which would be 0 at step = steps.
-    """
-    rising = round(warmup * steps)
-    if step < rising:
-        return highest * (step + 1) / rising
-    return highest * (1 + math.cos(math.pi * (step - rising) / (steps - rising))) / 2
 
 
 def mirror(images: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -21,9 +21,9 @@ from reference import environment, metrics
 from reference.captions import CAPTION_SETS, load_captions
 from reference.clip import Clip, normalise
 from reference.faces import locked
+from reference.schedule import learning_rate
 from reference.standin_clip.shots import NAMESPACE, Shot, people, shoot_all
 from reference.standin_clip.weights import ARCHITECTURE, FOLDER, NAME, SETTINGS, Settings, place
-from reference.training import learning_rate
 
 
 def _pixels(shots: list[Shot], which: np.ndarray, modality: np.ndarray) -> Tensor:
