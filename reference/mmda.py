@@ -911,12 +911,13 @@ def train(options: Options) -> None:
         known = options.freeze == "all" and options.augmentation == "none"
         rows = np.sort(training.train)
         features = tower.features(rows) if known else None
+        row_of = torch.from_numpy(rows).to(training.device)  # of each feature
         fixed = [t.detach() for t in model.encode_captions()] if options.freeze != "none" else None
         together = options.micro_batch or options.batch_size
 
         def tokens(piece: Batch) -> Tensor:
             if features is not None:
-                return features[torch.searchsorted(torch.from_numpy(rows).to(piece.rows), piece.rows)]
+                return features[torch.searchsorted(row_of, piece.rows)]
             with training.arithmetic():
                 encoded = model.encode(augmented(piece.images, options.augmentation, training.image_draws))
             return encoded.float()

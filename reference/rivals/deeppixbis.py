@@ -136,8 +136,9 @@ def jittered(rgb: Tensor, share: float, draws: torch.Generator) -> Tensor:
     from torchvision.transforms.v2 import functional as change
 
     images = []
-    for x, lots in zip((rgb + 1) / 2, torch.rand(len(rgb), 3, generator=draws, device=draws.device), strict=True):
-        brightness, contrast, saturation = (1 + share * (2 * lots - 1)).tolist()
+    lots = torch.rand(len(rgb), 3, generator=draws, device=draws.device)
+    factors = (1 + share * (2 * lots - 1)).tolist()
+    for x, (brightness, contrast, saturation) in zip((rgb + 1) / 2, factors, strict=True):
         x = change.adjust_contrast(change.adjust_brightness(x, brightness), contrast)
         images.append(change.adjust_saturation(x, saturation))
     return 2 * torch.stack(images) - 1
