@@ -30,9 +30,9 @@ from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from spec_tests.support.miniature import write_index
 from spec_tests.support.networks import images, torch_settings_kept
+from spec_tests.support.run_folders import content, lines
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMES = {"seconds", "samples_per_second", "waiting_for_data", "evaluation_seconds"}
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -105,20 +105,6 @@ def tiny(index: Path, run_dir: Path, **changes: Any) -> method.Options:
 
 def train(given: method.Options, kind: type[TinyMethod] = TinyMethod) -> None:
     method.train(kind, given)
-
-
-def lines(run_dir: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-
-
-def content(run_dir: Path) -> dict[str, Any]:
-    """All that must not depend on whether a run was interrupted."""
-    found: dict[str, Any] = {"weights": (run_dir / "model.safetensors").read_bytes()}
-    for path in sorted((run_dir / "scores").iterdir()):
-        with np.load(path, allow_pickle=False) as arrays_of_set:
-            found[path.name] = {k: arrays_of_set[k].tobytes() for k in arrays_of_set.files}
-    found["lines"] = [{k: v for k, v in line.items() if k not in TIMES} for line in lines(run_dir)]
-    return found
 
 
 def killed_child(given: method.Options, event: str, count: int) -> int:

@@ -30,13 +30,13 @@ from reference.rivals.rows import Row
 from reference.runs import HEADLINE
 from spec_tests.support.miniature import write_index
 from spec_tests.support.networks import batch_of, images, scrambled, torch_settings_kept
+from spec_tests.support.run_folders import content
 from spec_tests.support.tiny_clip import tiny_clip
 
 CPU = torch.device("cpu")
 IMPLEMENTED = [row for row in rows.load().values() if row.implemented]
 SEEING = [row for row in IMPLEMENTED if row.sees]
 TRAINED = [row for row in SEEING if row.trains]
-TIMES = {"seconds", "samples_per_second", "waiting_for_data", "evaluation_seconds"}
 BLOCKS = Path(rows.__file__).parent / "blocks"
 
 
@@ -174,16 +174,6 @@ def test_a_few_steps_teach_what_is_bona_fide(row: Row, narrow: ModuleType) -> No
     with torch.no_grad():  # still in training: six steps are too few for running statistics
         heads = made.predict(batch)
     assert metrics.auc(heads[HEADLINE].numpy(), label.numpy() == 0) > 0.95
-
-
-def content(run_dir: Path) -> dict[str, Any]:
-    """All of a run that must not depend on whether it was interrupted."""
-    whole: dict[str, Any] = {"weights": (run_dir / "model.safetensors").read_bytes()}
-    for path in sorted((run_dir / "scores").iterdir()):
-        with np.load(path, allow_pickle=False) as arrays:
-            whole[path.name] = {name: arrays[name].tobytes() for name in arrays.files}
-    lines = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
-    return whole | {"lines": [{k: v for k, v in line.items() if k not in TIMES} for line in lines]}
 
 
 class Interrupted(Exception):
