@@ -6,6 +6,7 @@ several, `cls` is the one whose scores count unless a table says otherwise.
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -28,7 +29,7 @@ Scores = Mapping[str, Mapping[str, NDArray[np.float32]]]  # of each set, of each
 _PLACES = ("index", "run_dir", "cache_dir", "clip_weights")  # no choices: hashes stand for what these places hold
 
 
-class Evaluation:
+class Evaluation(ABC):
     """A run that gives the samples of an index their scores, as a context that holds its folder.
 
     with Evaluation(options, "coin", Path(__file__)) as evaluation:
@@ -82,9 +83,9 @@ class Evaluation:
     def __exit__(self, *_: object) -> None:
         self.run.close()
 
+    @abstractmethod
     def begin(self) -> None:
         """What a run that is not done needs before anything is scored."""
-        raise NotImplementedError
 
     def record(self, epoch: int, scores: Scores) -> dict[str, Any]:
         """Keep an epoch's scores in the run folder; returns what metrics.jsonl says of each set.

@@ -27,6 +27,7 @@ A row's presets are `table` (as the paper of its table trained it; the default),
 """
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ class Options(base.Presets, base.Options):
 T = TypeVar("T", bound=Options)
 
 
-class Method(Generic[T]):
+class Method(ABC, Generic[T]):
     """A comparison row as the loop sees it; see the head of this file.
 
     `options` and `device` are there from the start; `network`, which holds all that training changes, and `draws`, the
@@ -70,9 +71,9 @@ class Method(Generic[T]):
         """Open what the method starts from. Raises BadInput for files that cannot be used."""
         self.options, self.device = options, device
 
+    @abstractmethod
     def build(self) -> nn.Module:
         """The network with fresh weights."""
-        raise NotImplementedError
 
     def forward(self, batch: Batch) -> Any:
         """What losses and scores are computed from; in training under its arithmetic (`--precision`)."""
@@ -82,9 +83,9 @@ class Method(Generic[T]):
         """The parts of the loss () by name; "loss" is minimised. A method without losses does not train."""
         raise NotImplementedError
 
+    @abstractmethod
     def scores(self, output: Any) -> dict[str, Tensor]:
         """Scores (B,) of each head, growing with bona-fide-ness; `cls` is the headline."""
-        raise NotImplementedError
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Scores of a batch at test."""

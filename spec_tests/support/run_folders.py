@@ -15,7 +15,7 @@ def lines(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def content(run_dir: Path) -> dict[str, Any]:
-    """All of a run that must not depend on whether it was interrupted: weights, scores, and lines without their times."""
+    """Weights, scores and lines without their times: all of a run that must not depend on whether it was interrupted."""
     whole: dict[str, Any] = {"weights": (run_dir / "model.safetensors").read_bytes()}
     for path in sorted((run_dir / "scores").iterdir()):
         with np.load(path, allow_pickle=False) as arrays:
