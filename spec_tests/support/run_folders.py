@@ -15,7 +15,7 @@ def lines(run_dir: Path) -> list[dict[str, Any]]:
 
 
 def content(run_dir: Path) -> dict[str, Any]:
-    """Weights, scores and lines without their times: all of a run that must not depend on whether it was interrupted."""
+    """All of a run that an interruption must not change: weights, scores, and lines without their times."""
     whole: dict[str, Any] = {"weights": (run_dir / "model.safetensors").read_bytes()}
     for path in sorted((run_dir / "scores").iterdir()):
         with np.load(path, allow_pickle=False) as arrays:
