@@ -3,7 +3,7 @@
 list                                      the data sets and where they come from
 describe SET                              everything published about one: layouts, codes, counts, lists, defects
 verify SET --root DIR                     compare a tree with what is published; exit status 1 when anything is wrong
-index SET --root DIR --out FILE           make an index of one tree
+index SET --root DIR --out FOLDER         make an index of one tree
 index --roots roots.toml --out FOLDER     make one index of all trees that a file names
 protocol NAME [--index FILE]              say what a protocol is, or add it to an index
 croissant SET                             the description as Croissant 1.0 metadata
@@ -124,7 +124,7 @@ def _print_protocols(protocols: Mapping[str, Mapping[str, Sequence[str]]], rows:
 
 
 def index(options: argparse.Namespace) -> None:
-    """Index one tree (SET --root DIR --out FILE) or every tree named in a file (--roots FILE --out FOLDER)."""
+    """Index one tree (SET --root DIR --out FOLDER) or every tree named in a file (--roots FILE --out FOLDER)."""
     lists: Mapping[str, Path] = {}
     if options.set is not None:
         if options.root is None or options.roots is not None:
