@@ -46,28 +46,28 @@ class Scene:
 
 def draw_scene(domain: Domain, rng: np.random.Generator) -> Scene:
     """Draw a recording's conditions. The draws do not depend on the class."""
-    warmth = rng.uniform(*domain.warmth)
+    warmth = rng.uniform(*domain.light.warmth)
     tint = np.array((1.0 + 0.25 * warmth, 1.0, 1.0 - 0.35 * warmth), np.float32)
     lights = []
     for strength in (1.0, 0.35, 0.2)[: int(rng.integers(1, 4))]:
         side, up = rng.uniform(-0.9, 0.9), rng.uniform(0.05, 0.9)
         towards = np.array((side, -up, 1.0), np.float32)
-        lights.append((towards / np.linalg.norm(towards), tint * np.float32(strength * rng.uniform(*domain.key))))
+        lights.append((towards / np.linalg.norm(towards), tint * np.float32(strength * rng.uniform(*domain.light.key))))
     border = 1.0 + rng.uniform(*domain.borders)
     slack = 0.5 * domain.width_mm * (border - 1.0) * rng.uniform(-0.6, 0.6, 2)
     return Scene(
-        distance=rng.uniform(*domain.distance),
-        pose=tuple(np.deg2rad(rng.normal(0.0, (domain.yaw, domain.pitch, domain.roll)))),
-        zoom=border * (1.0 + domain.zoom_jitter * np.clip(rng.normal(), -2, 2)),
-        shift=tuple(slack + domain.width_mm * domain.shift_jitter * np.clip(rng.normal(size=2), -2, 2)),
+        distance=rng.uniform(*domain.stance.distance),
+        pose=tuple(np.deg2rad(rng.normal(0.0, (domain.stance.yaw, domain.stance.pitch, domain.stance.roll)))),
+        zoom=border * (1.0 + domain.stance.zoom_jitter * np.clip(rng.normal(), -2, 2)),
+        shift=tuple(slack + domain.width_mm * domain.stance.shift_jitter * np.clip(rng.normal(size=2), -2, 2)),
         lights=tuple(lights),
-        ambient=tint * np.float32(rng.uniform(*domain.ambient)),
-        exposure=rng.uniform(*domain.exposure),
-        white_balance=(1.0 + domain.white_balance * rng.normal(size=3) * (1.0, 0.3, 1.0)).astype(np.float32),
-        contrast=rng.uniform(*domain.contrast),
-        blur=rng.uniform(*domain.blur),
-        noise=rng.uniform(*domain.noise),
-        jpeg=int(rng.integers(domain.jpeg[0], domain.jpeg[1] + 1)),
+        ambient=tint * np.float32(rng.uniform(*domain.light.ambient)),
+        exposure=rng.uniform(*domain.photo.exposure),
+        white_balance=(1.0 + domain.photo.white_balance * rng.normal(size=3) * (1.0, 0.3, 1.0)).astype(np.float32),
+        contrast=rng.uniform(*domain.photo.contrast),
+        blur=rng.uniform(*domain.photo.blur),
+        noise=rng.uniform(*domain.photo.noise),
+        jpeg=int(rng.integers(domain.photo.jpeg[0], domain.photo.jpeg[1] + 1)),
         wall=str(rng.choice(domain.walls)),
         wall_mm=rng.uniform(600.0, 1600.0),
         offset=(int(rng.integers(-1, 2) * domain.registration), int(rng.integers(-1, 2) * domain.registration)),

@@ -42,8 +42,8 @@ class Footage:
 def person(dataset: str, key: str, people: int) -> Identity:
     """The person with this key in a set; `people` picks the group that gives the range of skin tones."""
     domain = DOMAINS[dataset]
-    tones = domain.melanin[people % len(domain.melanin)]
-    return draw_identity(generator(dataset, "person", key), tones, domain.age, domain.glasses)
+    tones = domain.people.melanin[people % len(domain.people.melanin)]
+    return draw_identity(generator(dataset, "person", key), tones, domain.people.age, domain.people.glasses)
 
 
 def native_size(size: tuple[int, int], profile: Profile) -> tuple[int, int]:

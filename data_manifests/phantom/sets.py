@@ -48,34 +48,61 @@ class Infrared:
 
 
 @dataclass(frozen=True)
-class Domain:
-    """One set. Sizes are in px as (height, width), lengths in mm, angles (SD) in degrees, shares 0 to 1."""
+class People:
+    """Who comes before the camera. melanin: a range for each group of people; age; glasses: share that wears them."""
 
-    code: str
-    bands: tuple[str, ...]
-    ir_band: str
-    width_mm: float
-    centre_y: float
-    face_only: bool
-    borders: Range
     melanin: tuple[Range, ...]
     age: Range
     glasses: float
+
+
+@dataclass(frozen=True)
+class Stance:
+    """How they stand: distance in mm, turns of the head (SD in degrees), jitter as shares of the width."""
+
     distance: Range
     yaw: float
     pitch: float
     roll: float
     zoom_jitter: float
     shift_jitter: float
+
+
+@dataclass(frozen=True)
+class Light:
+    """The room's light, the lamp's, and how warm their colour is."""
+
     ambient: Range
     key: Range
     warmth: Range
+
+
+@dataclass(frozen=True)
+class Photo:
+    """How the colour camera takes and saves the picture. white_balance: SD of the gains; jpeg: quality."""
+
     exposure: Range
     white_balance: float
     contrast: Range
     blur: Range
     noise: Range
     jpeg: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One set. Sizes are in px as (height, width), lengths in mm, shares 0 to 1."""
+
+    bands: tuple[str, ...]
+    ir_band: str
+    width_mm: float
+    centre_y: float
+    face_only: bool
+    borders: Range
+    people: People
+    stance: Stance
+    light: Light
+    photo: Photo
     walls: tuple[str, ...]
     registration: int
     missing: float
@@ -89,31 +116,16 @@ _RGB_NIR = ("R", "G", "B", "850")
 
 DOMAINS = {
     "C": Domain(
-        code="C",
         bands=_RGB_NIR,
         ir_band="850",
         width_mm=178.0,
         centre_y=24.0,
         face_only=True,
         borders=(0.0, 0.25),
-        melanin=((0.62, 1.0), (0.12, 0.42), (0.18, 0.48)),
-        age=(0.0, 0.7),
-        glasses=0.10,
-        distance=(420.0, 800.0),
-        yaw=9.0,
-        pitch=5.0,
-        roll=3.5,
-        zoom_jitter=0.05,
-        shift_jitter=0.03,
-        ambient=(0.25, 0.55),
-        key=(0.5, 1.1),
-        warmth=(-0.3, 0.5),
-        exposure=(0.14, 0.30),
-        white_balance=0.06,
-        contrast=(0.9, 1.1),
-        blur=(0.4, 0.9),
-        noise=(0.004, 0.012),
-        jpeg=(82, 95),
+        people=People(melanin=((0.62, 1.0), (0.12, 0.42), (0.18, 0.48)), age=(0.0, 0.7), glasses=0.10),
+        stance=Stance(distance=(420.0, 800.0), yaw=9.0, pitch=5.0, roll=3.5, zoom_jitter=0.05, shift_jitter=0.03),
+        light=Light(ambient=(0.25, 0.55), key=(0.5, 1.1), warmth=(-0.3, 0.5)),
+        photo=Photo((0.14, 0.30), 0.06, contrast=(0.9, 1.1), blur=(0.4, 0.9), noise=(0.004, 0.012), jpeg=(82, 95)),
         walls=("wall", "wall_green"),
         registration=1,
         missing=0.03,
@@ -123,31 +135,16 @@ DOMAINS = {
         side_size=(112, 112),
     ),
     "S": Domain(
-        code="S",
         bands=_RGB_NIR,
         ir_band="850",
         width_mm=165.0,
         centre_y=24.0,
         face_only=True,
         borders=(0.0, 0.10),
-        melanin=((0.08, 0.36),),
-        age=(0.05, 0.8),
-        glasses=0.18,
-        distance=(320.0, 900.0),
-        yaw=11.0,
-        pitch=6.0,
-        roll=5.0,
-        zoom_jitter=0.07,
-        shift_jitter=0.02,
-        ambient=(0.5, 0.9),
-        key=(0.2, 0.6),
-        warmth=(-0.1, 0.3),
-        exposure=(0.11, 0.30),
-        white_balance=0.04,
-        contrast=(0.85, 1.0),
-        blur=(0.7, 1.2),
-        noise=(0.006, 0.016),
-        jpeg=(75, 90),
+        people=People(melanin=((0.08, 0.36),), age=(0.05, 0.8), glasses=0.18),
+        stance=Stance(distance=(320.0, 900.0), yaw=11.0, pitch=6.0, roll=5.0, zoom_jitter=0.07, shift_jitter=0.02),
+        light=Light(ambient=(0.5, 0.9), key=(0.2, 0.6), warmth=(-0.1, 0.3)),
+        photo=Photo((0.11, 0.30), 0.04, contrast=(0.85, 1.0), blur=(0.7, 1.2), noise=(0.006, 0.016), jpeg=(75, 90)),
         walls=("wall",),
         registration=2,
         missing=0.03,
@@ -157,31 +154,16 @@ DOMAINS = {
         side_size=(96, 96),
     ),
     "W": Domain(
-        code="W",
         bands=_RGB_NIR,
         ir_band="850",
         width_mm=184.0,
         centre_y=20.0,
         face_only=False,
         borders=(0.0, 0.0),
-        melanin=((0.02, 0.3), (0.02, 0.35), (0.5, 0.9)),
-        age=(0.1, 0.9),
-        glasses=0.30,
-        distance=(380.0, 520.0),
-        yaw=5.0,
-        pitch=4.0,
-        roll=3.0,
-        zoom_jitter=0.06,
-        shift_jitter=0.03,
-        ambient=(0.2, 0.8),
-        key=(0.3, 1.3),
-        warmth=(-0.2, 0.9),
-        exposure=(0.12, 0.34),
-        white_balance=0.10,
-        contrast=(1.0, 1.2),
-        blur=(0.4, 0.7),
-        noise=(0.003, 0.008),
-        jpeg=(95, 95),
+        people=People(melanin=((0.02, 0.3), (0.02, 0.35), (0.5, 0.9)), age=(0.1, 0.9), glasses=0.30),
+        stance=Stance(distance=(380.0, 520.0), yaw=5.0, pitch=4.0, roll=3.0, zoom_jitter=0.06, shift_jitter=0.03),
+        light=Light(ambient=(0.2, 0.8), key=(0.3, 1.3), warmth=(-0.2, 0.9)),
+        photo=Photo((0.12, 0.34), 0.10, contrast=(1.0, 1.2), blur=(0.4, 0.7), noise=(0.003, 0.008), jpeg=(95, 95)),
         walls=("wall", "wall_green", "shirt_dark"),
         registration=1,
         missing=0.03,
@@ -191,31 +173,16 @@ DOMAINS = {
         side_size=(128, 112),
     ),
     "H": Domain(
-        code="H",
         bands=("R", "G", "B", "850", "1050", "1300", "1550"),
         ir_band="1300",
         width_mm=158.0,
         centre_y=18.0,
         face_only=False,
         borders=(0.0, 0.0),
-        melanin=((0.02, 0.3), (0.05, 0.4), (0.5, 0.85)),
-        age=(0.1, 0.9),
-        glasses=0.25,
-        distance=(480.0, 560.0),
-        yaw=4.0,
-        pitch=4.0,
-        roll=1.5,
-        zoom_jitter=0.03,
-        shift_jitter=0.015,
-        ambient=(0.3, 0.5),
-        key=(0.5, 0.8),
-        warmth=(-0.4, 0.0),
-        exposure=(0.16, 0.24),
-        white_balance=0.03,
-        contrast=(0.95, 1.1),
-        blur=(0.3, 0.5),
-        noise=(0.002, 0.006),
-        jpeg=(95, 95),
+        people=People(melanin=((0.02, 0.3), (0.05, 0.4), (0.5, 0.85)), age=(0.1, 0.9), glasses=0.25),
+        stance=Stance(distance=(480.0, 560.0), yaw=4.0, pitch=4.0, roll=1.5, zoom_jitter=0.03, shift_jitter=0.015),
+        light=Light(ambient=(0.3, 0.5), key=(0.5, 0.8), warmth=(-0.4, 0.0)),
+        photo=Photo((0.16, 0.24), 0.03, contrast=(0.95, 1.1), blur=(0.3, 0.5), noise=(0.002, 0.006), jpeg=(95, 95)),
         walls=("wall_green", "shirt_dark"),
         registration=1,
         missing=0.03,
@@ -225,31 +192,18 @@ DOMAINS = {
         side_size=(112, 112),
     ),
     "P": Domain(
-        code="P",
         bands=("R", "G", "B", "660", "780", "850", "940", "1050", "1200", "1450", "1550", "1650"),
         ir_band="850",
         width_mm=184.0,
         centre_y=20.0,
         face_only=False,
         borders=(0.0, 0.0),
-        melanin=((0.12, 0.38), (0.12, 0.38), (0.12, 0.38), (0.02, 0.25), (0.5, 0.85)),
-        age=(0.0, 0.25),
-        glasses=0.35,
-        distance=(560.0, 700.0),
-        yaw=4.0,
-        pitch=4.0,
-        roll=2.5,
-        zoom_jitter=0.05,
-        shift_jitter=0.025,
-        ambient=(0.15, 0.35),
-        key=(0.7, 1.1),
-        warmth=(-0.1, 0.2),
-        exposure=(0.12, 0.20),
-        white_balance=0.04,
-        contrast=(1.0, 1.15),
-        blur=(0.4, 0.7),
-        noise=(0.003, 0.008),
-        jpeg=(95, 95),
+        people=People(
+            melanin=((0.12, 0.38), (0.12, 0.38), (0.12, 0.38), (0.02, 0.25), (0.5, 0.85)), age=(0.0, 0.25), glasses=0.35
+        ),
+        stance=Stance(distance=(560.0, 700.0), yaw=4.0, pitch=4.0, roll=2.5, zoom_jitter=0.05, shift_jitter=0.025),
+        light=Light(ambient=(0.15, 0.35), key=(0.7, 1.1), warmth=(-0.1, 0.2)),
+        photo=Photo((0.12, 0.20), 0.04, contrast=(1.0, 1.15), blur=(0.4, 0.7), noise=(0.003, 0.008), jpeg=(95, 95)),
         walls=("wall", "shirt_dark"),
         registration=1,
         missing=0.03,

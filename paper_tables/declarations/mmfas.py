@@ -3,11 +3,13 @@
 Every model is trained on CeFA and tested on the rest of it and, untouched, on three other data sets.
 """
 
+from typing import Any
+
 from paper_tables.declarations.published import FOLDER
 from paper_tables.declarations.table import Column, Curves, Part, Place, Point, Row, Sweep, Table
 
 SETS = {"C": "CeFA", "S": "MmFA", "W": "WMCA", "H": "HQ-WMCA"}
-PARTS = (Part(tuple(SETS)),)
+COMMON: dict[str, Any] = {"parts": (Part(tuple(SETS)),), "sets": SETS}
 COLUMNS = tuple(Column(letter, name, (Place("", (letter,)),), dataset=True) for letter, name in SETS.items())
 WEIGHTED = Column("weighted", "Weighted", tuple(Place("", (letter,)) for letter in SETS), weighted=True)
 
@@ -21,9 +23,8 @@ TABLE_1 = Table(
     name="mmfas-table1",
     title="mmFAS, Table 1: comparison with other methods, trained on CeFA",
     own_rows=(Row("mmfas", "mmFAS (ours)", PROGRAM, SWITCH, "mmfas"),),
-    parts=PARTS,
     columns=(*COLUMNS, WEIGHTED),
-    sets=SETS,
+    **COMMON,
     published=FOLDER / "mmfas_table1.toml",
     published_note=f"its Weighted column weighs by the original image counts. It {NOTHING_STATED}",
     figure=Curves("figure5", "FPR–FNR curves, as in mmFAS, Figure 5"),
@@ -60,9 +61,8 @@ TABLE_2 = Table(
         _ablation("ca_aligned", "R+D+I, alignment, CA", "--fusion", "cross", cost=2.0),
         Row("mmfas", "R+D+I, alignment, SA (mmFAS)", PROGRAM, SWITCH, "sa_aligned"),
     ),
-    parts=PARTS,
     columns=(COLUMNS[list(SETS).index("S")], WEIGHTED),
-    sets=SETS,
+    **COMMON,
     visible=("accuracy",),
     published=FOLDER / "mmfas_table2.toml",
     flat_columns={"mmfa_accuracy": ("S", "accuracy"), "weighted_accuracy": ("weighted", "accuracy")},
@@ -87,9 +87,8 @@ TABLE_3 = Table(
             for order in ("RID", "DRI", "IDR", "DIR", "IRD")
         ),
     ),
-    parts=PARTS,
     columns=(WEIGHTED,),
-    sets=SETS,
+    **COMMON,
     kinds=("hter", "auc"),
     visible=("auc",),
     published=FOLDER / "mmfas_table3.toml",
@@ -119,9 +118,8 @@ FIGURE_6 = Table(
     name="mmfas-figure6",
     title="mmFAS, Figure 6: the weights of the alignment losses",
     own_rows=(*_ALPHA, *(row for row in _BETA if row.name != "mmfas")),
-    parts=PARTS,
     columns=(WEIGHTED,),
-    sets=SETS,
+    **COMMON,
     kinds=("hter", "auc"),
     visible=("hter", "auc"),
     notes=(
@@ -180,9 +178,8 @@ READINGS = Table(
             training={"cpu": {"augmentation": "none"}, "paper": {"augmentation": "flip"}},  # what the profile has not
         ),
     ),
-    parts=PARTS,
     columns=(*COLUMNS, WEIGHTED),
-    sets=SETS,
+    **COMMON,
     kinds=("hter", "auc"),
     visible=("hter", "auc"),
     notes=("Readings as numbered in reference/mmfas.py; each row is the default with one of them replaced.",),

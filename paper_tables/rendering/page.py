@@ -72,16 +72,22 @@ def style(table: Table) -> str:
     return "\n".join([*rules, without])
 
 
+def head(title: str, styles: str, *elements: str) -> str:
+    """A document's start, up to its body: `styles` come after those that every page has, `elements` after all."""
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{CSS}
+{styles}</style>{"".join(elements)}</head>"""
+
+
 def page(results: Results) -> str:
     """The whole document."""
     title = escape(results.table.title)
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{title}</title>",
-        f"<style>{CSS}\n{style(results.table)}</style></head>",
+        head(title, style(results.table)),
         f'<body><main id="{results.table.name}"{_ci(results)}><h1>{title}</h1>',
         _content(results, 2),
         "</main>",

@@ -46,13 +46,7 @@ def page(c: Contents) -> str:
     choices = "\n".join(table_page.style(table) for table, files in c.tables.values() if files)
     script = (_HERE / "script.js").read_text(encoding="utf-8")
     parts = [
-        "<!doctype html>",
-        '<html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{TITLE}</title>",
-        '<link rel="icon" href="data:,">',  # or the browser asks for a favicon
-        f"<style>{table_page.CSS}\n{css}\n{choices}</style></head>",
+        table_page.head(TITLE, f"{css}\n{choices}", '<link rel="icon" href="data:,">'),  # or browsers ask for one
         '<body class="report"><a class="skip" href="#content">Skip to the content</a>',
         _navigation(),
         '<main id="content" tabindex="-1">',
