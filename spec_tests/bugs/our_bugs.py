@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from spec_tests.bugs import of_rows
 from spec_tests.bugs.campaign import Mutant, mutants
 
 
@@ -681,4 +682,4 @@ SUITE = [
     ),
 ]
 
-BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *SUITE]
+BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *SUITE, *of_rows.OURS]

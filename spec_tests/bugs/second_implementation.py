@@ -226,3 +226,35 @@ def acer(scores, bonafide, families, threshold):
     attacks = ~np.asarray(bonafide)
     worst = max(apcer(scores[attacks], families[attacks], threshold).values())
     return (worst + float(np.mean(genuine < threshold))) / 2
+
+
+# A-DeepPixBis
+
+
+# Conv-MLP
+
+
+# PipeNet
+
+
+# FeatherNet
+
+
+# FlexModal-FAS
+
+
+# FaceBagNet
+
+
+# blocks of several rows
+
+
+def squeeze_excitation(x, w1, b1, w2, b2):
+    hidden = (torch.einsum("bchw,kc->bk", x, w1) / (x.shape[2] * x.shape[3]) + b1).clamp_min(0)
+    weights = 1 / (1 + torch.exp(-(hidden @ w2.T + b2)))
+    return torch.einsum("bchw,bc->bchw", x, weights)
+
+
+def restarted_rate(progress, cycles, highest, lowest):
+    phase = math.pi * math.fmod(progress * cycles, 1.0)
+    return lowest + (highest - lowest) * math.cos(phase / 2) ** 2

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from spec_tests.bugs import of_rows
 from spec_tests.bugs.campaign import SECOND, Mutant, mutants
 
 
@@ -1243,4 +1244,5 @@ BUGS = [
         ),
         ("not_finite_replaced", 'raise ValueError("a score is NaN or infinite")', "scores = np.nan_to_num(scores)"),
     ),
+    *of_rows.SECOND,
 ]
