@@ -6,11 +6,12 @@ SEEDS   ?=
 METHODS ?=
 JOBS    ?=
 DRY     ?=
+TABLE   ?= mmfas-table1
 PYTHON  ?= .venv/bin/python
 
 # Everything runs in .venv, built from the pinned and hashed requirements, unless PYTHON names another python.
 ENV   := $(if $(filter .venv/bin/python,$(PYTHON)),.venv/installed)
-TABLE  = $(PYTHON) -m paper_tables
+TABLES = $(PYTHON) -m paper_tables
 
 options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
           $(if $(JOBS),--jobs $(JOBS)) $(if $(filter-out 0,$(DRY)),--dry-run)
@@ -29,6 +30,7 @@ help: ## this list
 	@echo '  PROFILE=auto|cpu|paper     auto: paper on CUDA, cpu without'
 	@echo '  SEEDS=n                    trainings of each row (1 in the cpu profile, 3 in the paper profile)'
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
+	@echo '  TABLE=mmfas-table1         whose rows `make cost` measures'
 	@echo '  JOBS=n                     trainings at the same time'
 	@echo '  DRY=1                      print the commands instead of running them'
 	@echo '  PYTHON=python3             use this environment instead of building .venv'
@@ -45,15 +47,15 @@ ONE = $(addprefix reproduce-mmfas-,table1 table2 table3 figure6) \
       $(addprefix reproduce-mmda-,table1 table2 table3 table4 table5 figure3 figure4)
 
 .PHONY: $(ONE) $(addprefix reproduce-table,1 2 3 4 5) reproduce-mmfas-figure5 readings-mmfas
-.PHONY: reproduce-mmfas-figure7 reproduce-mmda-figure5 reproduce-mmda-figure6 mmda-batch-leak
+.PHONY: cost reproduce-mmfas-figure7 reproduce-mmda-figure5 reproduce-mmda-figure6 mmda-batch-leak
 reproduce-table1: $(ENV) ## Table 1 of both papers; likewise reproduce-table2 to reproduce-table5
-	@$(TABLE) mmfas-table1 mmda-table1 $(options)
+	@$(TABLES) mmfas-table1 mmda-table1 $(options)
 
 reproduce-table2: $(ENV)
-	@$(TABLE) mmfas-table2 mmda-table2 $(options)
+	@$(TABLES) mmfas-table2 mmda-table2 $(options)
 
 reproduce-table3: $(ENV)
-	@$(TABLE) mmfas-table3 mmda-table3 $(options)
+	@$(TABLES) mmfas-table3 mmda-table3 $(options)
 
 reproduce-table4: reproduce-mmda-table4
 reproduce-table5: reproduce-mmda-table5
@@ -73,32 +75,35 @@ reproduce-mmda-figure4: ## MMDA Figure 4: alignment heads of U-DSA
 
 # Pictures and measurements of Table 1's models (seed 0), which are trained first where they are missing.
 reproduce-mmfas-figure7: $(ENV) ## mmFAS Figure 7: where it looks, by Grad-CAM; takes Table 1's mmFAS of seed 0
-	@$(TABLE) mmfas-figure7 $(options)
+	@$(TABLES) mmfas-figure7 $(options)
 
 reproduce-mmda-figure5: $(ENV) ## MMDA Figure 5: t-SNE of CLIP and MMDA; takes one run of Table 1
-	@$(TABLE) mmda-embeddings $(options)
+	@$(TABLES) mmda-embeddings $(options)
 
 reproduce-mmda-figure6: reproduce-mmda-figure5 ## MMDA Figure 6: before and after U-DSA; made with Figure 5
 
 mmda-batch-leak: $(ENV) ## how much of a released MMDA score is owed to its batch; takes two runs of Table 1
-	@$(TABLE) mmda-batch-leak $(options)
+	@$(TABLES) mmda-batch-leak $(options)
 
 $(ONE): reproduce-%: $(ENV)
-	@$(TABLE) $* $(options)
+	@$(TABLES) $* $(options)
 
 readings-mmfas: $(ENV) ## which of the readings that mmFAS leaves open matter; SEEDS=3 or more to decide
-	@$(TABLE) mmfas-readings $(options)
+	@$(TABLES) mmfas-readings $(options)
+
+cost: $(ENV) ## what the rows of TABLE cost: parameters, multiply-accumulates, measured speed; leaves build/cost/
+	@$(PYTHON) -m paper_tables.planning.cost $(TABLE) --profile $(PROFILE) --out build/cost/$(TABLE).json
 
 ##@ Stand-in data: takes nothing, leaves build/phantom/ and build/index/
 .PHONY: phantom phantom-sheet phantom-controls
 phantom: $(ENV) ## render the stand-in data and build its index
-	@$(TABLE) mmfas-table1 --prepare-only $(options)
+	@$(TABLES) mmfas-table1 --prepare-only $(options)
 
 phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build/phantom-sheet/
 	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet
 
 phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data; prints, leaves nothing
-	@$(TABLE) mmfas-table1 --prepare-only --profile cpu
+	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m reference.phantom_controls
 
 ##@ Audit: takes the published numbers, seconds

@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> int:
     index, console = load_index(r.data.index), Console()
     jobs = r.unfinished(index)
     prepare(standin_clip(jobs))
+    print("\n".join(r.announcement(index)), flush=True)
     failures = run_all(jobs, r.at_once, r.build / "runs" / "logs", console)
     for table in r.tables:
         where = (r.profile, r.seeds, r.data.name, r.data.stand_in, index.sha256)

@@ -59,11 +59,15 @@ class Evaluation(ABC):
         options.check()
         self.options, self.method = options, method
         self.index = load_index(options.index)
-        self.rows = {name: split_rows(self.index, options, name, side) for name, side in self.SPLITS.items()}
+        self.rows = self.find_splits()
         arguments = asdict(options) | {"method": method} | dict(inputs or {})
         for place in _PLACES:
             arguments.pop(place, None)
         self.run = Run(options.run_dir, arguments, self.index.sha256, sources(module_of(file)), dict(environment or {}))
+
+    def find_splits(self) -> dict[str, Rows]:
+        """Rows of the index (n,) of each split that is used. Raises BadInput for a data set that has none."""
+        return {name: split_rows(self.index, self.options, name, side) for name, side in self.SPLITS.items()}
 
     @property
     def done(self) -> bool:

@@ -152,6 +152,10 @@ class Options(Readings, base.Options):
     beta: float = 1.0
     """Eq. 9's weight of the matching loss."""
 
+    @property
+    def sees(self) -> str:
+        return self.modalities
+
     def check(self) -> None:
         """Raise BadInput for a value that no training can use."""
         super().check()

@@ -178,6 +178,11 @@ class Options(RunOptions):
     labels: Literal["true", "shuffled"] = "true"
     """A control: shuffled permutes the training labels, and what is learned from them must not help at test."""
 
+    @property
+    def sees(self) -> str:
+        """The modalities, of R, D and I, that the method looks at: it cannot be trained where no sample has them."""
+        return "RDI"
+
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
         super().check()

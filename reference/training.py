@@ -38,6 +38,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from data_manifests.errors import BadInput
+from data_manifests.index import MODALITIES
 from reference.batches import BalancedSampler, Batch, Batches, Sampler, batches
 from reference.environment import environment, pick_device, random_state, seed_everything, set_random_state
 from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
@@ -88,6 +90,18 @@ class Training(Evaluation):
         resolved = {"device": str(self.device), "precision": "bf16" if self.bf16 else "float32"}
         backends = " or ".join(backend.name.lower() for backend in ATTENTION)
         super().__init__(options, method, file, resolved | dict(inputs or {}), environment(self.device, backends))
+
+    def find_splits(self) -> dict[str, Rows]:
+        """As of `Evaluation`. Raises BadInput, too, where no training sample has a modality that the method needs."""
+        rows, options = super().find_splits(), self.options
+        for modality in options.sees:
+            name = MODALITIES["RDI".index(modality)]
+            if not any(getattr(self.index.rows[i], name) for i in rows["train"]):
+                raise BadInput(
+                    f"{options.index}: no training sample of protocol {options.protocol} has {name}, which this method "
+                    "looks at; index a data set that has it, or train a method that does without"
+                )
+        return rows
 
     def begin(self) -> None:
         """Seed everything, decode the images, and read the checkpoint of a run that goes on."""

@@ -155,5 +155,5 @@ def _row(declared: comparison_rows.Row, table: str) -> Row:
         declared.seeded,
         declared.first,
         declared.cost,
-        {profile: {"learning-rate": rate} for profile, rate in declared.rates.items()},
+        declared.training,
     )

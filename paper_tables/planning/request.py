@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -95,6 +96,20 @@ class Request:
         jobs = {job.folder: job for table in self.tables for job in self.jobs(table, index) if job.row in self.rows}
         jobs |= {job.folder: job for probe in self.probes for job in self.probe_jobs(probe, index)}
         return [job for job in jobs.values() if not job.done]
+
+    def announcement(self, index: Index | None) -> list[str]:
+        """What stands above the numbers that appear as runs finish: the data, and what the unfinished runs cost, a line
+        a row, as so many epochs of mmFAS on the same machine."""
+        stand_in = ", procedural stand-in faces: no number here confirms or refutes a published one"
+        data = f"Data: {self.data.name}{stand_in if self.data.stand_in else ''}"
+        epochs: dict[str, float] = {}
+        runs: Counter[str] = Counter()
+        for job in self.unfinished(index):
+            epochs[job.row.label] = epochs.get(job.row.label, 0.0) + job.epochs * job.epoch_cost
+            runs[job.row.label] += 1
+        lines = [f"  {label}: {n} runs, {epochs[label]:.0f} epochs" for label, n in runs.items()]
+        total = f"{runs.total()} runs, which take as long as about {sum(epochs.values()):.0f} epochs of mmFAS"
+        return [data, *([f"{total}; METHODS= names fewer rows", *lines] if lines else [])]
 
     def lines(self, index: Index | None) -> Iterator[str]:
         """What would be run, as one would type it, data first and probes last."""

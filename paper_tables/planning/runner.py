@@ -103,7 +103,9 @@ def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> 
                 running.remove(r)
                 children.remove(r.process)
                 if r.process.returncode == 0 and r.job.done:
+                    r.lines = read_metrics(r.job.folder)
                     finished.append(r)
+                    console.print(_numbers(r), markup=False, highlight=False)
                 else:
                     failures.append(Failure(r.job, _reason(r)))
                     console.print(f"[red]failed[/red] {r.job.title}: ", end="")
@@ -142,6 +144,17 @@ def _reason(r: _Running) -> str:
         how = f"ended with exit status {code}"
     last = messages[-1].removeprefix("error: ") if messages else "it wrote no error message"
     return f"{how}: {last} (all of it: {command_line([str(r.errors)])})"
+
+
+def _numbers(r: _Running) -> str:
+    """One line: what a finished run reached on each whole test set, at the epoch that validation chooses."""
+    evaluated = [line for line in r.lines if "sets" in line]
+    best = min(evaluated, key=lambda line: (line["sets"]["val"]["eer"], -line["sets"]["val"]["auc"], line["epoch"]))
+    tests = {name: figures for name, figures in best["sets"].items() if name != "val" and "-" not in name}
+    numbers = ", ".join(
+        f"{name} {100 * figures['hter_source_val']:.2f} / {100 * figures['auc']:.2f}" for name, figures in tests.items()
+    )
+    return f"finished {r.job.title}: HTER / AUC in %: {numbers}"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -42,6 +42,7 @@ def contents(build: Path) -> Contents:
             for probe in PROBES.values()
             for picture in probe.pictures
         ],
+        collect.costs(build),
         collect.conformance(build),
         list(decide(read(), expected())),
     )

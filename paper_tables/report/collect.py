@@ -110,6 +110,17 @@ def _image(path: Path, picture: Picture) -> Image:
     return "image/png", png.read_bytes()
 
 
+def costs(build: Path) -> list[dict[str, Any]]:
+    """What `make cost` measured of the rows of each table. Raises BadInput for files of another version."""
+    reports = []
+    for path in sorted((build / "cost").glob("*.json")):
+        content = _json(path)
+        if odd := [key for key in ("title", "profile", "device", "threads", "torch", "text") if key not in content]:
+            raise BadInput(f"{path}: not a cost report as written now, it has no {odd[0]}; delete it")
+        reports.append(content)
+    return reports
+
+
 def conformance(build: Path) -> dict[str, Any] | None:
     """The newest of build/conformance/*.json, as `pytest spec_tests --conformance-report` writes them."""
     files = sorted((build / "conformance").glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))

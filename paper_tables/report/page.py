@@ -32,6 +32,7 @@ class Contents:
 
     tables: Mapping[str, tuple[Table, TableFiles | None]]
     pictures: Sequence[tuple[Picture, PictureFiles]]
+    costs: Sequence[dict[str, Any]]
     conformance: dict[str, Any] | None
     claims: Sequence[Entry]
 
@@ -53,6 +54,7 @@ def page(c: Contents) -> str:
         _top(c),
         _section("tables", "Tables", _TABLES_WORDS, _index(c) + "".join(_table(*pair) for pair in c.kind("table"))),
         _section("figures", "Figures", _FIGURES_WORDS, _figures(c)),
+        _section("costs", "Costs", _COSTS_WORDS, _costs(c.costs)),
         _section("conformance", "Conformance", _CONFORMANCE_WORDS, _conformance(c.conformance)),
         _section("claims", "Claims of the papers", _CLAIMS_WORDS, _claims(c.claims)),
         _section("readings", "Readings", _READINGS_WORDS, "".join(_table(*pair) for pair in c.kind("readings"))),
@@ -68,6 +70,7 @@ def page(c: Contents) -> str:
 _SECTIONS = {
     "tables": "Tables",
     "figures": "Figures",
+    "costs": "Costs",
     "conformance": "Conformance",
     "claims": "Claims",
     "readings": "Readings",
@@ -81,6 +84,11 @@ _TABLES_WORDS = (
 )
 _FIGURES_WORDS = (
     "Numbers of the papers' figures were not printed, so these have nothing to be compared with digit by digit."
+)
+_COSTS_WORDS = (
+    "What each row costs. Parameters and multiply-accumulates (MACs) are those of the published network scoring one "
+    "sample of 224 × 224. Times are measured in turn, in one process, with the profile's settings, and are multiples "
+    "of mmFAS's; a row that the profile narrows says how."
 )
 _CONFORMANCE_WORDS = (
     "Every numbered equation of both papers, and every metric, has property tests that any implementation can be held "
@@ -254,7 +262,24 @@ def plain(label: str, head: Sequence[str], rows: Iterable[Sequence[str]], kinds:
     )
 
 
-# --------------------------------------------------------------------------------------------- conformance
+# --------------------------------------------------------------------------------- costs and conformance
+
+
+def _costs(reports: Sequence[dict[str, Any]]) -> str:
+    if not reports:
+        return _absent("cost")
+    parts = []
+    for report in reports:
+        head, *rows = report["text"]
+        facts = (
+            f"profile {report['profile']} · {report['device']} · threads: {report['threads']} · torch {report['torch']}"
+        )
+        parts.append(
+            f'<article><h3>{escape(report["title"])}</h3><p class="facts">{escape(facts)}</p>'
+            + plain(report["title"], head, [[escape(word) for word in row] for row in rows])
+            + "</article>"
+        )
+    return "".join(parts)
 
 
 def _conformance(report: dict[str, Any] | None) -> str:

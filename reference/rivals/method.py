@@ -41,6 +41,7 @@ from reference import options as base
 from reference.batches import Batch, Sampler
 from reference.environment import pick_device
 from reference.evaluation import Scores, command_errors
+from reference.rivals import rows
 from reference.sources import module_of
 from reference.training import Training
 
@@ -51,6 +52,10 @@ class Options(base.Presets, base.Options):
 
     preset: Literal["table", "described", "released"] = "table"
     """A complete set of readings: as the table's paper trained it, as its own paper says, or as its code does."""
+
+    @property
+    def sees(self) -> str:
+        return rows.load()[Path(inspect.getfile(type(self))).stem].sees
 
 
 T = TypeVar("T", bound=Options)

@@ -26,7 +26,7 @@ class Row:
     sees: str = "RDI"
     parameters: dict[str, int] | None = None
     cost: dict[str, float] = field(default_factory=dict)
-    rates: dict[str, float] = field(default_factory=dict)
+    training: dict[str, dict[str, Any]] = field(default_factory=dict)
     first: bool = True
     trains: bool = True
     seeded: bool = True
@@ -72,10 +72,15 @@ def _row(file: Path, name: str, stanza: Any) -> Row:
             raise BadInput(f"{where} has the unknown key {key}; the file's head lists the keys")
         if not isinstance(value, kind := kinds[key]):
             raise BadInput(f"{where} {key} is {value!r}; it must be a {kind.__name__}")
-    for key, allowed in {"cost": PROFILES, "rates": PROFILES, "parameters": ("on_path", "state")}.items():
+    inner_kinds: dict[str, tuple[tuple[str, ...], Any, str]] = {
+        "cost": (PROFILES, int | float, "numbers"),
+        "parameters": (("on_path", "state"), int | float, "numbers"),
+        "training": (PROFILES, dict, "options"),
+    }
+    for key, (allowed, kind, words) in inner_kinds.items():
         for inner, value in stanza.get(key, {}).items():
-            if inner not in allowed or not isinstance(value, int | float):
-                raise BadInput(f"{where} {key} names {inner} = {value!r}; give numbers for {', '.join(allowed)}")
+            if inner not in allowed or not isinstance(value, kind):
+                raise BadInput(f"{where} {key} names {inner} = {value!r}; give {words} for {', '.join(allowed)}")
     row = Row(name, **(stanza | {"options": tuple(map(str, stanza.get("options", ())))}))
     if row.implemented and len(row.parameters or {}) != 2:
         raise BadInput(f"{where} parameters needs on_path and state; count both")

@@ -97,7 +97,7 @@ def test_every_probe_has_a_target_with_its_help() -> None:
         ("reproduce-mmda-figure5", "mmda-embeddings"),
         ("mmda-batch-leak", "mmda-batch-leak"),
     ):
-        recipe = rf"^{target}: \$\(ENV\) ## .+\n\t@\$\(TABLE\) {name} \$\(options\)$"
+        recipe = rf"^{target}: \$\(ENV\) ## .+\n\t@\$\(TABLES\) {name} \$\(options\)$"
         assert re.search(recipe, makefile, flags=re.MULTILINE), target
     assert re.search(r"^reproduce-mmda-figure6: reproduce-mmda-figure5 ## ", makefile, flags=re.MULTILINE)
 

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
+from data_manifests.index import MODALITIES
 from reference import metrics, options
 from reference.clip import Clip
 from reference.rivals import method, rows
@@ -219,6 +220,34 @@ def test_a_row_that_does_not_train_leaves_one_epoch_of_scores(
     with np.load(tmp_path / "run" / "scores" / "W.npz", allow_pickle=False) as saved:
         assert saved["epochs"].tolist() == [0]
     assert (tmp_path / "run" / "done").exists()
+
+
+# Unusable input
+
+
+@of_each(*TRAINED)
+def test_an_index_in_which_no_sample_has_what_it_looks_at_is_refused(
+    row: Row, narrow: ModuleType, tmp_path: Path
+) -> None:
+    for letter in row.sees:
+        modality = MODALITIES["RDI".index(letter)]
+        index, run = write_index(tmp_path / letter, subjects=3, frames=1, without=modality), tmp_path / "run"
+        with pytest.raises(BadInput, match=f"no training sample of protocol mmfas has {modality}") as refused:
+            method.train(narrow.Method, smallest(row, narrow, index=index, run_dir=run, protocol="mmfas"))
+        assert str(index) in str(refused.value)
+        assert not run.exists()
+
+
+@of_each(*SEEING)
+def test_an_image_size_is_taken_or_refused_by_name(row: Row, narrow: ModuleType) -> None:
+    for side in (1, 7, size(row) + 1):
+        try:
+            smallest(row, narrow, image_size=side).check()
+            made = built(row, narrow, image_size=side)
+        except BadInput as refused:
+            assert "--image-size" in str(refused)  # noqa: PT017
+        else:
+            assert scores(made, images(0, side)).isfinite().all()
 
 
 # Its options

@@ -5,7 +5,9 @@ steps; everything else is noise. (Brightness would not do: mmFAS's stem normalis
 Nothing here is shared with the phantom renderer.
 """
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,15 +18,23 @@ SIDE = 32
 
 
 def write_index(
-    folder: Path, seed: int = 0, subjects: int = 4, frames: int = 2, sets: str = "CSW", gap: int = 80
+    folder: Path,
+    seed: int = 0,
+    subjects: int = 4,
+    frames: int = 2,
+    sets: str = "CSW",
+    gap: int = 80,
+    without: str = "",
 ) -> Path:
     """Write images and an index with the protocols `mmfas` and `official` below `folder`; return its index.csv.
 
     Each set has `subjects` subjects, each with a bona fide and an attack recording of `frames` frames. The first half
     of a set's subjects train, the next validates, the rest tests: of every set in `official`, of C alone in
     `mmfas`, where all of the other sets tests. `gap` is the stripes' height, of 255; 0 leaves nothing to learn.
+    No sample has the modality `without`.
     """
     rng = np.random.default_rng(seed)
+    lost: dict[str, Any] = {without: "", f"{without}_shape": ""} if without else {}
     rows: list[Row] = []
     mmfas: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     official: dict[str, list[str]] = {"train": [], "val": [], "test": []}
@@ -33,7 +43,7 @@ def write_index(
             for label in ("bonafide", "attack"):
                 for frame in range(frames):
                     row = _frame(folder / dataset, dataset, subject, label, frame, rng, gap)
-                    rows.append(row)
+                    rows.append(replace(row, **lost))
                     half = subjects // 2
                     part = "train" if subject < half else "val" if subject == half else "test"
                     official[part].append(row.sample_id)

@@ -29,7 +29,7 @@ from paper_tables.numbers import bootstrap, cells, selection
 from paper_tables.numbers.results import gather
 from paper_tables.planning import plan, runner
 from paper_tables.planning.data import locate
-from paper_tables.planning.request import choose
+from paper_tables.planning.request import choose, request
 from paper_tables.rendering import figures, render
 from paper_tables.rendering.files import write
 from paper_tables.rendering.page import page
@@ -557,7 +557,11 @@ FINISH = """
 import json, pathlib, sys
 folder = pathlib.Path(sys.argv[1]); folder.mkdir(parents=True, exist_ok=True)
 with (folder / "started").open("a") as f: f.write("x")
-(folder / "metrics.jsonl").write_text(json.dumps({"epoch": 0, "loss": 0.5, "sets": {"val": {"eer": 0.25}}}) + "\\n")
+def line(epoch, eer, hter):
+    test = {"hter_source_val": hter, "auc": 0.9}
+    return {"epoch": epoch, "loss": 0.5, "sets": {"val": {"eer": eer, "auc": 0.8}, "W": test, "W-DI": test}}
+lines = [line(0, 0.25, 0.4), line(1, 0.125, 0.3), line(2, 0.125, 0.2)]
+(folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines))
 (folder / "done").touch()
 """
 FAIL = """
@@ -596,9 +600,24 @@ def test_what_is_missing_or_unfinished_runs_and_a_failure_costs_only_itself(tmp_
     out = capsys.readouterr().out
     assert "failed mmfas seed 0: ended with exit status 2" in out.replace("\n", " ")
     assert "running" in out
+    # The earliest epoch of least EER in validation, the whole sets alone.
+    assert "finished vit_s16 seed 0: HTER / AUC in %: W 30.00 / 90.00\n" in out
     again = runner.run_all([j for j in jobs if j.folder.name in ("unfinished", "new")], 2, tmp_path / "logs", Console())
     assert again == []
     assert (unfinished / "started").read_text() == "x"
+
+
+def test_the_announcement_counts_what_is_unfinished_in_epochs_of_mmfas(tmp_path):
+    given = {"data": "phantom", "profile": "paper", "methods": "mmfas,resnet50", "seeds": 2, "jobs": 1, "clip": None}
+    asked = request(["mmfas-table1"], tmp_path, **given)
+    cost = comparison_rows.load()["resnet50"].cost["paper"]
+    data, total, resnet, own = asked.announcement(None)
+    assert data.startswith("Data: phantom 1-paper, procedural stand-in faces")
+    assert resnet == f"  ResNet-50: 2 runs, {2 * 30 * cost:.0f} epochs"
+    assert own == "  mmFAS (ours): 2 runs, 60 epochs"
+    assert total.startswith(f"4 runs, which take as long as about {60 + 60 * cost:.0f} epochs of mmFAS")
+    hand_made(asked.unfinished(None)[0].folder)
+    assert asked.announcement(None)[1].startswith("3 runs")
 
 
 def test_the_most_expensive_run_starts_first(tmp_path):

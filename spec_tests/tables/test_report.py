@@ -54,6 +54,10 @@ def build(tmp_path_factory):
         (build / "tables" / folder / f"{name}.svg").write_text(RED)
     leak = {"text": [["run", "scored", "AUC"], ["released", "list order", "91.20"]]}
     (build / "tables" / "mmda-batch-leak" / "table.json").write_text(json.dumps(leak))
+    (build / "cost").mkdir()
+    cost = {"title": "Some rows", "profile": "cpu", "device": "a machine", "threads": 1, "torch": "2.11"}
+    cost["text"] = [["row", "training time"], ["a <row>", "2.50"]]
+    (build / "cost" / "mmfas-table1.json").write_text(json.dumps(cost))
     matrix = conformance_matrix.Matrix(adapter.Implementation("somebody.else", missing=["icl_loss"]))
     for equation in matrix.equations.values():
         equation.counts["passed" if not equation.not_provided else "skipped"] = 3
@@ -119,6 +123,9 @@ def test_without_any_run_every_part_names_its_command_and_make_knows_it(tmp_path
         dry = subprocess.run(["make", "-n", "PYTHON=python3", target], cwd=ROOT, capture_output=True, text=True)
         assert dry.returncode == 0, dry.stderr
         assert "python3 -m paper_tables " in dry.stdout
+    assert "<code>make cost</code>" in text
+    dry = subprocess.run(["make", "-n", "PYTHON=python3", "cost"], cwd=ROOT, capture_output=True, text=True)
+    assert "python3 -m paper_tables.planning.cost mmfas-table1 --profile auto" in dry.stdout
     assert "<code>make report CONFORMANCE=1</code>" in text
     dry = ["make", "-n", "PYTHON=python3", "report", "CONFORMANCE=1"]
     assert "python3 -m paper_tables.report --conformance" in subprocess.check_output(dry, cwd=ROOT, text=True)
@@ -126,6 +133,11 @@ def test_without_any_run_every_part_names_its_command_and_make_knows_it(tmp_path
     assert "No table has been run yet." in text
     assert "18.84" in text  # mmFAS's published weighted HTER
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_rows_cost_stands_with_the_machine_that_it_was_measured_on(text):
+    assert "profile cpu · a machine · threads: 1 · torch 2.11" in text
+    assert re.search(r"a &lt;row&gt;</th><td>2.50</td>", text)
 
 
 def test_every_cell_can_be_run_again_and_every_missing_one_run(text, build):

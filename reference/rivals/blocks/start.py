@@ -1,0 +1,106 @@
+"""The weights that a row's trunk starts from: fresh ones, torchvision's, or those of a file (`--weights`)."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from data_manifests.errors import BadInput
+
+NONE, TORCHVISION = "none", "torchvision"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What `--weights` names. `identity` belongs to the run; `state`, unless the weights are fresh, is that of
+    torchvision's whole network `name`, by its own keys."""
+
+    name: str
+    choice: str
+    identity: str
+    state: Mapping[str, Tensor] | None
+
+    def into(self, network: nn.Module) -> nn.Module:
+        """Give torchvision's network these weights. Raises BadInput unless keys and shapes are the network's."""
+        if self.state is None:
+            return network
+        wanted = {key: tuple(x.shape) for key, x in network.state_dict().items()}
+        offered = {key: tuple(x.shape) for key, x in self.state.items()}
+        for key in sorted(wanted.keys() | offered.keys()):
+            if wanted.get(key) != offered.get(key):
+                raise BadInput(
+                    f"--weights {self.choice}: {key} is {_shape(offered.get(key))}, but torchvision's {self.name} has "
+                    f"{_shape(wanted.get(key))}; give a file of torchvision's {self.name}, or --weights {NONE}"
+                )
+        network.load_state_dict(dict(self.state))
+        return network
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "absent" if shape is None else str(list(shape))
+
+
+def start(choice: str, name: str) -> Start:
+    """Open what `--weights` names for torchvision's network `name`: none, torchvision (weights of ImageNet, which are
+    downloaded once), or a file with the network's state, as torch.save or safetensors writes it. Raises BadInput."""
+    if choice == NONE:
+        return Start(name, choice, NONE, None)
+    if choice == TORCHVISION:
+        return _published(name)
+    path = Path(choice)
+    try:
+        content = path.read_bytes()
+        state = _read(path)
+    except OSError as e:
+        raise BadInput(
+            f"--weights {choice}: cannot be read ({e.strerror or e}); name a file of torchvision's {name}, "
+            f"{TORCHVISION}, or {NONE}"
+        ) from e
+    return Start(name, choice, f"sha256 {hashlib.sha256(content).hexdigest()}", state)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a file by name. Raises BadInput for a file that holds anything else."""
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(path)
+        except SafetensorError as e:
+            raise BadInput(f"--weights {path}: no safetensors file ({e}); save the network's state again") from e
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as e:  # torch names no common class for what a damaged or foreign file raises
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise BadInput(
+            f"--weights {path}: holds no tensors that torch can read safely ({reason}); save the network's state "
+            "with torch.save(network.state_dict(), FILE)"
+        ) from e
+    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
+        raise BadInput(
+            f"--weights {path}: holds no state of a network, which is tensors by name; save it with "
+            "torch.save(network.state_dict(), FILE)"
+        )
+    return state
+
+
+def _published(name: str) -> Start:
+    from torchvision.models import get_model, get_model_weights
+
+    weights = get_model_weights(name)["IMAGENET1K_V1"]
+    try:
+        state = get_model(name, weights=weights).state_dict()
+    except (OSError, RuntimeError) as e:
+        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        raise BadInput(
+            f"--weights {TORCHVISION}: {weights.url} cannot be downloaded ({reason}); train with --weights {NONE}, or "
+            f"give a FILE with that network's state"
+        ) from e
+    return Start(name, TORCHVISION, weights.url.rpartition("/")[2], state)
