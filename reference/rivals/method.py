@@ -55,6 +55,7 @@ class Options(base.Presets, base.Options):
 
     @property
     def sees(self) -> str:
+        """As the row's stanza says of its default preset."""
         return rows.load()[Path(inspect.getfile(type(self))).stem].sees
 
 
