@@ -127,7 +127,11 @@ class Options(method.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"patch": 1, "width": 1, "depth": 1, "heads": 1, "cutout": 0, "brightness": 0})
+        self.at_least({"patch": 1, "width": 1, "depth": 1, "heads": 1, "cutout": 0})
+        if self.patch > self.image_size:
+            raise BadInput(
+                f"--patch {self.patch}: the image has {self.image_size} pixels; give at most {self.image_size}"
+            )
         divisible(self.image_size, self.patch)
         if self.width % self.heads:
             raise BadInput(f"--width {self.width}: give a multiple of --heads {self.heads}")
@@ -153,9 +157,12 @@ def channel_cross_attention(x: Tensor, rgb: Tensor, scaled: bool = False) -> Ten
 
 def drop_modalities(depth: Tensor, ir: Tensor, probability: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """depth and ir (B, 3, H, W) in [-1, 1], each of each sample black with this probability, independently."""
-    chances = torch.full((2, len(depth), 1, 1, 1), probability, device=generator.device)
-    dropped = torch.bernoulli(chances, generator=generator).bool().to(depth.device)
-    return depth.masked_fill(dropped[0], BLACK), ir.masked_fill(dropped[1], BLACK)
+
+    def dropped(image: Tensor) -> Tensor:
+        lots = torch.bernoulli(image.new_full((len(image), 1, 1, 1), probability), generator=generator)
+        return image.masked_fill(lots.bool(), BLACK)
+
+    return dropped(depth), dropped(ir)
 
 
 def cut_out(
@@ -169,12 +176,10 @@ def cut_out(
     count, _, height, width = rgb.shape
 
     def drawn(low: int, high: int) -> Tensor:
-        lots = torch.randint(low, high, (count, 1, 1, 1), generator=generator, device=generator.device)
-        return lots.to(rgb.device)
+        return rgb.new_empty((count, 1, 1, 1)).random_(low, high, generator=generator)
 
     y, x, half = drawn(0, height), drawn(0, width), drawn(1, limit) // 2
-    row = torch.arange(height, device=rgb.device).view(-1, 1)
-    column = torch.arange(width, device=rgb.device)
+    row, column = rgb.new_tensor(range(height))[:, None], rgb.new_tensor(range(width))
     inside = (y - half <= row) & (row < y + half) & (x - half <= column) & (column < x + half)  # (B, 1, H, W)
     return rgb.masked_fill(inside, BLACK), depth.masked_fill(inside, BLACK), ir.masked_fill(inside, BLACK)
 
@@ -183,10 +188,9 @@ def recoloured(image: Tensor, brightness: int, gamma: float, draws: torch.Genera
     """image (B, 3, H, W) in [-1, 1] with each channel brighter or darker by up to `brightness` of 255, cut off at black
     and white, and then raised to a power of each sample's own, from 1 - gamma to 1 + gamma (R6)."""
     count, channels = image.shape[:2]
-    shifts = torch.randint(-brightness, brightness + 1, (count, channels, 1, 1), generator=draws, device=draws.device)
-    exponents = 1 + gamma * (2 * torch.rand(count, 1, 1, 1, generator=draws, device=draws.device) - 1)
-    shifted = ((image + 1) / 2 + (shifts / 255).to(image.device)).clamp(0, 1)
-    return 2 * shifted ** exponents.to(image.device) - 1
+    shifts = image.new_empty((count, channels, 1, 1)).random_(-brightness, brightness + 1, generator=draws) / 255
+    exponents = image.new_empty((count, 1, 1, 1)).uniform_(1 - gamma, 1 + gamma, generator=draws)
+    return 2 * ((image + 1) / 2 + shifts).clamp(0, 1) ** exponents - 1
 
 
 def halved_rate(epoch: int, highest: float, early: bool) -> float:
