@@ -1,14 +1,12 @@
 """Bugs of FlexModal-FAS."""
 
+# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
+
 from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
 _ATTENTION, _DROPPING, _CUTOUT = "flexmodal-attention", "flexmodal-dropping", "flexmodal-cutout"
-_ROW = "reference.rivals.flexmodal"
-
-
-def _in_file(*names: str) -> str:
-    return " ".join(f"spec_tests_rows_flexmodal::{name}" for name in names)
+_ROW, _OWN = "reference.rivals.flexmodal", "test_flexmodal.py"
 
 
 SECOND = [
@@ -52,7 +50,7 @@ SECOND = [
         ("rather_rarely", "uniform >= probability", "uniform >= probability**2"),
         ("own_generator", "generator=generator", "generator=torch.Generator(depth.device).manual_seed(0)"),
         ("depth_alone", "enumerate((depth, ir))", "enumerate((depth, depth))"),
-        ("channels_apart", "len(depth), 2, gen", "len(depth), 2 * 3, gen"),
+        ("half_as_often", "uniform >= probability", "uniform >= probability / 2"),
         ("in_place", "    kept = ", "    depth -= 0.5\n    kept = "),
     ),
     *mutants(
@@ -76,5 +74,147 @@ SECOND = [
         ("on_the_diagonal", "int(b * width)", "int(a * width)"),
         ("in_place", "rgb.clone(), ", "rgb, "),
         ("centre_away_from_the_edge", "int(a * height)", "1 + int(a * (height - 1))"),
+    ),
+]
+
+OURS = [
+    *mutants(
+        _ROW,
+        _ATTENTION,
+        "channel_cross_attention",
+        ("over_positions", "x @ rgb.mT", "x.mT @ rgb"),
+        ("over_the_askers", "products.softmax(-1)", "products.softmax(-2)"),
+        ("scaled_by_channels", "math.sqrt(x.shape[-1])", "math.sqrt(x.shape[-2])"),
+        ("always_scaled", "if scaled", "if True"),
+    ),
+    *mutants(
+        _ROW,
+        _DROPPING,
+        "drop_modalities",
+        ("whole_batch", "(len(image), 1, 1, 1)", "(1, 1, 1, 1)"),
+        ("pixels_apart", "image.new_full((len(image), 1, 1, 1), probability)", "torch.full_like(image, probability)"),
+        ("kept_instead", "lots.bool()", "~lots.bool()"),
+        ("grey", "BLACK", "0.0"),
+        (
+            "infrared_after_depth",
+            "return dropped(depth), dropped(ir)",
+            "depth = dropped(depth)\n    return depth, torch.where(depth == BLACK, depth, ir)",
+        ),
+    ),
+    *mutants(
+        _ROW,
+        _CUTOUT,
+        "cut_out",
+        ("odd_squares", "row < y + half", "row <= y + half"),
+        ("within_the_image", "drawn(0, width)", "drawn(0, width).clamp(1)"),
+        ("full_side", "drawn(1, limit) // 2", "drawn(1, limit)"),
+        ("limit_included", "drawn(1, limit)", "drawn(1, limit + 1)"),
+        ("one_for_all", "rgb.new_empty((count, 1, 1, 1))", "rgb.new_empty((1, 1, 1, 1))"),
+        ("rgb_kept", "return rgb.masked_fill(inside, BLACK)", "return rgb"),
+    ),
+    *mutants(
+        _ROW,
+        _OWN,
+        "recoloured",
+        ("grey_shift", "(count, channels, 1, 1)", "(count, 1, 1, 1)"),
+        ("half_the_shift", "/ 255", "/ 510"),
+        ("brighter_only", "random_(-brightness, brightness + 1", "random_(0, brightness + 1"),
+        ("upper_end_missed", "brightness + 1", "brightness"),
+        ("power_of_all", "image.new_empty((count, 1, 1, 1))", "image.new_empty((1, 1, 1, 1))"),
+        ("powers_above_one", "uniform_(1 - gamma", "uniform_(1"),
+        ("not_cut_off", ".clamp(0, 1)", ".clamp(0)"),
+        (
+            "power_before_shift",
+            "((image + 1) / 2 + shifts).clamp(0, 1) ** exponents",
+            "(((image + 1) / 2) ** exponents + shifts).clamp(0, 1)",
+        ),
+        ("global_draws", "brightness + 1, generator=draws", "brightness + 1"),
+    ),
+    *mutants(
+        _ROW,
+        _OWN,
+        "halved_rate",
+        ("always_late", "(epoch + early)", "(epoch)"),
+        ("one_late", "(epoch + early)", "(epoch - 1 + early)"),
+        ("a_tenth", "0.5 **", "0.1 **"),
+        ("once", "((epoch + early) // HALVED_AFTER)", "min(1, (epoch + early) // HALVED_AFTER)"),
+    ),
+    *mutants(
+        _ROW,
+        _OWN,
+        "FlexModal",
+        ("input_as_it_comes", "INPUT_SCALE * torch.cat", "torch.cat"),
+        ("class_token_kept", "[:, 1:]", "[:, :-1]"),
+        ("norm_applied", '== "applied"', '!= "skipped" or True'),
+        ("rgb_left_out", "maps[0] + maps[1] + maps[2]", "maps[1] + maps[2]"),
+        ("infrared_left_out", "maps[0] + maps[1] + maps[2]", "maps[0] + 2 * maps[1]"),
+        ("always_summed", 'options.fusion == "concat"', "False"),
+        ("never_scaled", 'options.attention == "scaled"', "False"),
+        ("largest_for_mean", "fused.mean((2, 3))", "fused.amax((2, 3))"),
+        (
+            "rgb_attended_by_itself",
+            "maps = [h_rgb, *(",
+            "maps = [channel_cross_attention(h_rgb, h_rgb, self.scaled), *(",
+        ),
+        (
+            "attends_to_depth",
+            "channel_cross_attention(h, h_rgb, self.scaled)",
+            "channel_cross_attention(h, h_depth, self.scaled)",
+        ),
+        (
+            "asked_by_rgb",
+            "channel_cross_attention(h, h_rgb, self.scaled)",
+            "channel_cross_attention(h_rgb, h, self.scaled)",
+        ),
+        ("logits_of_the_original", ".flip(-1)", ""),
+        ("attention_in_bfloat16", "enabled=False", "enabled=torch.is_autocast_enabled(rgb.device.type)"),
+        ("map_does_not_drop_out", "self.drop_channels(together.unflatten", "(together.unflatten"),
+        ("means_do_not_drop_out", "self.drop(fused.mean((2, 3)))", "fused.mean((2, 3))"),
+        ("not_rectified", "            nn.ReLU(),\n", ""),
+        ("map_not_padded", "padding=1", "padding=0"),
+    ),
+    *mutants(
+        _ROW,
+        _OWN,
+        "Method",
+        ("batch_not_augmented", "super().views(batch, training).images", "batch.images"),
+        (
+            "rgb_dropped_too",
+            "depth, ir = drop_modalities(depth, ir, options",
+            "depth, rgb = drop_modalities(depth, rgb, options",
+        ),
+        ("same_colours", "for x in (rgb, depth, ir))", "for x in (rgb, depth, depth))"),
+        ("no_gamma_alone", "options.brightness or options.gamma", "options.brightness"),
+        ("no_brightness_alone", "options.brightness or options.gamma", "options.gamma"),
+        ("square_always", "if options.cutout:", "if True:"),
+        (
+            "dropped_after_the_square",
+            "        if options.drop_modality:\n            depth, ir = drop_modalities(depth, ir, options.drop_modality, self.draws)\n        if options.cutout:\n            rgb, depth, ir = cut_out(rgb, depth, ir, options.cutout, self.draws)\n",
+            "        if options.cutout:\n            rgb, depth, ir = cut_out(rgb, depth, ir, options.cutout, self.draws)\n        if options.drop_modality:\n            depth, ir = drop_modalities(depth, ir, options.drop_modality, self.draws)\n",
+        ),
+        ("always_balanced", 'self.options.sampling == "balanced"', "True"),
+        ("cosine_for_all", 'options.rate == "cosine"', "True"),
+        ("one_group", "for group in optimiser.param_groups:", "for group in optimiser.param_groups[1:]:"),
+        ("always_early", 'options.rate == "halved_early"', "True"),
+        ("epochs_of_one_step", "// steps", "// 1"),
+        (
+            "rounded_down",
+            "round(batch.progress * steps * options.epochs)",
+            "int(batch.progress * steps * options.epochs)",
+        ),
+        ("attacks_accepted", "logit_difference(output)", "-logit_difference(output)"),
+        ("labels_the_wrong_way", "cross_entropy(output, batch.label)", "cross_entropy(output, batch.bonafide)"),
+    ),
+    *mutants(
+        _ROW,
+        _OWN,
+        "Options",
+        ("paper_as_table", 'described="concat"', 'table="concat"'),
+        ("released_rate_is_late", 'released="halved_early"', 'released="halved"'),
+        ("dropping_in_the_table", 'reading(0.5, table=0.0)\n    """R4', 'reading(0.5)\n    """R4'),
+        ("odd_heads_taken", "self.width % self.heads", "self.width % 1"),
+        ("certainty_refused", "self.drop_modality <= 1", "self.drop_modality < 1"),
+        ("no_square_taken", "self.cutout == 1", "self.cutout == 0.5"),
+        ("largest_patch_refused", "self.patch > self.image_size", "self.patch >= self.image_size"),
     ),
 ]
