@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from data_manifests.errors import BadInput
@@ -94,6 +95,7 @@ def test_the_final_norm_is_left_out_unless_asked_for() -> None:
 
 def test_one_transformer_sees_all_modalities_and_a_sum_does_not_tell_depth_from_infrared() -> None:
     rgb, depth, ir = images(5, 12)
+    assert sum(isinstance(part, VisionTransformer) for part in network().modules()) == 1
     tokens = seen(network(), [rgb, rgb, rgb])["tokens"].chunk(3)
     torch.testing.assert_close(tokens[0], tokens[1], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(tokens[0], tokens[2], rtol=1e-5, atol=1e-6)
@@ -224,6 +226,15 @@ def test_shifts_reach_both_ends_and_are_cut_off_at_black_and_white() -> None:
     assert len({tuple(row) for row in steps.view(-1, 3).round().tolist()}) == 343  # channels apart
     assert after[..., 0].min() == -1
     assert after[..., 2].max() == 1
+
+
+def test_powers_are_uniform_between_their_ends() -> None:
+    image = torch.zeros(4000, 3, 1, 1)
+    after = flexmodal.recoloured(image, 0, 0.5, torch.Generator().manual_seed(0))
+    powers = ((after[:, 0, 0, 0] + 1) / 2).log() / np.log(0.5)
+    counts = powers.histc(4, 0.5, 1.5)
+    assert counts.sum() == 4000
+    assert (counts / 4000 - 1 / 4).abs().max() < 0.05
 
 
 # Its rates and samplers
