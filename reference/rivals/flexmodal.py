@@ -30,8 +30,9 @@ Parameters at 224 x 224 with the preset `released`, our counts:
 Readings:
 
   R1  How the maps meet: `--fusion sum` adds H_RGB, H'_depth and H'_infrared, as the authors' code does; `concat` puts
-      their channels side by side before the convolution, as our specification reports of the paper. mmFAS does not say
-      which of the paper's fusions it trained; cross-attention is the one whose code was released.
+      their channels side by side before the convolution. `described` takes `concat`, which is not read in the paper
+      again: public notes on it give the sum for cross-attention and `concat` for a fusion without attention. mmFAS does
+      not say which of the paper's fusions it trained; cross-attention is the one whose code was released.
   R2  The attention's logits are not divided by anything in paper and code, although each is a sum over all positions.
       `--attention scaled` divides them by the square root of the number of positions.
   R3  The code takes the tokens before the transformer's final LayerNorm, which it keeps and never applies; the paper
