@@ -243,6 +243,31 @@ def acer(scores, bonafide, families, threshold):
 # FlexModal-FAS
 
 
+def channel_cross_attention(x, rgb, scaled=False):
+    logits = torch.einsum("bcn,bdn->bcd", x, rgb)
+    if scaled:
+        logits = logits * x.shape[2] ** -0.5
+    weights = torch.exp(logits - logits.logsumexp(dim=2, keepdim=True))
+    return torch.einsum("bcd,bdn->bcn", weights, rgb)
+
+
+def drop_modalities(depth, ir, probability, generator):
+    uniform = torch.rand(len(depth), 2, generator=generator, dtype=torch.float64, device=depth.device)
+    kept = (uniform >= probability).to(depth.dtype)
+    return tuple((x + 1) * kept[:, place].reshape(-1, 1, 1, 1) - 1 for place, x in enumerate((depth, ir)))
+
+
+def cut_out(rgb, depth, ir, limit, generator):
+    images = [rgb.clone(), depth.clone(), ir.clone()]
+    count, _, height, width = rgb.shape
+    uniform = torch.rand(count, 3, generator=generator, dtype=torch.float64, device=rgb.device).tolist()
+    for sample, (a, b, c) in enumerate(uniform):
+        y, x, half = int(a * height), int(b * width), (1 + int(c * (limit - 1))) // 2
+        for image in images:
+            image[sample, :, max(y - half, 0) : y + half, max(x - half, 0) : x + half] = -1
+    return tuple(images)
+
+
 # FaceBagNet
 
 
