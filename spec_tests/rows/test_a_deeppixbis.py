@@ -1,6 +1,6 @@
 """A-DeepPixBis: what its network computes from the encoder's features, what its readings change, what it refuses."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
 from reference.rivals import a_deeppixbis
@@ -50,60 +50,79 @@ LABEL = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
 
 
 @pytest.fixture(scope="module")
-def model() -> ADeepPixBis:
-    return scrambled(ADeepPixBis(32), 4).eval()
+def trained() -> ADeepPixBis:
+    """Weights as after some training: random, and directions of length 3."""
+    model = scrambled(ADeepPixBis(32), 4).eval()
+    with torch.no_grad():
+        for layer in (model.map.direction, model.image):
+            layer.weight.mul_(3 / layer.weight.norm())
+    return model
 
 
-@pytest.mark.parametrize("normalise", [True, False])
-def test_both_branches_against_float64(model: ADeepPixBis, normalise: bool) -> None:
-    model.normalise = model.map.normalise = normalise
-    seen: dict[str, Tensor] = {}
-    hook = model.encoder.register_forward_hook(lambda _, args, out: seen.update(input=args[0], features=out))
-    rgb, depth, ir = images(5, 32)
+@pytest.fixture(params=[True, False], ids=["unit", "free"])
+def model(trained: ADeepPixBis, request: pytest.FixtureRequest) -> ADeepPixBis:
+    trained.normalise = trained.map.normalise = request.param
+    return trained
+
+
+def passed_through(model: ADeepPixBis, *pictures: Tensor) -> tuple[a_deeppixbis.Output, dict[str, tuple[Any, Tensor]]]:
+    """The network's output, and what went in and out of its encoder and its embedding."""
+    seen = {}
+
+    def watch(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda _, given, out: seen.update({name: (given[0], out)})
+
+    hooks = [getattr(model, name).register_forward_hook(watch(name)) for name in ("encoder", "embedding")]
     with torch.inference_mode():
-        cells, image, attention = model(rgb, depth, ir)
-    hook.remove()
-    torch.testing.assert_close(seen["input"], model.input(rgb), rtol=0, atol=0)
-    x = seen["features"].double().numpy()
+        out = model(*pictures)
+    for hook in hooks:
+        hook.remove()
+    return out, seen
+
+
+def cosines(vectors: np.ndarray, direction: Tensor, normalise: bool) -> np.ndarray:
+    """(…,) of vectors (…, C)."""
+    towards = direction.detach().double().numpy().ravel()
+    length = np.linalg.norm(towards) if normalise else 1.0
+    return vectors @ towards / np.linalg.norm(vectors, axis=-1) / length
+
+
+def test_both_branches_against_float64(model: ADeepPixBis) -> None:
+    rgb, depth, ir = images(5, 32)
+    (cells, image, attention), seen = passed_through(model, rgb, depth, ir)
+    torch.testing.assert_close(seen["encoder"][0], model.input(rgb), rtol=0, atol=0)
+    x = seen["encoder"][1].double().numpy()
     w = {name: value.double().numpy() for name, value in model.state_dict().items()}
-    assert attention is model.map.attention
-
-    def cosines(vectors: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        length = np.linalg.norm(direction) if normalise else 1.0
-        return np.einsum("b...c,c->b...", vectors, direction) / np.linalg.norm(vectors, axis=-1) / length
-
-    np.testing.assert_allclose(
-        cells.numpy(), cosines(np.moveaxis(x, 1, -1), w["map.direction.weight"].ravel()), rtol=1e-4, atol=1e-5
-    )
+    expected = cosines(np.moveaxis(x, 1, -1), model.map.direction.weight, model.normalise)
+    np.testing.assert_allclose(cells.numpy(), expected, rtol=1e-4, atol=1e-5)
     plane = np.einsum("bcyx,c->byx", x, w["plane.weight"].ravel()) + w["plane.bias"]
     embedding = plane.reshape(2, 4) @ w["embedding.weight"].T + w["embedding.bias"]
-    np.testing.assert_allclose(image.numpy(), cosines(embedding, w["image.weight"][0]), rtol=1e-4, atol=1e-5)
+    expected = cosines(embedding, model.image.weight, model.normalise)
+    np.testing.assert_allclose(image.numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert attention is model.map.attention
+
+
+def test_cosines_keep_float32_in_any_arithmetic(model: ADeepPixBis) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        (cells, image, _), seen = passed_through(model, *images(6, 32))
+    features, embedding = (seen[name][1] for name in ("encoder", "embedding"))
+    assert features.dtype == embedding.dtype == torch.bfloat16
+    expected = cosines(np.moveaxis(features.double().numpy(), 1, -1), model.map.direction.weight, model.normalise)
+    np.testing.assert_allclose(cells.numpy(), expected, rtol=1e-5, atol=1e-6)
+    expected = cosines(embedding.double().numpy(), model.image.weight, model.normalise)
+    np.testing.assert_allclose(image.numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_all_cells_count_alike_at_first() -> None:
     assert a_deeppixbis.CosineMap(4, True).attention.tolist() == [1.0] * 4
 
 
-def test_cosines_are_float32_whatever_the_arithmetic_of_the_encoder(model: ADeepPixBis) -> None:
-    rgb = images(6, 32)[0]
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        cells, image, _ = model(rgb, rgb, rgb)
-    assert cells.dtype == image.dtype == torch.float32
-
-
-@pytest.mark.parametrize(("direction", "length"), [("unit", 1.0), ("free", 7.0)])
-def test_only_free_directions_have_a_length(model: ADeepPixBis, direction: str, length: float) -> None:
-    made = method_of(direction=direction).build().eval()
-    made.load_state_dict(model.state_dict())
-    rgb = images(7, 32)[0]
-    with torch.inference_mode():
-        before = made(rgb, rgb, rgb)
-        assert isinstance(made, ADeepPixBis)
-        made.map.direction.weight *= 7
-        made.image.weight *= 7
-        after = made(rgb, rgb, rgb)
-    for one, other in zip(before[:2], after[:2], strict=True):
-        torch.testing.assert_close(other, length * one, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("direction", ["unit", "free"])
+def test_the_option_decides_whether_directions_have_length_1(direction: str) -> None:
+    with torch.device("meta"):
+        made = method_of(direction=direction).build()
+    assert isinstance(made, ADeepPixBis)
+    assert made.normalise == made.map.normalise == (direction == "unit")
 
 
 # The loss

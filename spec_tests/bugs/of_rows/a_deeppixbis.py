@@ -4,7 +4,9 @@ from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
 _COSINE, _MARGIN, _ATTENTION = "a_deeppixbis-cosine", "a_deeppixbis-margin", "a_deeppixbis-attention"
-_ROW, _ROW_TEST = "reference.rivals.a_deeppixbis", "test_a_deeppixbis.py"
+_ROW, _TEST = "reference.rivals.a_deeppixbis", "test_a_deeppixbis.py::"
+_NETWORK = f"{_TEST}test_both_branches_against_float64 {_TEST}test_cosines_keep_float32_in_any_arithmetic"
+_LOSS, _SCORES = f"{_TEST}test_the_loss_is_both_branches_costs", f"{_TEST}test_scores"
 
 SECOND = [
     *mutants(
@@ -57,7 +59,11 @@ SECOND = [
         ("mean_over_cells_too", "total / len(costs)", "total / costs.numel()"),
         ("not_a_softmax", "torch.exp(attention - torch.logsumexp(attention, dim=0))", "attention / attention.sum()"),
         ("uniform", "attention - torch.logsumexp(attention, dim=0)", "0 * attention - math.log(len(attention))"),
-        ("overflows", "attention - torch.logsumexp(attention, dim=0))", "attention) / torch.exp(attention).sum("),
+        (
+            "overflows",
+            "torch.exp(attention - torch.logsumexp(attention, dim=0))",
+            "(torch.exp(attention) / torch.exp(attention).sum())",
+        ),
         ("columns_before_rows", ".reshape(costs.shape[1:])", ".reshape(costs.shape[:0:-1]).T"),
         ("attention_detached", "torch.exp(attention -", "torch.exp(attention.detach() -"),
         ("attention_normalised_by_its_highest", "torch.logsumexp(attention, dim=0)", "attention.max()"),
@@ -79,15 +85,20 @@ OURS = [
     *mutants(_ROW, _ATTENTION, "attended_loss", ("attention_taken_as_it_is", "attention.softmax(0)", "attention")),
     *mutants(
         _ROW,
-        _ROW_TEST,
+        f"{_TEST}test_all_cells_count_alike_at_first",
         "CosineMap",
         ("attention_from_zero", "torch.ones(cells)", "torch.arange(cells) / 1.0"),
+    ),
+    *mutants(
+        _ROW,
+        _NETWORK,
+        "CosineMap",
         ("cosines_in_half_precision", "features.to(direction)", "features"),
         ("map_always_normalised", "direction, self.normalise)", "direction, True)"),
     ),
     *mutants(
         _ROW,
-        _ROW_TEST,
+        _NETWORK,
         "ADeepPixBis",
         ("input_not_normalised", "self.encoder(self.input(rgb))", "self.encoder(rgb)"),
         ("depth_for_rgb", "self.encoder(self.input(rgb))", "self.encoder(self.input(depth))"),
@@ -97,7 +108,7 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _ROW_TEST,
+        _LOSS,
         "loss",
         (
             "weights_exchanged",
@@ -112,31 +123,51 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _ROW_TEST,
-        "Method",
-        ("direction_reading_reversed", 'direction == "unit"', 'direction != "unit"'),
+        _LOSS,
+        "Method.losses",
         ("margin_not_passed", "o.balance, o.margin, o", "o.balance, 0.5, o"),
         ("side_not_passed", "o.margin_side", '"bona_fide"'),
         ("balance_not_passed", "o.balance", "0.5"),
         ("reduction_fixed", "o.map_reduction", '"sum"'),
-        ("score_not_passed", "image, self.options.score)", "image)"),
+    ),
+    *mutants(
+        _ROW,
+        f"{_TEST}test_the_option_decides_whether_directions_have_length_1",
+        "Method.build",
+        ("direction_reading_reversed", 'direction == "unit"', 'direction != "unit"'),
+    ),
+    *mutants(_ROW, _SCORES, "Method.scores", ("score_not_passed", "image, self.options.score)", "image)")),
+    *mutants(
+        _ROW,
+        f"{_TEST}test_a_constant_rate_is_left_alone",
+        "Method.schedule",
         ("rate_always_cosine", 'self.options.rate == "cosine"', "True"),
         ("rate_never_cosine", 'self.options.rate == "cosine"', "False"),
+    ),
+    *mutants(
+        _ROW,
+        f"{_TEST}test_jitter_changes_rgb_alone",
+        "Method.views",
         ("jitter_forgotten", "if self.options.jitter:", "if False:"),
     ),
     *mutants(
         _ROW,
-        _ROW_TEST,
+        f"{_TEST}test_released_is_as_the_code_is_and_table_as_the_formulas_are",
         "Options",
         ("free_by_default", 'reading("unit", released="free")', 'reading("free", released="unit")'),
         ("sum_by_default", 'reading("mean", released="sum")', 'reading("sum", released="mean")'),
+    ),
+    *mutants(
+        _ROW,
+        f"{_TEST}test_options_that_cannot_be_used_are_refused",
+        "Options.check",
         ("side_not_checked", "divisible(self.image_size, STRIDE)", "pass"),
         ("margin_not_checked", "if not 0 <= self.margin <= torch.pi:", "if False:"),
         ("share_not_checked", "if not 0 <= getattr(self, name) <= 1:", "if False:"),
     ),
     *mutants(
         "reference.rivals.blocks.pixel_wise",
-        _ROW_TEST,
+        _SCORES,
         "score",
         ("cells_of_one_row", ".mean((1, 2))", ".mean(2)[:, 0]"),
         ("image_as_it_is", "image.float().sigmoid()", "image.float()"),
