@@ -41,11 +41,11 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.options import divisible, reading
 from reference.rivals import method
+from reference.rivals.blocks.colour_jitter import jittered
+from reference.rivals.blocks.densenet161 import STRIDE, WIDTH, ImageNetInput, densenet161_encoder
+from reference.rivals.blocks.pixel_wise import score
 from reference.runs import HEADLINE
 from reference.training import Training
-
-STRIDE, WIDTH = 16, 384  # of the encoder's output
-IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Output = tuple[Tensor, Tensor]
 
@@ -95,23 +95,16 @@ class DeepPixBiS(nn.Module):
     The other modalities are ignored.
     """
 
-    mean: Tensor
-    sd: Tensor
-
     def __init__(self, image_size: int) -> None:
         super().__init__()
-        from torchvision.models import densenet161  # takes seconds that a finished run need not spend
-
         side = divisible(image_size, STRIDE)
-        self.encoder = nn.Sequential(*list(densenet161(weights=None).features.children())[:8])
+        self.normalise = ImageNetInput()  # R3
+        self.encoder = densenet161_encoder()
         self.map = nn.Conv2d(WIDTH, 1, 1)
         self.image = nn.Linear(side * side, 1)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("sd", torch.tensor(IMAGENET_SD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Output:
-        x = ((rgb + 1) / 2 - self.mean) / self.sd  # R3
-        cells = self.map(self.encoder(x))[:, 0]  # (B, S/16, S/16)
+        cells = self.map(self.encoder(self.normalise(rgb)))[:, 0]  # (B, S/16, S/16)
         return cells, self.image(cells.sigmoid().flatten(1))[:, 0]
 
 
@@ -124,26 +117,6 @@ def loss(output: Output, label: Tensor, balance: float = 0.5) -> dict[str, Tenso
     return {"loss": balance * of_image + (1 - balance) * of_map, "image": of_image, "map": of_map}
 
 
-def score(output: Output, kind: str = "pixel_mean") -> Tensor:
-    """Score (B,) in [0, 1] (R1)."""
-    cells, image = (x.float().sigmoid() for x in output)
-    pixel_mean = cells.mean((1, 2))
-    return {"pixel_mean": pixel_mean, "binary": image, "combined": (pixel_mean + image) / 2}[kind]
-
-
-def jittered(rgb: Tensor, share: float, draws: torch.Generator) -> Tensor:
-    """rgb (B, 3, S, S) in [-1, 1] with brightness, contrast and saturation of each image changed by up to `share`."""
-    from torchvision.transforms.v2 import functional as change
-
-    images = []
-    lots = torch.rand(len(rgb), 3, generator=draws, device=draws.device)
-    factors = (1 + share * (2 * lots - 1)).tolist()
-    for x, (brightness, contrast, saturation) in zip((rgb + 1) / 2, factors, strict=True):
-        x = change.adjust_contrast(change.adjust_brightness(x, brightness), contrast)
-        images.append(change.adjust_saturation(x, saturation))
-    return 2 * torch.stack(images) - 1
-
-
 class Method(method.Method[Options]):
     """DeepPixBiS: every cell of the map and the whole image are judged."""
 
@@ -154,7 +127,7 @@ class Method(method.Method[Options]):
         return loss(output, batch.label, self.options.balance)
 
     def scores(self, output: Output) -> dict[str, Tensor]:
-        return {HEADLINE: score(output, self.options.score)}
+        return {HEADLINE: score(*output, self.options.score)}
 
     def views(self, batch: Batch, training: Training) -> Batch:
         batch = super().views(batch, training)

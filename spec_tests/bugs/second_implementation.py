@@ -231,6 +231,29 @@ def acer(scores, bonafide, families, threshold):
 # A-DeepPixBis
 
 
+def cosines_with(x, direction, normalise=True):
+    dots = torch.tensordot(x, direction, dims=([1], [0]))
+    lengths = x.square().sum(1).sqrt().clamp_min(1e-12)
+    if normalise:
+        lengths = lengths * direction.square().sum().sqrt()
+    return dots / lengths
+
+
+def margin_cross_entropy(cosines, bonafide, margin=0.5, side="bona_fide"):
+    c = torch.clip(cosines, 1e-7 - 1, 1 - 1e-7)
+    sines = (1 - c * c).sqrt()
+    live = c if side == "attack" else c * math.cos(margin) - sines * math.sin(margin)
+    attack = c if side == "bona_fide" else c * math.cos(margin) + sines * math.sin(margin)
+    is_live = (bonafide == 1).reshape(len(bonafide), *(1 for _ in cosines.shape[1:]))
+    return torch.where(is_live, torch.nn.functional.softplus(-live), torch.nn.functional.softplus(attack))
+
+
+def attended_loss(costs, attention, reduction="mean"):
+    weights = torch.exp(attention - torch.logsumexp(attention, dim=0)).reshape(costs.shape[1:])
+    total = torch.einsum("bhw,hw->", costs, weights)
+    return total / len(costs) if reduction == "mean" else total
+
+
 # Conv-MLP
 
 
