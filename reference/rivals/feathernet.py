@@ -48,7 +48,7 @@ Readings:
       rows of the matrix of directions where columns are directions, and tints a grey picture (`rows`); `described`
       has the shift that was meant (`principal`).
 
-In every preset: the focal loss comes from log-softmax, the same function without its overflow; initial weights are the
+In every preset: the focal loss comes from logits, the same function without its overflow; initial weights are the
 authors' (normal, of variance 2 / (k k C) for C outputs of a k x k kernel, and 0.01 for linear layers); a shortcut pools
 what an odd map has left at its edge, which changes nothing at multiples of 32 and lets B take 48 x 48.
 """
@@ -183,7 +183,7 @@ def halving_shortcut(before: int, after: int) -> nn.Module:
     return nn.Sequential(pool, nn.BatchNorm2d(before), nn.Conv2d(before, after, 1, bias=False))
 
 
-def streaming(x: Tensor, weight: Tensor) -> Tensor:
+def streaming_module(x: Tensor, weight: Tensor) -> Tensor:
     """Streaming module: each channel of x (B, C, H, W) by its own kernel of weight (C, 1, 3, 3) at every second place,
     zeros around the map; the values in one row (B, C * ceil(H/2) * ceil(W/2)), channel by channel."""
     return F.conv2d(x, weight, stride=2, padding=1, groups=len(weight)).flatten(1)
@@ -208,7 +208,7 @@ class FeatherNet(nn.Module):
         self.apply(initialise)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(streaming(self.trunk(x), self.kernels.weight))
+        return self.classifier(streaming_module(self.trunk(x), self.kernels.weight))
 
 
 def initialise(module: nn.Module) -> None:
@@ -245,8 +245,8 @@ def focal_loss(logits: Tensor, classes: Tensor, gamma: float) -> Tensor:
 
     gamma 0 is cross-entropy. Lin et al., arXiv 1708.02002, Eq. 4.
     """
-    log_p = logits.log_softmax(1).gather(1, classes[:, None])[:, 0]
-    return (-((1 - log_p.exp()) ** gamma) * log_p).mean()
+    surprise = F.cross_entropy(logits, classes, reduction="none")  # -log p
+    return ((1 - torch.exp(-surprise)) ** gamma * surprise).mean()
 
 
 def ensembled_score(scores: Tensor, threshold: float) -> Tensor:
