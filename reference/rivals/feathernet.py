@@ -296,10 +296,9 @@ def random_boxes(count: int, size: int, draws: torch.Generator) -> list[tuple[in
 
 def cropped(images: Tensor, boxes: list[tuple[int, int, int, int]]) -> Tensor:
     """Each image's box, enlarged to the whole image: (B, C, S, S) to the same shape."""
-    from torchvision.transforms.v2 import functional as change
-
-    size = list(images.shape[-2:])
-    return torch.stack([change.resized_crop(x, *box, size) for x, box in zip(images, boxes, strict=True)])
+    size = images.shape[-2:]
+    parts = [x[None, :, y : y + height, z : z + width] for x, (y, z, height, width) in zip(images, boxes, strict=True)]
+    return torch.cat([F.interpolate(part, size=size, mode="bilinear", align_corners=False) for part in parts])
 
 
 def central(images: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ SECOND: list[Mutant] = [
         ("sure_samples_count_most", "-torch.expm1(-surprise)", "torch.exp(-surprise)"),
         ("doubt_detached", "doubt.pow(gamma)", "doubt.detach().pow(gamma)"),
         ("sum_over_the_batch", " / len(logits)", ""),
-        ("mean_over_the_classes", "len(logits)\n", "logits.numel()\n"),
+        ("mean_over_the_classes", " / len(logits)", " / logits.numel()"),
         ("weights_divide", " / len(logits)", " / doubt.pow(gamma).sum()"),
         ("overflow", "torch.logsumexp(logits - own.unsqueeze(1), dim=1)", "logits.exp().sum(1).log() - own"),
         ("first_class_always", "device=logits.device), classes]", "device=logits.device), classes * 0]"),
@@ -121,6 +121,7 @@ OURS: list[Mutant] = [
     *_ours(
         "InvertedResidual.__init__",
         ("relu", "groups=inner), nn.ReLU6()]", "groups=inner), nn.ReLU()]"),
+        ("relu_in_the_widening", "inner), nn.ReLU6()] if", "inner), nn.ReLU()] if"),
         ("rectified_at_the_end", "*convolution(inner, after))", "*convolution(inner, after), nn.ReLU6())"),
         ("stride_in_the_narrowing", "inner, 3, stride, groups=inner", "inner, 3, 1, groups=inner"),
     ),
@@ -137,7 +138,7 @@ OURS: list[Mutant] = [
         ("last_class_is_bona_fide", "[:, 1] for", "[:, -1] for"),
         ("two_of_all_logits", "logits.float().softmax(1)", "logits.float()[:, :2].softmax(1)"),
         ("sigmoid", "softmax(1)", "sigmoid()"),
-        ("logits_averaged", "scores.mean(1)\n", "(scores * scores).mean(1)\n"),
+        ("geometric_mean", "scores.mean(1)", "scores.prod(1).sqrt()"),
         ("cascade_begins_with_infrared", "scores[:, 0], scores[:, 1], options", "scores[:, 1], scores[:, 0], options"),
         ("threshold_for_certainty", "options.certain", "options.threshold"),
     ),
@@ -174,7 +175,11 @@ OURS: list[Mutant] = [
         ("one_short", "size + 1 - sides", "size - sides"),
         ("global_randomness", "10, 2, generator=draws", "10, 2"),
     ),
-    *_ours("cropped", ("sides_exchanged", "*box, size", "box[1], box[0], box[3], box[2], size")),
+    *_ours(
+        "cropped",
+        ("sides_exchanged", "(y, z, height, width)", "(y, z, width, height)"),
+        ("aligned_corners", "align_corners=False", "align_corners=True"),
+    ),
     *_ours(
         "central",
         ("crop_without_enlarging", "round(size * 8 / 7)", "size"),
