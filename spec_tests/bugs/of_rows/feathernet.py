@@ -156,7 +156,7 @@ OURS: list[Mutant] = [
         ("boxes_of_their_own", "cropped(ir, boxes)", "cropped(ir, boxes[::-1])"),
         ("depth_not_shifted", "depth + shifts", "depth"),
         ("rows_for_all", "self.options.lighting, self.draws", '"rows", self.draws'),
-        ("shifted_before_the_crop", 'if self.options.crop == "random"', 'if self.options.crop == "whole"'),
+        ("whole_where_a_crop_is_asked", 'if self.options.crop == "random"', 'if self.options.crop == "whole"'),
     ),
     *_ours("Method.schedule", ("cosine_for_all", '== "cosine"', '!= ""')),
     *_ours(
