@@ -14,8 +14,8 @@ B's halving blocks add a shortcut of average pooling, batch normalisation and a 
     focal = mean over the batch of -(1 - p)^gamma log p,   p = softmax(logits)[class],  gamma = 3
     loss  = focal(depth) + focal(infrared),                score = softmax(logits)[1] of both networks, fused
 
-The networks share nothing, so that the sum trains each as if it were alone. The authors take ImageNet-sized input of
-one modality as three equal channels, of CASIA-SURF and of data of their own, and start from fresh weights.
+The networks share nothing, so that the sum trains each as if it were alone. The authors feed one modality as three
+equal channels, 224 x 224, train on CASIA-SURF and on data of their own, and start from fresh weights.
 
 Parameters, all of them on the path: B 351 220, A 345 332 (the 5 888 of B's four shortcuts less), as many as the
 released modules hold; the paper prints 0.35 M for both. rows.toml counts the preset `released`: one published network,
@@ -24,10 +24,10 @@ on depth. `table` has two networks, each with a linear layer of 2 050 at 224 x 2
 Readings:
 
   R1  The variant: B, the better one of the paper (ACER 0.00168 against 0.00261 on its validation set).
-  R2  What is softmaxed. `linear` maps the feature to two logits, as two classes are described. The released code has no
-      such layer: the 1024 values themselves are logits of a 1024-way softmax (`none`) of which classes 0 and 1 alone
-      occur. They are two neighbouring cells in the upper left corner of one channel, so that corner alone judges. The
-      paper's 0.35 M fit both.
+  R2  What the softmax is over. `linear` maps the feature to two logits, since there are two classes. The released code
+      has no such layer (`none`): the 1024 values themselves are logits of a 1024-way softmax, of which classes 0 and 1
+      alone occur. Both are cells of one channel, neighbours in the map's upper left corner, and the other 1022 values
+      learn nothing but to be small. The paper's 0.35 M fit both.
   R3  How depth and infrared make one score; mmFAS names both modalities and no rule. `mean`, the default, prefers
       neither. `cascade` is the paper's: depth judges where it is certain; elsewhere infrared, and where infrared sees a
       bona fide face, the mean of both. The paper's depth is an ensemble of ten networks, ours is one. `ensemble` is the
