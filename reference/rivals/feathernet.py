@@ -29,10 +29,10 @@ Readings:
       alone occur. Both are cells of one channel, neighbours in the map's upper left corner, and the other 1022 values
       learn nothing but to be small. The paper's 0.35 M fit both.
   R3  How depth and infrared make one score; mmFAS names both modalities and no rule. `mean`, the default, prefers
-      neither. `cascade` is the paper's: depth judges where it is certain; elsewhere infrared, and where infrared sees a
-      bona fide face, the mean of both. The paper's depth is an ensemble of ten networks, ours is one. `ensemble` is the
-      released rule over many networks: the greatest score where their mean is above a threshold, else the least.
-      `depth`, the released training, has one network.
+      neither. `cascade` is the paper's, recalled of it and not read again: depth judges where it is certain; elsewhere
+      infrared, and where infrared sees a bona fide face, the mean of both. The authors' depth is an ensemble of many
+      networks, ours is one. `ensemble` is the released rule over ten networks: the greatest score where their mean is
+      above a threshold, else the least. `depth`, the released training, has one network.
   R4  The threshold of `ensemble`: 1/2, the boundary between the classes. The released code takes whichever of 0, 0.01,
       … 0.99 makes fewest errors on the labels of the test set, which nobody has before a test.
   R5  How near to 0 or 1 depth is certain in `cascade`: no source gives a number. At 0.1 nine in ten must speak for it.
@@ -49,8 +49,8 @@ Readings:
       has the shift that was meant (`principal`).
 
 In every preset: the focal loss comes from logits, the same function without its overflow; initial weights are the
-authors' (normal, of variance 2 / (k k C) for C outputs of a k x k kernel, and 0.01 for linear layers); a shortcut pools
-what an odd map has left at its edge, which changes nothing at multiples of 32 and lets B take 48 x 48.
+authors' (normal, of variance 2 / (k k C) for C outputs of a k x k kernel, of deviation 0.01 for linear layers); a
+shortcut pools what an odd map has left at its edge, which changes nothing at multiples of 32 and lets B take 48 x 48.
 """
 
 import math
