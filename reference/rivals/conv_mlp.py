@@ -72,6 +72,7 @@ from reference.training import Training
 
 PLANES, PATCHES = 5, 9
 STEM_BLOCKS, STAGE_BLOCKS, STAGES = 2, 3, 3  # basic blocks of the stem and of each stage, and the stages
+DROPOUT = 0.5
 MOAT_WEIGHT = 0.5
 ANGLE = 30.0  # degrees, of R5
 COARSEST = 0.2  # of a side, of R6
@@ -210,12 +211,10 @@ class ConvMLP(nn.Module):
             basic_blocks(width, width, STEM_BLOCKS),
         )
         widths = [width * 2**stage for stage in range(STAGES + 1)]
-        self.stages = nn.ModuleList(
-            basic_blocks(before, after, STAGE_BLOCKS) for before, after in pairwise(widths)
-        )
+        self.stages = nn.ModuleList(basic_blocks(before, after, STAGE_BLOCKS) for before, after in pairwise(widths))
         self.mixings = nn.ModuleList(Mixing(p) for p in pixels)
         self.classifier = nn.Sequential(
-            nn.Dropout(0.5), nn.Linear(widths[-1], 2 * width), nn.ReLU(), nn.Linear(2 * width, 2)
+            nn.Dropout(DROPOUT), nn.Linear(widths[-1], 2 * width), nn.ReLU(), nn.Linear(2 * width, 2)
         )
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
