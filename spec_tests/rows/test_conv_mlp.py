@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torchvision.models.resnet import BasicBlock
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch, ShuffledSampler
@@ -62,10 +63,12 @@ def scaled(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def test_its_parts_have_the_published_sizes() -> None:
-    with torch.device("meta"):
-        model = conv_mlp.ConvMLP()
+    model = conv_mlp.ConvMLP()
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     assert sizes == {"stem": 156_096, "stages": 17_215_744, "mixings": 2_322, "classifier": 65_922}
+    blocks = [[*model.stem[3]], *([*stage] for stage in model.stages)]
+    assert [len(each) for each in blocks] == [2, 3, 3, 3]
+    assert all(isinstance(block, BasicBlock) for each in blocks for block in each)
     stanza = rows.load()["conv_mlp"].parameters
     assert stanza is not None
     assert stanza["on_path"] + 11_177_538 + 1_042 + 34_304 == stanza["state"]

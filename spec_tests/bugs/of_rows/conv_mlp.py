@@ -72,7 +72,7 @@ SECOND = [
         ("no_margin", "1 - own", "-own"),
         ("grows_with_the_logit", "1 - own", "1 + own"),
         ("not_cut", "torch.relu(1 - own)", "(1 - own)"),
-        ("squared", "torch.relu(1 - own)", "torch.relu(1 - own) ** 2"),
+        ("squared", "torch.relu(1 - own)", "torch.relu(1 - own).square()"),
         ("bona_fide_alone", "(0, 1)", "(0,)"),
         ("attacks_alone", "(0, 1)", "(1,)"),
         ("nan_of_an_empty_class", "if len(own) > 0:", "if True:"),
