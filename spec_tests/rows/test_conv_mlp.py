@@ -38,7 +38,7 @@ def double(x: Tensor) -> np.ndarray:
 
 
 def sampled(image: np.ndarray, y: float, x: float) -> np.ndarray:
-    """Bilinear sample (C,) of an image (C, H, W) at pixel coordinates; None of its pixels lie outside."""
+    """Bilinear sample (C,) of an image (C, H, W) at pixel coordinates; outside of it is zero."""
     height, width = image.shape[1:]
     total = np.zeros(len(image))
     for row in (int(np.floor(y)), int(np.floor(y)) + 1):
