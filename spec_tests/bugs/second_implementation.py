@@ -257,6 +257,39 @@ def attended_loss(costs, attention, reduction="mean"):
 # Conv-MLP
 
 
+def crop_starts(side, patch, short=False):
+    spare = (side - patch) // 2
+    end = side - 1 if short else side
+    first = spare - patch if spare > patch else 0
+    last = end - patch if spare + 2 * patch > end else spare + patch
+    return [first, spare, last]
+
+
+def crop_grid(images, patch, short=False):
+    at = torch.tensor(crop_starts(images.shape[2], patch, short), device=images.device)
+    windows = images.unfold(2, patch, 1).unfold(3, patch, 1)
+    chosen = windows.index_select(2, at).index_select(3, at)
+    return chosen.permute(0, 2, 3, 1, 4, 5).flatten(1, 2)
+
+
+def patch_mixing(x, scale, shift, w1, b1, w2, b2, norm):
+    centred = x - x.mean((2, 3), keepdim=True)
+    variance = centred.square().mean((2, 3), keepdim=True)
+    within = centred / torch.sqrt(variance + 1e-5) * scale + shift
+    once = torch.einsum("qp,nphw->nqhw", w1, within) + b1.view(-1, 1, 1)
+    twice = torch.einsum("qp,nphw->nqhw", w2, once) + b2.view(-1, 1, 1)
+    return norm(twice).clamp_min(0)
+
+
+def moat_term(logits, label):
+    total = logits.new_zeros(())
+    for kind in (0, 1):
+        own = logits[label == kind, kind]
+        if len(own) > 0:
+            total = total + torch.relu(1 - own).mean()
+    return total
+
+
 # PipeNet
 
 
