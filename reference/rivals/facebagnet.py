@@ -19,9 +19,9 @@ Original input: 112 x 112 pixels of each modality from 0 to 1, colours as blue, 
 Released class 1 is bona fide, here class 0.
 
 Parameters: 14 550 228 on the path. The original's module holds 64 198 806: its three streams are whole networks, each
-with a third stage of 1 920 448, a fourth of 7 653 248 and a last layer of 2 049 000 parameters for 1000 classes, the
-two heads of a stream alone (4 098 for attacks, 614 700 for subjects), and the stages are registered twice, but the same
-parameters. None of these takes part in the fused network.
+with a third stage of 2 781 312, a fourth of 11 100 416, a last layer of 2 049 000 for 1000 classes and the heads of a
+stream alone, 4 098 for attacks and 614 700 for 300 subjects. None of these 3 * 16 549 526 takes part in the fused
+network.
 
 Readings (the first three decide most):
 
@@ -37,8 +37,8 @@ Readings (the first three decide most):
       models alike: `table` has none of it.
   R6  The code's grid ends one pixel before the image does: places 0, 32 and 63 where 64 would be the last. `table` and
       `described` go to the edge. A patch as large as the image has no place in the code's grid.
-  R7  Training: `table` is mmFAS's. The code trains by SGD with momentum, 10 cycles of 50 epochs, each from 0.1 to 0.001.
-      What the paper says of it is not known here: `described` is as `released`.
+  R7  Training: `table` is mmFAS's. The code trains by SGD with momentum, 10 cycles of 50 epochs, each from 0.1 to
+      0.001. What the paper says of it is not known here: `described` is as `released`.
 
 What the code does otherwise, too small for a reading: it draws each sample's class by a coin, where batches here hold
 both classes alike; it changes the rate once an epoch, here every step; it rounds pixels to whole numbers after it

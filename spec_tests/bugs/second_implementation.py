@@ -246,6 +246,30 @@ def acer(scores, bonafide, families, threshold):
 # FaceBagNet
 
 
+def modal_erasing(count, generator, probability=0.5, alone=0.5):
+    kept = torch.tensor([7, 6, 5, 3, 1, 2, 4], device=generator.device)  # a bit for each modality
+    chance = [1 - probability] + 3 * [probability * (1 - alone) / 3] + 3 * [probability * alone / 3]
+    weights = torch.tensor(chance, dtype=torch.float64, device=generator.device)
+    bits = kept[torch.multinomial(weights, count, replacement=True, generator=generator)]
+    return torch.stack([bits % 2 == 1, bits // 2 % 2 == 1, bits // 4 == 1], dim=1)
+
+
+def crop_grid(side, patch, places=9, short=False):
+    steps = np.array([(0, 0), (-1, 0), (0, -1), (1, 0), (0, 1), (1, 1), (-1, -1), (-1, 1), (1, -1)])
+    starts = np.clip((side - patch) // 2 + patch * steps, 0, side - patch - int(short))
+    return list(map(tuple, starts.tolist()))[:places]
+
+
+def grid_crops(x, patch, places=9, mirrors=4, short=False):
+    tops, lefts = map(list, zip(*crop_grid(x.shape[3], patch, places, short), strict=True))
+    squares = x.unfold(2, patch, 1).unfold(3, patch, 1)[:, :, tops, lefts]
+    forth = torch.arange(patch, device=x.device)
+    back = patch - 1 - forth
+    turns = [(forth, forth), (forth, back), (back, forth), (back, back)][:mirrors]
+    views = torch.stack([squares[..., down, :][..., across] for down, across in turns], dim=3)
+    return views.permute(2, 3, 0, 1, 4, 5).flatten(0, 1)
+
+
 # blocks of several rows
 
 

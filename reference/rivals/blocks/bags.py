@@ -16,7 +16,7 @@ from reference.rivals import method
 from reference.rivals.blocks.patches import (
     BLACK,
     LOTS,
-    crops,
+    grid_crops,
     modal_erasing,
     random_view,
     resized,
@@ -91,13 +91,15 @@ class Options(method.Options):
         self.at_least({"resize": 1, "cycles": 1, "lowest_rate": 0})
         if self.resize > self.image_size:
             raise BadInput(
-                f"--resize {self.resize}: the images have {self.image_size} pixels; give at most --image-size"
+                f"--resize {self.resize}: the images have {self.image_size} pixels; give at most {self.image_size}"
             )
         largest = self.resize - (self.last_place == "short")
         if not 1 <= self.patch <= largest:
-            raise BadInput(f"--patch {self.patch}: a patch of an image of --resize {self.resize}; give 1 to {largest}")
+            raise BadInput(f"--patch {self.patch}: the images are resized to {self.resize} pixels; give 1 to {largest}")
         if self.width < 1 or self.width % 16:
-            raise BadInput(f"--width {self.width}: groups and excitations need a multiple of 16; give 16, 32, 48 or 64")
+            raise BadInput(
+                f"--width {self.width}: the groups of its convolutions need a multiple of 16; give 16, 32, 48 or 64"
+            )
         if not 0 <= self.erase_probability <= 1:
             raise BadInput(f"--erase-probability {self.erase_probability}: it is a share; give a number from 0 to 1")
 
@@ -172,7 +174,7 @@ class BagMethod(method.Method[T]):
         """Scores from the mean over all crops of their logits."""
         options = self.options
         of_modality = [
-            crops(
+            grid_crops(
                 resized(x, options.resize),
                 options.patch,
                 options.places,

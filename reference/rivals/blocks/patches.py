@@ -32,7 +32,7 @@ def crop_grid(side: int, patch: int, places: int = 9, short: bool = False) -> li
     ]
 
 
-def crops(x: Tensor, patch: int, places: int = 9, mirrors: int = 4, short: bool = False) -> Tensor:
+def grid_crops(x: Tensor, patch: int, places: int = 9, mirrors: int = 4, short: bool = False) -> Tensor:
     """Squares (N, B, C, P, P) of images (B, C, S, S): each place of the grid in each of 1, 2 or 4 mirrorings, as it is
     first, then left to right, upside down, and both."""
     grid = crop_grid(x.shape[-1], patch, places, short)
@@ -46,8 +46,8 @@ def modal_erasing(count: int, generator: torch.Generator, probability: float = 0
     With `probability` a sample loses something: one modality that is drawn evenly, or, for the share `alone` of these
     samples, the two others.
     """
-    erased, lone, which = torch.rand(3, count, generator=generator, device=generator.device)
-    chosen = F.one_hot((3 * which).long().clamp_max(2), 3).bool()  # (count, 3)
+    erased, lone = torch.rand(2, count, generator=generator, device=generator.device)
+    chosen = F.one_hot(torch.randint(3, (count,), generator=generator, device=generator.device), 3).bool()  # (count, 3)
     kept = torch.where(lone[:, None] < alone, chosen, ~chosen)
     return kept | (erased[:, None] >= probability)
 
