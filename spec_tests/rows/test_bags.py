@@ -258,9 +258,9 @@ def test_networks_take_intensities_and_blue_first() -> None:
     [
         ({"resize": 13}, "--resize 13: the images have 12 pixels; give at most 12"),
         ({"resize": 0}, "--resize 0: give at least 1"),
-        ({"patch": 9}, "--patch 9: the images are resized to 8 pixels; give 1 to 8"),
-        ({"patch": 8, "last_place": "short"}, "--patch 8: the images are resized to 8 pixels; give 1 to 7"),
-        ({"patch": 0}, "--patch 0: the images are resized to 8 pixels; give 1 to 8"),
+        ({"patch": 9}, "--patch 9: the images are resized to 8 pixels; give 3 to 8"),
+        ({"patch": 8, "last_place": "short"}, "--patch 8: the images are resized to 8 pixels; give 3 to 7"),
+        ({"patch": 2}, "--patch 2: the images are resized to 8 pixels; give 3 to 8"),
         ({"width": 24}, "--width 24: the groups of its convolutions need a multiple of 16; give 16, 32, 48 or 64"),
         ({"width": 0}, "--width 0: the groups"),
         ({"erase_probability": 1.5}, "--erase-probability 1.5: it is a share; give a number from 0 to 1"),

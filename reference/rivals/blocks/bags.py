@@ -28,6 +28,9 @@ from reference.runs import HEADLINE
 from reference.training import Training
 
 
+SMALLEST_PATCH = 3  # of which a stem that halves twice leaves anything
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(method.Options):
     """What rows of bags of patches have beside every row's options."""
@@ -94,8 +97,8 @@ class Options(method.Options):
                 f"--resize {self.resize}: the images have {self.image_size} pixels; give at most {self.image_size}"
             )
         largest = self.resize - (self.last_place == "short")
-        if not 1 <= self.patch <= largest:
-            raise BadInput(f"--patch {self.patch}: the images are resized to {self.resize} pixels; give 1 to {largest}")
+        if not SMALLEST_PATCH <= self.patch <= largest:
+            raise BadInput(f"--patch {self.patch}: the images are resized to {self.resize} pixels; give {SMALLEST_PATCH} to {largest}")
         if self.width < 1 or self.width % 16:
             raise BadInput(
                 f"--width {self.width}: the groups of its convolutions need a multiple of 16; give 16, 32, 48 or 64"
@@ -170,6 +173,10 @@ class BagMethod(method.Method[T]):
     def scores(self, output: Tensor) -> dict[str, Tensor]:
         return {HEADLINE: logit_difference(output)}
 
+    def images_at_test(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The three images (B, 3, H, W) of which crops are taken, once they are resized."""
+        return batch.images
+
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         """Scores from the mean over all crops of their logits."""
         options = self.options
@@ -181,7 +188,7 @@ class BagMethod(method.Method[T]):
                 options.mirrors,
                 options.last_place == "short",
             )
-            for x in batch.images
+            for x in self.images_at_test(batch)
         ]
         logits = [self.network(*squares) for squares in zip(*of_modality, strict=True)]
         return self.scores(torch.stack(logits).mean(0))

@@ -56,7 +56,7 @@ SECOND = [
 ]
 
 _PATCHES, _BAGS, _ROW = "reference.rivals.blocks.patches", "reference.rivals.blocks.bags", "reference.rivals.facebagnet"
-_SHARED, _OWN = "test_bags.py", "test_facebagnet.py"
+_SHARED, _OWN = "test_bags.py", "test_facebagnet_network.py"
 
 OURS = [
     *mutants(
@@ -132,7 +132,7 @@ OURS = [
         ("probability_ignored", "self.draws, self.options.erase_probability", "self.draws"),
         ("short_everywhere", 'options.last_place == "short"', "True"),
         ("mean_of_some", "torch.stack(logits).mean(0)", "torch.stack(logits)[:4].mean(0)"),
-        ("crops_of_the_large_image", "for x in batch.images\n", "for x in (batch.rgb, batch.depth, batch.depth)\n"),
+        ("crops_of_the_large_image", "for x in self.images_at_test(batch)\n", "for x in (batch.rgb, batch.depth, batch.depth)\n"),
         ("no_restart", "options.cycles, options.learning_rate", "1, options.learning_rate"),
         ("down_to_zero", "options.learning_rate, options.lowest_rate", "options.learning_rate, 0.0"),
         ("too_large_a_patch", "largest = self.resize - (self", "largest = self.image_size - (self"),
