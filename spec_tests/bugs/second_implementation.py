@@ -237,6 +237,29 @@ def acer(scores, bonafide, families, threshold):
 # PipeNet
 
 
+def limited_frame_vote(scores, rule="sigma", skips=False):
+    count, x = scores.numel(), scores.detach().to(torch.float64)
+
+    def middle(values):
+        ordered = torch.sort(values).values
+        return (ordered[(count - 1) // 2] + ordered[count // 2]) * 0.5
+
+    if rule == "trimmed":
+        ranks = x.argsort().argsort()
+        return scores[(ranks >= count // 10) & (ranks < count - count // 10)].mean()
+    if rule == "sigma":
+        squares = (x - x.sum() / count) ** 2
+        stays = squares <= 9 * squares.sum() / count
+    else:
+        away = torch.abs(x - middle(x))
+        stays = away <= 4.4478 * middle(away)
+    if skips:
+        places = torch.arange(1, count + 1, device=x.device)
+        in_its_run = places - torch.cummax(places * stays, 0).values
+        stays = in_its_run % 2 == 0
+    return scores[stays].mean()
+
+
 # FeatherNet
 
 

@@ -27,7 +27,6 @@ from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from reference.training import Training
 
-
 SMALLEST_PATCH = 3  # of which a stem that halves twice leaves anything
 
 
@@ -98,7 +97,10 @@ class Options(method.Options):
             )
         largest = self.resize - (self.last_place == "short")
         if not SMALLEST_PATCH <= self.patch <= largest:
-            raise BadInput(f"--patch {self.patch}: the images are resized to {self.resize} pixels; give {SMALLEST_PATCH} to {largest}")
+            raise BadInput(
+                f"--patch {self.patch}: the images are resized to {self.resize} pixels; "
+                f"give {SMALLEST_PATCH} to {largest}"
+            )
         if self.width < 1 or self.width % 16:
             raise BadInput(
                 f"--width {self.width}: the groups of its convolutions need a multiple of 16; give 16, 32, 48 or 64"

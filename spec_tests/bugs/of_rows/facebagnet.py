@@ -132,7 +132,11 @@ OURS = [
         ("probability_ignored", "self.draws, self.options.erase_probability", "self.draws"),
         ("short_everywhere", 'options.last_place == "short"', "True"),
         ("mean_of_some", "torch.stack(logits).mean(0)", "torch.stack(logits)[:4].mean(0)"),
-        ("crops_of_the_large_image", "for x in self.images_at_test(batch)\n", "for x in (batch.rgb, batch.depth, batch.depth)\n"),
+        (
+            "crops_of_the_large_image",
+            "for x in self.images_at_test(batch)\n",
+            "for x in (batch.rgb, batch.depth, batch.depth)\n",
+        ),
         ("no_restart", "options.cycles, options.learning_rate", "1, options.learning_rate"),
         ("down_to_zero", "options.learning_rate, options.lowest_rate", "options.learning_rate, 0.0"),
         ("too_large_a_patch", "largest = self.resize - (self", "largest = self.image_size - (self"),
