@@ -155,14 +155,13 @@ class Judge(nn.Module):
         return torch.stack([sum(parts).sin(), sum(parts).exp()], 1)
 
 
-class Bag(bags.BagMethod[bags.Options]):
-    """Bags of patches before a network that is not under test."""
+def bag(seed: int = 0, **given_: Any) -> bags.BagMethod[bags.Options]:
+    """A method of bags of patches before a network that is not under test."""
 
-    def build(self) -> nn.Module:
-        return Judge()
+    class Bag(bags.BagMethod[bags.Options]):  # here, so that it is a child of what `bags` holds now
+        def build(self) -> nn.Module:
+            return Judge()
 
-
-def bag(seed: int = 0, **given_: Any) -> Bag:
     usual = {"image_size": 12, "resize": 8, "patch": 3, "index": Path(), "run_dir": Path(), "distortions": False}
     made = Bag(bags.Options(**(usual | given_)), CPU)
     made.network, made.draws = made.build(), torch.Generator().manual_seed(seed)
@@ -173,7 +172,7 @@ def untouched() -> Any:
     return SimpleNamespace(augment=lambda batch: batch)
 
 
-def viewed(made: Bag, batch: Batch, training: Any = None) -> Batch:
+def viewed(made: bags.BagMethod[bags.Options], batch: Batch, training: Any = None) -> Batch:
     return made.views(batch, training or untouched())
 
 
