@@ -7,6 +7,7 @@ plain method: batches balanced by class, mmFAS's optimiser and schedule. A row w
     what a row needs                                    what it overrides
     several heads                                       scores
     several views of a batch, patches, crops            views (training), predict (test: also several crops of a sample)
+    scores that take more than a batch: a vote          evaluate
     batches balanced by domain and class                sampler
     a discriminator, heads or classes for each domain   build, losses (batch.domain)
     target maps made from the images                    losses
@@ -97,6 +98,10 @@ class Method(ABC, Generic[T]):
         """Scores of a batch at test."""
         return self.scores(self.forward(batch))
 
+    def evaluate(self, training: Training) -> Scores:
+        """Scores of every set, (N,) of each head."""
+        return training.predict(self.network, self.predict)
+
     def sampler(self, training: Training) -> Sampler:
         """The order of the training frames."""
         return training.sampler
@@ -158,7 +163,7 @@ def train(kind: type[Method[T]], options: T) -> None:
         method.network, method.draws = method.build().to(training.device), training.draws
 
         def evaluate(epoch: int) -> Scores:
-            return training.predict(method.network, method.predict)
+            return method.evaluate(training)
 
         if not kind.trains():
             training.score_once(evaluate(0))

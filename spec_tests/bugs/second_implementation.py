@@ -293,6 +293,29 @@ def moat_term(logits, label):
 # PipeNet
 
 
+def limited_frame_vote(scores, rule="sigma", skips=False):
+    count, x = scores.numel(), scores.detach().to(torch.float64)
+
+    def middle(values):
+        ordered = torch.sort(values).values
+        return (ordered[(count - 1) // 2] + ordered[count // 2]) * 0.5
+
+    if rule == "trimmed":
+        ranks = x.argsort().argsort()
+        return scores[(ranks >= count // 10) & (ranks < count - count // 10)].mean()
+    if rule == "sigma":
+        squares = (x - x.sum() / count) ** 2
+        stays = squares <= 9 * squares.sum() / count
+    else:
+        away = torch.abs(x - middle(x))
+        stays = away <= 4.4478 * middle(away)
+    if skips:
+        places = torch.arange(1, count + 1, device=x.device)
+        in_its_run = places - torch.cummax(places * stays, 0).values
+        stays = in_its_run % 2 == 0
+    return scores[stays].mean()
+
+
 # FeatherNet
 
 
@@ -359,6 +382,30 @@ def cut_out(rgb, depth, ir, limit, generator):
 
 
 # FaceBagNet
+
+
+def modal_erasing(count, generator, probability=0.5, alone=0.5):
+    kept = torch.tensor([7, 6, 5, 3, 1, 2, 4], device=generator.device)  # a bit for each modality
+    chance = [1 - probability] + 3 * [probability * (1 - alone) / 3] + 3 * [probability * alone / 3]
+    weights = torch.tensor(chance, dtype=torch.float64, device=generator.device)
+    bits = kept[torch.multinomial(weights, count, replacement=True, generator=generator)]
+    return torch.stack([bits % 2 == 1, bits // 2 % 2 == 1, bits // 4 == 1], dim=1)
+
+
+def crop_grid(side, patch, places=9, short=False):
+    steps = np.array([(0, 0), (-1, 0), (0, -1), (1, 0), (0, 1), (1, 1), (-1, -1), (-1, 1), (1, -1)])
+    starts = np.clip((side - patch) // 2 + patch * steps, 0, side - patch - int(short))
+    return list(map(tuple, starts.tolist()))[:places]
+
+
+def grid_crops(x, patch, places=9, mirrors=4, short=False):
+    tops, lefts = map(list, zip(*crop_grid(x.shape[3], patch, places, short), strict=True))
+    squares = x.unfold(2, patch, 1).unfold(3, patch, 1)[:, :, tops, lefts]
+    forth = torch.arange(patch, device=x.device)
+    back = patch - 1 - forth
+    turns = [(forth, forth), (forth, back), (back, forth), (back, back)][:mirrors]
+    views = torch.stack([squares[..., down, :][..., across] for down, across in turns], dim=3)
+    return views.permute(2, 3, 0, 1, 4, 5).flatten(0, 1)
 
 
 # blocks of several rows
