@@ -145,7 +145,7 @@ def crop_starts(side: int, patch: int, short: bool = False) -> list[int]:
     return [max(middle - patch, 0), middle, min(middle + patch, side - patch - short)]
 
 
-def crop_grid(images: Tensor, patch: int, short: bool = False) -> Tensor:
+def patches_of(images: Tensor, patch: int, short: bool = False) -> Tensor:
     """The nine patches (B, 9, C, p, p) of square images (B, C, S, S), row by row of the grid."""
     starts = crop_starts(images.shape[-1], patch, short)
     return torch.stack([images[..., y : y + patch, x : x + patch] for y in starts for x in starts], dim=1)
@@ -219,7 +219,7 @@ class ConvMLP(nn.Module):
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         planes = torch.cat([depth[:, :1], ir[:, :1], rgb.flip(1)], 1)
-        patches = crop_grid((resized(planes, self.side) + 1) / 2, self.patch, self.short)  # (B, P, 5, p, p)
+        patches = patches_of((resized(planes, self.side) + 1) / 2, self.patch, self.short)  # (B, P, 5, p, p)
         x = self.mixings[0](of_each(self.stem, patches))
         for stage, mixing in zip(self.stages, self.mixings[1:], strict=True):
             x = mixing(of_each(stage, x))

@@ -265,7 +265,7 @@ def crop_starts(side, patch, short=False):
     return [first, spare, last]
 
 
-def crop_grid(images, patch, short=False):
+def patches_of(images, patch, short=False):
     at = torch.tensor(crop_starts(images.shape[2], patch, short), device=images.device)
     windows = images.unfold(2, patch, 1).unfold(3, patch, 1)
     chosen = windows.index_select(2, at).index_select(3, at)

@@ -53,7 +53,7 @@ def test_starts_where_the_grid_only_just_fits(side, patch):
         assert call("crop_starts", side, patch, short=True) == pushed_inside(side, patch, True)
 
 
-@spec("conv-mlp-crops", "crop_grid")
+@spec("conv-mlp-crops", "patches_of")
 @given(
     draw=draws(),
     batch=st.integers(1, 2),
@@ -70,26 +70,26 @@ def test_patches_hold_the_pixels_of_their_places_row_by_row(draw, batch, channel
         for y in range(patch):
             for x in range(patch):
                 expected[:, place, :, y, x] = pixels[:, :, starts[place // 3] + y, starts[place % 3] + x]
-    close(call("crop_grid", images, patch, short=short), expected)
+    close(call("patches_of", images, patch, short=short), expected)
 
 
-@spec("conv-mlp-crops", "crop_grid")
+@spec("conv-mlp-crops", "patches_of")
 def test_patches_worked_by_hand():
     image = torch.arange(16.0, dtype=torch.float64).reshape(1, 1, 4, 4)
-    whole = call("crop_grid", image, 2)[0, :, 0]  # begin at 0, 1 and 2
+    whole = call("patches_of", image, 2)[0, :, 0]  # begin at 0, 1 and 2
     assert whole[0].tolist() == [[0, 1], [4, 5]]
     assert whole[1].tolist() == [[1, 2], [5, 6]]
     assert whole[5].tolist() == [[6, 7], [10, 11]]
     assert whole[8].tolist() == [[10, 11], [14, 15]]
-    short = call("crop_grid", image, 2, short=True)[0, :, 0]  # begin at 0, 1 and 1
+    short = call("patches_of", image, 2, short=True)[0, :, 0]  # begin at 0, 1 and 1
     assert short[2].tolist() == [[1, 2], [5, 6]]
     assert short[8].tolist() == [[5, 6], [9, 10]]
 
 
-@spec("conv-mlp-crops", "crop_grid")
+@spec("conv-mlp-crops", "patches_of")
 @given(draw=exact_draws())
 def test_patches_pass_the_gradient_to_their_pixels(draw):
-    gradients(lambda images: call("crop_grid", images, 3), draw.normal(1, 2, 5, 5))
+    gradients(lambda images: call("patches_of", images, 3), draw.normal(1, 2, 5, 5))
 
 
 # The mixing

@@ -245,7 +245,7 @@ def test_an_image_size_is_taken_or_refused_by_name(row: Row, narrow: ModuleType)
             smallest(row, narrow, image_size=side).check()
             made = built(row, narrow, image_size=side)
         except BadInput as refused:
-            assert "--image-size" in str(refused)  # noqa: PT017
+            assert str(refused).startswith("--")  # noqa: PT017
         else:
             assert scores(made, images(0, side)).isfinite().all()
 

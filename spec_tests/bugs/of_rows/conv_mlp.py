@@ -28,7 +28,7 @@ SECOND = [
     *mutants(
         TWIN,
         _CROPS,
-        "crop_grid",
+        "patches_of",
         ("columns_first", "permute(0, 2, 3, 1, 4, 5)", "permute(0, 3, 2, 1, 4, 5)"),
         ("patches_transposed", "permute(0, 2, 3, 1, 4, 5)", "permute(0, 2, 3, 1, 5, 4)"),
         ("channels_before_patches", "permute(0, 2, 3, 1, 4, 5).flatten(1, 2)", "flatten(2, 3)"),
