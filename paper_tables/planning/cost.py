@@ -104,7 +104,7 @@ def noise(samples: int, side: int, device: torch.device) -> Batch:
 def multiply_accumulates(made: Trial, side: int = SIDE) -> int:
     """Of scoring one sample of `side` x `side` pixels; an addition to a multiplication's result is no operation."""
     made.network.eval()
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         made.score(noise(1, side, CPU))
     return int(counter.get_total_flops()) // 2
 
