@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reference.rivals import method as loop
 from reference.rivals import pipenet
 from reference.rivals.blocks.patches import grid_crops, resized
 from spec_tests.support.layers import excited, normalised, residual_stage
-from spec_tests.support.networks import batch_of, images, scrambled
+from spec_tests.support.miniature import write_index
+from spec_tests.support.networks import batch_of, images, scrambled, torch_settings_kept
 
 
 def method(**given: Any) -> pipenet.Method:
@@ -165,3 +167,14 @@ def test_a_vote_enters_the_scores_of_every_set_where_it_is_asked_for() -> None:
             expected = pipenet.voted(scores[name]["cls"], recording[rows], "mad", skips)
             np.testing.assert_array_equal(found[name]["cls"], expected)
         assert method(preset=preset).options.vote == "sigma"
+
+
+def test_a_run_keeps_the_votes(tmp_path: Path) -> None:
+    usual = {"image_size": 24, "resize": 20, "patch": 8, "width": 16, "places": 1, "mirrors": 1, "batch_size": 4}
+    places = {"index": write_index(tmp_path), "run_dir": tmp_path / "run", "cache_dir": tmp_path / "cache"}
+    with torch_settings_kept():
+        loop.train(pipenet.Method, pipenet.Options(**places, **usual, epochs=1, device="cpu", vote="trimmed"))
+    with np.load(tmp_path / "run" / "scores" / "W.npz", allow_pickle=False) as saved:
+        scores = saved["scores"][0]
+    assert ((scores > 0) & (scores < 1)).all()
+    assert len(np.unique(scores)) <= 8 < len(scores)  # four subjects, each with a bona fide and an attack recording
