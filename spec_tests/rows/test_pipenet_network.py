@@ -149,10 +149,10 @@ def test_a_vote_may_skip_in_the_order_of_frames() -> None:
 
 
 def test_a_vote_enters_the_scores_of_every_set_where_it_is_asked_for() -> None:
-    rng = np.random.default_rng(0)
-    scores = {name: {"cls": rng.normal(size=6).astype(np.float32)} for name in ("val", "W")}
-    sets = {"val": np.array([0, 2, 4, 6, 8, 10]), "W": np.array([1, 3, 5, 7, 9, 11])}
-    recording = np.array([0, 1, 0, 1, 2, 1, 2, 3, 2, 3, 4, 3])
+    frames = np.array([0.0, 3.0, 3.2, 0.1, 0.05, 0.15, 2.0], dtype=np.float32)  # two far ones in a row
+    scores = {"val": {"cls": frames}, "W": {"cls": -frames[::-1].copy()}}
+    sets = {"val": np.arange(0, 14, 2), "W": np.arange(1, 15, 2)}
+    recording = np.array([0, 1] * 6 + [2, 3])
     training: Any = SimpleNamespace(
         predict=lambda network, heads: scores, faces=SimpleNamespace(recording=recording), sets=sets
     )
@@ -166,6 +166,7 @@ def test_a_vote_enters_the_scores_of_every_set_where_it_is_asked_for() -> None:
         for name, rows in sets.items():
             expected = pipenet.voted(scores[name]["cls"], recording[rows], "mad", skips)
             np.testing.assert_array_equal(found[name]["cls"], expected)
+            assert not np.array_equal(expected, pipenet.voted(scores[name]["cls"], recording[rows], "mad", not skips))
         assert method(preset=preset).options.vote == "sigma"
 
 
