@@ -83,6 +83,8 @@ def test_votes_worked_by_hand():
     # Behind the frame of 100, which is out, the frame of 101 is not looked at; of three in a row the third is.
     assert vote([1.0, 2.0, 3.0, 100.0, 101.0, 4.0, 3.0], rule="mad") == pytest.approx(13 / 5)
     assert vote([1.0, 2.0, 3.0, 100.0, 101.0, 4.0, 3.0], rule="mad", skips=True) == pytest.approx(114 / 6)
+    assert vote([100.0, 101.0, 1.0, 2.0, 3.0, 4.0, 3.0], rule="mad", skips=True) == pytest.approx(114 / 6)
+    assert vote([100.0, 1.0, 2.0, 3.0, 4.0, 3.0, 101.0], rule="mad", skips=True) == pytest.approx(13 / 5)
     three = [1.0, 2.0, 3.0, 100.0, 101.0, 102.0, 4.0, 3.0, 2.0]
     assert vote(three, rule="mad", skips=True) == pytest.approx(116 / 7)
 
