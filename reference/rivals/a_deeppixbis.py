@@ -26,6 +26,8 @@ no bona fide sample less than 0.348. The numbers a are of the loss alone and do 
 
 Readings:
 
+  R0  First weights of the encoder: `table` starts afresh, as mmFAS trained every model; `described` and `released`
+      begin from ImageNet's, as the authors did (`--weights`).
   R1  The learned directions have length 1, which makes the products cosines. In the released code the loop that
       normalises them assigns to its own variable: the directions keep their length, what leaves (-1, 1) is clamped
       before the arccosine and has no gradient there; `--direction free` does so.
@@ -36,7 +38,6 @@ Readings:
   R4  The margin makes bona fide samples harder, the class whose target is 1. Were attacks the ones, the same formulas
       would be `--margin-side attack`: -log(1 - sigmoid(cos(theta - m))) for an attack and no margin for a bona fide
       sample, as cosines here always grow with bona-fide-ness. `both` treats the classes alike.
-  R5  Weights start afresh in every preset; the authors themselves began from ImageNet's.
   R6  Training: the preset `table` is mmFAS's, as it says of all models. `released`: Adam at a constant 1e-3 with weight
       decay 1e-5, batches of 64, 5 epochs, flips and jitter of colours (its order is drawn there and fixed here), the
       weights of the lowest validation loss kept; `described` takes the same, for want of another source. The released
@@ -57,9 +58,10 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.options import divisible, reading
 from reference.rivals import method
-from reference.rivals.blocks import pixel_wise
+from reference.rivals.blocks import pixel_wise, start
 from reference.rivals.blocks.colour_jitter import jittered
-from reference.rivals.blocks.densenet161 import STRIDE, WIDTH, ImageNetInput, densenet161_encoder
+from reference.rivals.blocks.densenet161 import STRIDE, TRUNK, WIDTH, ImageNetInput, densenet161_encoder
+from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.runs import HEADLINE
 from reference.training import Training
 
@@ -71,7 +73,7 @@ Output = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(method.Options):
+class Options(start.Options):
     """Train and evaluate A-DeepPixBis on RGB."""
 
     balance: float = 0.5
@@ -173,11 +175,11 @@ class ADeepPixBis(nn.Module):
     The other modalities are ignored.
     """
 
-    def __init__(self, image_size: int, normalise: bool = True) -> None:
+    def __init__(self, image_size: int, normalise: bool = True, begun: Start = FRESH) -> None:
         super().__init__()
         cells = divisible(image_size, STRIDE) ** 2
         self.input = ImageNetInput()
-        self.encoder = densenet161_encoder()
+        self.encoder = densenet161_encoder(begun)
         self.plane = nn.Conv2d(WIDTH, 1, 1)
         self.embedding = nn.Linear(cells, EMBEDDING)
         self.image = nn.Linear(EMBEDDING, 1, bias=False)
@@ -209,11 +211,13 @@ def loss(
     return {"loss": balance * of_image + (1 - balance) * of_map, "image": of_image, "map": of_map}
 
 
-class Method(method.Method[Options]):
+class Method(StartedMethod[Options]):
     """A-DeepPixBis: every cell of the map and the whole image are judged by an angle."""
 
+    TRUNK = TRUNK
+
     def build(self) -> nn.Module:
-        return ADeepPixBis(self.options.image_size, self.options.direction == "unit")
+        return ADeepPixBis(self.options.image_size, self.options.direction == "unit", self.start)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         o = self.options

@@ -16,9 +16,10 @@ with target 1 for bona fide and 0 for an attack, at every cell alike.
 
 Readings:
 
+  R0  First weights of the encoder: `table` starts afresh, as mmFAS trained every model; `described` and `released`
+      begin from ImageNet's, as the authors did (`--weights`).
   R1  Score: the mean of the map, as the authors evaluate; `--score binary` takes the image's judgement,
       `combined` the mean of both.
-  R2  Weights start afresh in every preset; the authors themselves began from ImageNet's.
   R3  The network normalises its input with ImageNet's mean and standard deviation, the authors' way: it takes
       pixels in [-1, 1] like every row and converts them itself.
   R4  The encoder is torchvision's, with its initialisation.
@@ -41,9 +42,11 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.options import divisible, reading
 from reference.rivals import method
+from reference.rivals.blocks import start
 from reference.rivals.blocks.colour_jitter import jittered
-from reference.rivals.blocks.densenet161 import STRIDE, WIDTH, ImageNetInput, densenet161_encoder
+from reference.rivals.blocks.densenet161 import STRIDE, TRUNK, WIDTH, ImageNetInput, densenet161_encoder
 from reference.rivals.blocks.pixel_wise import score
+from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.runs import HEADLINE
 from reference.training import Training
 
@@ -51,7 +54,7 @@ Output = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(method.Options):
+class Options(start.Options):
     """Train and evaluate DeepPixBiS on RGB."""
 
     balance: float = 0.5
@@ -95,11 +98,11 @@ class DeepPixBiS(nn.Module):
     The other modalities are ignored.
     """
 
-    def __init__(self, image_size: int) -> None:
+    def __init__(self, image_size: int, begun: Start = FRESH) -> None:
         super().__init__()
         side = divisible(image_size, STRIDE)
         self.normalise = ImageNetInput()  # R3
-        self.encoder = densenet161_encoder()
+        self.encoder = densenet161_encoder(begun)
         self.map = nn.Conv2d(WIDTH, 1, 1)
         self.image = nn.Linear(side * side, 1)
 
@@ -117,11 +120,13 @@ def loss(output: Output, label: Tensor, balance: float = 0.5) -> dict[str, Tenso
     return {"loss": balance * of_image + (1 - balance) * of_map, "image": of_image, "map": of_map}
 
 
-class Method(method.Method[Options]):
+class Method(StartedMethod[Options]):
     """DeepPixBiS: every cell of the map and the whole image are judged."""
 
+    TRUNK = TRUNK
+
     def build(self) -> nn.Module:
-        return DeepPixBiS(self.options.image_size)
+        return DeepPixBiS(self.options.image_size, self.start)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         return loss(output, batch.label, self.options.balance)

@@ -16,7 +16,7 @@ ReLU, is averaged over positions, and after dropout (0.3) a linear layer gives t
 
 The point of the paper is one network for whatever modalities a deployment has: in training depth and infrared are each
 replaced by black with probability 1/2, at test what is missing is black. The original input is 224 x 224, RGB,
-(x - 127.5) / 128; the network makes it of [-1, 1] itself. The authors began from ImageNet's weights.
+(x - 127.5) / 128; the network makes it of [-1, 1] itself.
 
 Parameters at 224 x 224 with the preset `released`, our counts:
 
@@ -29,6 +29,8 @@ Parameters at 224 x 224 with the preset `released`, our counts:
 
 Readings:
 
+  R0  First weights of the trunk: `table` starts afresh, as mmFAS trained every model; `described` and `released` begin
+      from ImageNet's (`--weights`). The authors' were timm's for their transformer; `torchvision` names torchvision's.
   R1  How the maps meet: `--fusion sum` adds H_RGB, H'_depth and H'_infrared, as the authors' code does; `concat` puts
       their channels side by side before the convolution. `described` takes `concat`, which is not read in the paper
       again: public notes on it give the sum for cross-attention and `concat` for a fusion without attention. mmFAS does
@@ -61,6 +63,8 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
 from reference.options import divisible, option, reading
 from reference.rivals import method
+from reference.rivals.blocks import start
+from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from reference.training import Training
@@ -68,11 +72,24 @@ from reference.training import Training
 BLACK = -1.0  # of images in [-1, 1]
 INPUT_SCALE = 127.5 / 128  # from (x - 127.5) / 127.5 to the authors' (x - 127.5) / 128
 DROPOUT = 0.3
+TORCHVISION_NAMES = {  # of what timm calls by the first
+    "cls_token": "class_token",
+    "pos_embed": "encoder.pos_embedding",
+    "patch_embed.proj.": "conv_proj.",
+    "blocks.": "encoder.layers.encoder_layer_",
+    ".norm1.": ".ln_1.",
+    ".norm2.": ".ln_2.",
+    ".attn.qkv.": ".self_attention.in_proj_",
+    ".attn.proj.": ".self_attention.out_proj.",
+    ".mlp.fc1.": ".mlp.0.",
+    ".mlp.fc2.": ".mlp.3.",
+    "norm.": "encoder.ln.",
+}
 HALVED_AFTER = 20  # epochs
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(method.Options):
+class Options(start.Options):
     """Train and evaluate FlexModal-FAS on RGB, depth and infrared."""
 
     patch: int = 16
@@ -199,10 +216,26 @@ def halved_rate(epoch: int, highest: float, early: bool) -> float:
     return highest * 0.5 ** ((epoch + early) // HALVED_AFTER)
 
 
+def copied(begun: Start, trunk: nn.Module, options: Options) -> None:
+    """Give timm's transformer the weights of torchvision's (R0), which has the same parts under other names. Raises
+    BadInput unless they are of its sizes."""
+    from torchvision.models import VisionTransformer
+
+    sizes = options.image_size, options.patch, options.depth, options.heads, options.width, 4 * options.width
+    state = begun.into(VisionTransformer(*sizes)).state_dict()
+    renamed = {}
+    for name in trunk.state_dict():
+        theirs = name
+        for ours, other in TORCHVISION_NAMES.items():
+            theirs = theirs.replace(ours, other)
+        renamed[name] = state[theirs]
+    trunk.load_state_dict(renamed)
+
+
 class FlexModal(nn.Module):
     """rgb, depth, ir (B, 3, S, S) in [-1, 1] to logits (B, 2): bona fide, attack."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, begun: Start = FRESH) -> None:
         super().__init__()
         from timm.models.vision_transformer import VisionTransformer  # takes seconds that a finished run need not spend
 
@@ -217,6 +250,8 @@ class FlexModal(nn.Module):
             num_heads=options.heads,
             final_norm=options.final_norm == "applied",
         )
+        if begun.state is not None:
+            copied(begun, self.vit, options)
         self.classes = nn.Linear(options.width, 2)
         self.fuse = nn.Sequential(
             nn.Conv2d((3 if self.concat else 1) * options.width, options.width, 3, padding=1),
@@ -235,11 +270,13 @@ class FlexModal(nn.Module):
         return self.classes(self.drop(fused.mean((2, 3)))).flip(-1)  # the original counts attack, bona fide
 
 
-class Method(method.Method[Options]):
+class Method(StartedMethod[Options]):
     """FlexModal-FAS under cross-entropy."""
 
+    TRUNK = "vit_b_16"
+
     def build(self) -> nn.Module:
-        return FlexModal(self.options)
+        return FlexModal(self.options, self.start)
 
     def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
         return {"loss": cross_entropy(output, batch.label)}

@@ -20,8 +20,7 @@ Limited frame vote: a recording's score is the mean over its frames' probabiliti
     trimmed   the tenth with the lowest and the tenth with the highest
 
 Original input: 112 x 112 pixels of each modality from 0 to 1, colours as blue, green, red, of which squares of 24.
-Released class 1 is bona fide, here class 0. The authors' ResNet-18 begins with ImageNet's weights; here it begins
-afresh, as torchvision's does.
+Released class 1 is bona fide, here class 0.
 
 Parameters: 11 970 272 on the path. The original's module holds 123 697 040. It builds pipelines that its forward pass
 does not take, an Xception (23 837 904), an SENet-154 of one block a stage (35 049 368) and two SE-ResNeXt (16 790 280
@@ -30,6 +29,8 @@ and 25 042 776), and the rest of ResNet-18: its third stage (2 099 712), its fou
 
 Readings (R1 to R7 are FaceBagNet's, whose file argues for them; what differs is said here):
 
+  R0  First weights of the pipelines' ResNet-18: `table` starts afresh, as mmFAS trained every model; `described` and
+      `released` begin from ImageNet's, as the authors did (`--weights`).
   R1  Erased modalities are black patches in the code; what the paper erases is not known here.
   R3  Patches of 24 pixels, the default of the code's program. Its grid then shows only the middle of a face: places 20,
       44 and 68, up to pixel 92 of 112.
@@ -59,24 +60,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.evaluation import Scores
 from reference.options import reading
 from reference.rivals import method
-from reference.rivals.blocks import bags
+from reference.rivals.blocks import bags, start
 from reference.rivals.blocks.bags import BagMethod, Head, intensities, stage
 from reference.rivals.blocks.patches import resized, without
 from reference.rivals.blocks.squeeze_excitation import SqueezeExcitation
+from reference.rivals.blocks.start import FRESH, NONE, Start, StartedMethod
 from reference.training import Training
 
 REDUCTION = 16
+WIDTH = 64  # channels of ResNet-18's stem
 DEVIATIONS, MAD_TO_SD, TRIMMED = 3.0, 1.4826, 10  # of the vote; it trims one frame of ten at either end
 DARK = 7  # of 255: the brightest grey of what a lit image leaves out
 GREY = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(bags.Options):
+class Options(bags.Options, start.Options):
     """Train and evaluate PipeNet on RGB, depth and infrared."""
 
     erasing: Literal["patch", "features", "none"] = reading("patch")
@@ -109,9 +113,18 @@ class Options(bags.Options):
     vote_skips: bool = reading(False, released=True)
     """R11: whether the vote never looks at the frame behind one that it has left out."""
 
+    def check(self) -> None:
+        super().check()
+        if self.weights != NONE and self.width != WIDTH:
+            raise BadInput(
+                f"--width {self.width}: the weights of --weights {self.weights} are of {WIDTH} channels; give --width "
+                f"{WIDTH}, or --weights {NONE}"
+            )
 
-def pipeline(width: int) -> nn.Sequential:
-    """One modality's pixels (B, 3, P, P) in [0, 1] to features (B, 2 w, P / 8, P / 8), for w channels of the stem."""
+
+def pipeline(width: int, begun: Start = FRESH) -> nn.Sequential:
+    """One modality's pixels (B, 3, P, P) in [0, 1] to features (B, 2 w, P / 8, P / 8), for w channels of the stem: the
+    first stages of ResNet-18, with the weights `begun` (R0)."""
     made = nn.Sequential(
         nn.BatchNorm2d(3),
         nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
@@ -124,6 +137,12 @@ def pipeline(width: int) -> nn.Sequential:
     for module in made.modules():
         if isinstance(module, nn.Conv2d):  # as torchvision's ResNet begins
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    if begun.state is not None:
+        from torchvision.models import resnet18
+
+        whole = begun.into(resnet18())
+        for place, part in ((1, whole.conv1), (2, whole.bn1), (5, whole.layer1), (6, whole.layer2)):
+            made[place].load_state_dict(part.state_dict())
     return made
 
 
@@ -133,9 +152,9 @@ class PipeNet(nn.Module):
     `kept` (B, 3) says whose features each sample keeps; None keeps all.
     """
 
-    def __init__(self, width: int, shared: bool) -> None:
+    def __init__(self, width: int, shared: bool, begun: Start = FRESH) -> None:
         super().__init__()
-        self.pipelines = nn.ModuleList(pipeline(width) for _ in range(1 if shared else 3))
+        self.pipelines = nn.ModuleList(pipeline(width, begun) for _ in range(1 if shared else 3))
         self.excitations = nn.ModuleList(SqueezeExcitation(2 * width, REDUCTION) for _ in range(3))
         self.head = Head(width)
 
@@ -189,11 +208,13 @@ def voted(scores: NDArray[np.float32], recordings: NDArray[np.int64], rule: str,
     return out
 
 
-class Method(BagMethod[Options]):
+class Method(StartedMethod[Options], BagMethod[Options]):
     """PipeNet under cross-entropy; at test the frames of a recording may vote."""
 
+    TRUNK = "resnet18"
+
     def build(self) -> nn.Module:
-        return PipeNet(self.options.width, self.options.pipelines == "shared")
+        return PipeNet(self.options.width, self.options.pipelines == "shared", self.start)
 
     def images_at_test(self, batch: Batch) -> tuple[Tensor, ...]:
         if self.options.test_images == "as_trained":

@@ -72,6 +72,8 @@ def test_votes_worked_by_hand():
     # One of twelve lies sqrt(11) = 3.3 deviations from the mean; one of nine only sqrt(8) = 2.8.
     assert vote([0.5] * 11 + [0.0]) == pytest.approx(0.5)
     assert vote([0.5] * 8 + [0.0]) == pytest.approx(4 / 9)
+    # 20 lies 3.12 deviations from the mean of these eleven; it would be 2.97 were the variance divided by ten.
+    assert vote([1.0, -1.0] * 5 + [20.0]) == pytest.approx(0, abs=1e-12)
     # Median 3, median deviation 1: out is what is farther than 4.4478.
     assert vote([1.0, 2.0, 3.0, 4.0, 100.0], rule="mad") == pytest.approx(2.5)
     assert vote([2.0, 2.0, 3.0, 4.0, 7.4], rule="mad") == pytest.approx(18.4 / 5)
@@ -81,6 +83,8 @@ def test_votes_worked_by_hand():
     # Behind the frame of 100, which is out, the frame of 101 is not looked at; of three in a row the third is.
     assert vote([1.0, 2.0, 3.0, 100.0, 101.0, 4.0, 3.0], rule="mad") == pytest.approx(13 / 5)
     assert vote([1.0, 2.0, 3.0, 100.0, 101.0, 4.0, 3.0], rule="mad", skips=True) == pytest.approx(114 / 6)
+    assert vote([100.0, 101.0, 1.0, 2.0, 3.0, 4.0, 3.0], rule="mad", skips=True) == pytest.approx(114 / 6)
+    assert vote([100.0, 1.0, 2.0, 3.0, 4.0, 3.0, 101.0], rule="mad", skips=True) == pytest.approx(13 / 5)
     three = [1.0, 2.0, 3.0, 100.0, 101.0, 102.0, 4.0, 3.0, 2.0]
     assert vote(three, rule="mad", skips=True) == pytest.approx(116 / 7)
 

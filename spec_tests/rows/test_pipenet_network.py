@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from reference.rivals import method as loop
 from reference.rivals import pipenet
 from reference.rivals.blocks.patches import grid_crops, resized
 from spec_tests.support.layers import excited, normalised, residual_stage
-from spec_tests.support.networks import batch_of, images, scrambled
+from spec_tests.support.miniature import write_index
+from spec_tests.support.networks import batch_of, images, scrambled, torch_settings_kept
 
 
 def method(**given: Any) -> pipenet.Method:
@@ -147,10 +149,10 @@ def test_a_vote_may_skip_in_the_order_of_frames() -> None:
 
 
 def test_a_vote_enters_the_scores_of_every_set_where_it_is_asked_for() -> None:
-    rng = np.random.default_rng(0)
-    scores = {name: {"cls": rng.normal(size=6).astype(np.float32)} for name in ("val", "W")}
-    sets = {"val": np.array([0, 2, 4, 6, 8, 10]), "W": np.array([1, 3, 5, 7, 9, 11])}
-    recording = np.array([0, 1, 0, 1, 2, 1, 2, 3, 2, 3, 4, 3])
+    frames = np.array([0.0, 3.0, 3.2, 0.1, 0.05, 0.15, 2.0], dtype=np.float32)  # two far ones in a row
+    scores = {"val": {"cls": frames}, "W": {"cls": -frames}}
+    sets = {"val": np.arange(0, 14, 2), "W": np.arange(1, 15, 2)}
+    recording = np.array([0, 1] * 6 + [2, 3])
     training: Any = SimpleNamespace(
         predict=lambda network, heads: scores, faces=SimpleNamespace(recording=recording), sets=sets
     )
@@ -164,4 +166,16 @@ def test_a_vote_enters_the_scores_of_every_set_where_it_is_asked_for() -> None:
         for name, rows in sets.items():
             expected = pipenet.voted(scores[name]["cls"], recording[rows], "mad", skips)
             np.testing.assert_array_equal(found[name]["cls"], expected)
+            assert not np.array_equal(expected, pipenet.voted(scores[name]["cls"], recording[rows], "mad", not skips))
         assert method(preset=preset).options.vote == "sigma"
+
+
+def test_a_run_keeps_the_votes(tmp_path: Path) -> None:
+    usual = {"image_size": 24, "resize": 20, "patch": 8, "width": 16, "places": 1, "mirrors": 1, "batch_size": 4}
+    places = {"index": write_index(tmp_path), "run_dir": tmp_path / "run", "cache_dir": tmp_path / "cache"}
+    with torch_settings_kept():
+        loop.train(pipenet.Method, pipenet.Options(**places, **usual, epochs=1, device="cpu", vote="trimmed"))
+    with np.load(tmp_path / "run" / "scores" / "W.npz", allow_pickle=False) as saved:
+        scores = saved["scores"][0]
+    assert ((scores > 0) & (scores < 1)).all()
+    assert len(np.unique(scores)) <= 8 < len(scores)  # four subjects, each with a bona fide and an attack recording

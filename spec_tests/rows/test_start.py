@@ -1,5 +1,6 @@
 """The weights that a row's trunk starts from: none, torchvision's, or a file's; what is refused, and in which words."""
 
+import importlib
 import urllib.error
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
+from reference import options
+from reference.rivals import rows
 from reference.rivals.blocks.start import start
+from spec_tests.support.networks import images, scrambled
 
 
 def network(seed: int = 0) -> nn.Module:
@@ -59,9 +63,12 @@ def without(state: dict[str, Tensor], key: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("state", "sentence"),
     [
-        (network().state_dict() | {"0.weight": torch.zeros(4, 3, 5, 5)}, r"0.weight is \[4, 3, 5, 5\].*\[4, 3, 3, 3\]"),
-        (without(network().state_dict(), "1.bias"), r"1.bias is absent, but torchvision's resnet18 has \[4\]"),
-        (network().state_dict() | {"more": torch.zeros(2)}, r"more is \[2\], but torchvision's resnet18 has absent"),
+        (
+            network().state_dict() | {"0.weight": torch.zeros(4, 3, 5, 5)},
+            r"0.weight is \[4, 3, 5, 5\], but \[4, 3, 3, 3\] in",
+        ),
+        (without(network().state_dict(), "1.bias"), r"1.bias is absent, but \[4\] in the network"),
+        (network().state_dict() | {"more": torch.zeros(2)}, r"more is \[2\], but absent in the network"),
     ],
 )
 def test_weights_of_a_wrong_shape_are_refused_by_name(tmp_path: Path, state: Any, sentence: str) -> None:
@@ -115,3 +122,64 @@ def test_torchvisions_weights_are_known_by_the_name_of_their_file(monkeypatch: p
     assert asked == [("resnet18", "ResNet18_Weights.IMAGENET1K_V1")]
     assert begun.identity == "resnet18-f37072fd.pth"
     assert equal(begun.into(network(1)), network(4))
+
+
+ROWS = {  # the rows that may begin so, the part of the network that does, and torchvision's network
+    "deeppixbis": ("encoder", "densenet161"),
+    "a_deeppixbis": ("encoder", "densenet161"),
+    "pipenet": ("pipelines.0", "resnet18"),
+    "flexmodal": ("vit", "vit_b_16"),
+}
+
+
+def test_these_are_the_rows_that_may_begin_from_weights() -> None:
+    kinds = {row.name: importlib.import_module(row.program) for row in rows.load().values() if row.implemented}
+    assert {name for name, module in kinds.items() if "weights" in options.readings(module.Options)} == set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_rows_trunk_computes_what_torchvisions_does(tmp_path: Path, name: str) -> None:
+    """Behind the row's own input: the trunk's features are those of torchvision's network with the file's weights."""
+    part, network_name = ROWS[name]
+    module = importlib.import_module(f"reference.rivals.{name}")
+    torch.manual_seed(5)
+    sizes: dict[str, Any] = {"image_size": 32}
+    if name == "flexmodal":
+        sizes |= {"width": 32, "depth": 2, "heads": 2}
+        theirs: Any = torchvision.models.VisionTransformer(32, 16, 2, 2, 32, 128)
+    else:
+        theirs = torchvision.models.get_model(network_name)
+    if name == "pipenet":
+        sizes |= {"resize": 24, "patch": 16}
+    scrambled(theirs, 6)
+    choice = saved(tmp_path, theirs.state_dict())
+    made = module.Method(module.Options(index=Path(), run_dir=Path(), weights=choice, **sizes), torch.device("cpu"))
+    assert made.inputs["weights"].startswith("sha256 ")
+    trunk = made.build().get_submodule(part).eval()
+    theirs.eval()
+    x = images(7, 32)[0]
+    with torch.inference_mode():
+        if network_name == "densenet161":
+            ours, expected = trunk(x), theirs.features[:8](x)
+        elif network_name == "resnet18":
+            ours = trunk[1:](x)
+            stem = torch.relu(theirs.bn1(theirs.conv1(x)))
+            expected = theirs.layer2(theirs.layer1(nn.functional.max_pool2d(stem, 2)))
+        else:
+            ours = trunk.forward_features(x)
+            tokens = theirs._process_input(x)
+            tokens = torch.cat([theirs.class_token.expand(len(x), -1, -1), tokens], 1) + theirs.encoder.pos_embedding
+            expected = theirs.encoder.layers(tokens)
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
+    choice = saved(tmp_path, torchvision.models.VisionTransformer(32, 16, 2, 2, 32, 128).state_dict())
+    module = importlib.import_module("reference.rivals.flexmodal")
+    given = {"index": Path(), "run_dir": Path(), "weights": choice, "image_size": 32}
+    given |= {"width": 64, "depth": 2, "heads": 2}
+    with pytest.raises(BadInput, match=r"class_token is \[1, 1, 32\], but \[1, 1, 64\] in the network to be trained"):
+        module.Method(module.Options(**given), torch.device("cpu")).build()
+    module = importlib.import_module("reference.rivals.pipenet")
+    with pytest.raises(BadInput, match=r"--width 32: the weights of --weights .* are of 64 channels"):
+        module.Options(index=Path(), run_dir=Path(), weights=choice, width=32).check()

@@ -7,6 +7,9 @@ after Huang, Liu, van der Maaten, Weinberger: Densely Connected Convolutional Ne
 import torch
 from torch import Tensor, nn
 
+from reference.rivals.blocks.start import FRESH, Start
+
+TRUNK = "densenet161"
 STRIDE, WIDTH = 16, 384  # of the encoder's output
 IMAGENET_MEAN, IMAGENET_SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -26,9 +29,9 @@ class ImageNetInput(nn.Module):
         return ((rgb + 1) / 2 - self.mean) / self.sd
 
 
-def densenet161_encoder() -> nn.Sequential:
+def densenet161_encoder(begun: Start = FRESH) -> nn.Sequential:
     """(B, 3, S, S) to (B, 384, S/16, S/16): a stem and two dense blocks of 6 and 12 layers, each followed by a
-    transition that halves width and resolution; torchvision's, with its fresh weights."""
+    transition that halves width and resolution; torchvision's, with the weights `begun`."""
     from torchvision.models import densenet161  # takes seconds that a finished run need not spend
 
-    return nn.Sequential(*list(densenet161(weights=None).features.children())[:8])
+    return nn.Sequential(*list(begun.into(densenet161(weights=None)).features.children())[:8])

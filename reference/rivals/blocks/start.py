@@ -4,14 +4,19 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
+from reference.options import reading
+from reference.rivals import method
 
 NONE, TORCHVISION = "none", "torchvision"
+
+
+N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,7 @@ class Start:
     identity: str
     state: Mapping[str, Tensor] | None
 
-    def into(self, network: nn.Module) -> nn.Module:
+    def into(self, network: N) -> N:
         """Give torchvision's network these weights. Raises BadInput unless keys and shapes are the network's."""
         if self.state is None:
             return network
@@ -32,12 +37,38 @@ class Start:
         offered = {key: tuple(x.shape) for key, x in self.state.items()}
         for key in sorted(wanted.keys() | offered.keys()):
             if wanted.get(key) != offered.get(key):
+                has, needs = _shape(offered.get(key)), _shape(wanted.get(key))
                 raise BadInput(
-                    f"--weights {self.choice}: {key} is {_shape(offered.get(key))}, but torchvision's {self.name} has "
-                    f"{_shape(wanted.get(key))}; give a file of torchvision's {self.name}, or --weights {NONE}"
+                    f"--weights {self.choice}: {key} is {has}, but {needs} in the network to be trained; take the "
+                    f"published sizes and a file of torchvision's {self.name}, or --weights {NONE}"
                 )
         network.load_state_dict(dict(self.state))
         return network
+
+
+FRESH = Start("", NONE, NONE, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(method.Options):
+    """What rows have whose authors began from ImageNet's weights."""
+
+    weights: str = reading(TORCHVISION, table=NONE)
+    """R0: the trunk's first weights: none (fresh ones), torchvision (ImageNet's), or a file of that network's state."""
+
+
+T = TypeVar("T", bound=Options)
+
+
+class StartedMethod(method.Method[T]):
+    """A method whose network has a trunk that may begin from the weights of torchvision's network `TRUNK`."""
+
+    TRUNK: ClassVar[str]
+
+    def __init__(self, options: T, device: torch.device) -> None:
+        super().__init__(options, device)
+        self.start = start(options.weights, self.TRUNK)
+        self.inputs = {"weights": self.start.identity}
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -101,4 +101,14 @@ OURS = [
         ("recordings_of_other_frames", "training.faces.recording[rows]", "training.faces.recording[: len(rows)]"),
         ("skips_forgotten", "options.vote_skips", "False"),
     ),
+    *mutants(
+        "reference.rivals.method",
+        f"{_FILE}::test_a_run_keeps_the_votes",
+        "train",
+        (
+            "sets_scored_by_batches_alone",
+            "method.evaluate(training)",
+            "training.predict(method.network, method.predict)",
+        ),
+    ),
 ]
