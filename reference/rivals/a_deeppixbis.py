@@ -26,8 +26,8 @@ no bona fide sample less than 0.348. The numbers a are of the loss alone and do 
 
 Readings:
 
-  R0  First weights of the encoder: `table` starts afresh, as mmFAS trained every model; `described` and `released`
-      begin from ImageNet's, as the authors did (`--weights`).
+  R0  First weights of the encoder: fresh ones in every preset, as mmFAS trained all models from scratch;
+      `--weights torchvision` begins from ImageNet's, as the authors did.
   R1  The learned directions have length 1, which makes the products cosines. In the released code the loop that
       normalises them assigns to its own variable: the directions keep their length, what leaves (-1, 1) is clamped
       before the arccosine and has no gradient there; `--direction free` does so.

@@ -16,8 +16,8 @@ with target 1 for bona fide and 0 for an attack, at every cell alike.
 
 Readings:
 
-  R0  First weights of the encoder: `table` starts afresh, as mmFAS trained every model; `described` and `released`
-      begin from ImageNet's, as the authors did (`--weights`).
+  R0  First weights of the encoder: fresh ones in every preset, as mmFAS trained all models from scratch;
+      `--weights torchvision` begins from ImageNet's, as the authors did.
   R1  Score: the mean of the map, as the authors evaluate; `--score binary` takes the image's judgement,
       `combined` the mean of both.
   R3  The network normalises its input with ImageNet's mean and standard deviation, the authors' way: it takes

@@ -29,8 +29,9 @@ Parameters at 224 x 224 with the preset `released`, our counts:
 
 Readings:
 
-  R0  First weights of the trunk: `table` starts afresh, as mmFAS trained every model; `described` and `released` begin
-      from ImageNet's (`--weights`). The authors' were timm's for their transformer; `torchvision` names torchvision's.
+  R0  First weights of the trunk: fresh ones in every preset, as mmFAS trained all models from scratch;
+      `--weights torchvision` begins from ImageNet's, as the authors did. The authors' were timm's
+      for their transformer, `torchvision` names torchvision's.
   R1  How the maps meet: `--fusion sum` adds H_RGB, H'_depth and H'_infrared, as the authors' code does; `concat` puts
       their channels side by side before the convolution. `described` takes `concat`, which is not read in the paper
       again: public notes on it give the sum for cross-attention and `concat` for a fusion without attention. mmFAS does

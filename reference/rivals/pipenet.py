@@ -29,8 +29,8 @@ and 25 042 776), and the rest of ResNet-18: its third stage (2 099 712), its fou
 
 Readings (R1 to R7 are FaceBagNet's, whose file argues for them; what differs is said here):
 
-  R0  First weights of the pipelines' ResNet-18: `table` starts afresh, as mmFAS trained every model; `described` and
-      `released` begin from ImageNet's, as the authors did (`--weights`).
+  R0  First weights of the pipelines' ResNet-18: fresh ones in every preset, as mmFAS trained all models from scratch;
+      `--weights torchvision` begins from ImageNet's, as the authors did.
   R1  Erased modalities are black patches in the code; what the paper erases is not known here.
   R3  Patches of 24 pixels, the default of the code's program. Its grid then shows only the middle of a face: places 20,
       44 and 68, up to pixel 92 of 112.

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
-from reference.options import reading
 from reference.rivals import method
 
 NONE, TORCHVISION = "none", "torchvision"
@@ -53,7 +52,7 @@ FRESH = Start("", NONE, NONE, None)
 class Options(method.Options):
     """What rows have whose authors began from ImageNet's weights."""
 
-    weights: str = reading(TORCHVISION, table=NONE)
+    weights: str = NONE
     """R0: the trunk's first weights: none (fresh ones), torchvision (ImageNet's), or a file of that network's state."""
 
 
