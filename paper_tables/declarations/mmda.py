@@ -42,8 +42,8 @@ def _arrow(part: Part) -> str:
     return part.name.replace("-", "→")
 
 
-def _mmda(name: str, label: str, *options: str, published: str | None = None) -> Row:
-    return Row(name, label, "reference.mmda", options, published)
+def _mmda(name: str, label: str, *options: str, published: str | None = None, first: bool = True) -> Row:
+    return Row(name, label, "reference.mmda", options, published, first=first)
 
 
 MISSING = ("D", "I", "DI")
@@ -56,7 +56,7 @@ PAPER = ("--preset", "paper")
 _MORE_EPOCHS = {"cpu": {"epochs": 8}}
 OWN_ROWS = (
     _mmda("mmda_released", "MMDA, as released", "--preset", "released"),
-    _mmda("mmda_batch_free", "MMDA, batch-free", "--preset", "batch_free"),
+    _mmda("mmda_batch_free", "MMDA, batch-free", "--preset", "batch_free", first=False),
     Row("mmda", "MMDA, as in the paper", "reference.mmda", PAPER, "mmda", training=_MORE_EPOCHS),
 )
 

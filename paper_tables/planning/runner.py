@@ -105,7 +105,7 @@ def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> 
                 if r.process.returncode == 0 and r.job.done:
                     r.lines = read_metrics(r.job.folder)
                     finished.append(r)
-                    console.print(_numbers(r), markup=False, highlight=False)
+                    console.print(_numbers(r), markup=False, highlight=False, soft_wrap=True)
                 else:
                     failures.append(Failure(r.job, _reason(r)))
                     console.print(f"[red]failed[/red] {r.job.title}: ", end="")

@@ -96,3 +96,9 @@ def test_what_is_called_equivalent_is_there_and_argued_for():
 def test_an_unknown_mutant_is_one_sentence(capsys):
     assert mutants.main(["--only", "no_such"]) == 2
     assert capsys.readouterr().err == "error: no mutant is called no_such; see --list\n"
+
+
+def test_no_two_test_files_share_a_name():
+    """A bug names the file whose tests must notice it, wherever that file lies."""
+    names = [path.name for path in campaign.HERE.parent.rglob("test_*.py")]
+    assert len(set(names)) == len(names)

@@ -457,11 +457,7 @@ def test_the_paper_profile_is_the_papers_settings():
 def test_commands_are_those_of_the_programs():
     jobs = {job.title: job for job in _plan(seeds=2)}
     assert set(jobs) == {
-        *(
-            f"{m} seed {s}"
-            for m in ("mmfas", "deeppixbis", "resnet50", "mlp_mixer_s16", "vit_s16", "coin")
-            for s in (0, 1)
-        ),
+        *(f"{row.name} seed {s}" for row in TABLE.rows if row.seeded for s in (0, 1)),
         "all_spoof seed 0",
         "all_live seed 0",
     }
@@ -532,17 +528,19 @@ def test_a_malformed_profile_is_refused(tmp_path, text, says):
 def test_only_rows_that_can_run_are_chosen():
     implemented = [row for row in TABLE.rows if row.program]
     assert [row.name for row in choose([TABLE], "mmfas,vit_s16", "cpu")] == ["vit_s16", "mmfas"]  # in the table's order
-    for wrong in ("pipenet", "nothing", "all,mmfas"):
+    for wrong in ("ssdg", "nothing", "all,mmfas"):
         with pytest.raises(BadInput, match=f"--methods {wrong.partition(',')[0]}.*mmfas"):
             choose([TABLE], wrong, "cpu")
     later = replace(TABLE, own_rows=(replace(TABLE.own_rows[0], first=False),))
-    assert [row.name for row in choose([later], None, "cpu")] == [r.name for r in implemented if r.name != "mmfas"]
+    first = [row.name for row in choose([TABLE], None, "cpu")]
+    assert [row.name for row in choose([later], None, "cpu")] == [name for name in first if name != "mmfas"]
     for names, name in ((None, "paper"), ("all", "cpu"), ("all", "paper")):
         assert [row.name for row in choose([later], names, name)] == [row.name for row in implemented]
 
 
 def test_the_first_rows_are_those_that_rows_toml_calls_first(tmp_path, monkeypatch):
-    text = comparison_rows.FILE.read_text().replace("[resnet50]\n", "[resnet50]\nfirst = false\n")
+    text = comparison_rows.FILE.read_text().replace("first = false\n", "")
+    text = text.replace("[resnet50]\n", "[resnet50]\nfirst = false\n")
     (tmp_path / "rows.toml").write_text(text)
     for path in comparison_rows.FILE.parent.glob("*.py"):
         (tmp_path / path.name).touch()
@@ -742,7 +740,7 @@ def test_from_index_to_page_and_again_in_no_time(tmp_path, capsys):
     cell = rows["all_spoof"]["cells"]["source_val"]["S"]["accuracy:source_dev@BPCER1%"]
     assert (cell["mean"], cell["n"]) == (50, 1)
     assert found["stand_in"] is False
-    assert rows["pipenet"]["missing"] == []
+    assert "reference.rivals.pipenet" in rows["pipenet"]["missing"][0]["command"]
     assert "--fusion switch" in rows["mmfas"]["missing"][0]["command"]
     (run,) = (tmp_path / "build" / "runs").glob("all_spoof-*")
     assert run.name in command  # the dry run had named it rightly
@@ -787,7 +785,7 @@ def test_a_failed_run_is_reported_and_the_table_is_written_all_the_same(tmp_path
 def test_bad_requests_end_with_one_sentence_and_status_2(tmp_path):
     for arguments, says in (
         (["--data", str(tmp_path / "none.toml")], "neither `phantom` nor a file"),
-        (["--methods", "pipenet"], "--methods pipenet"),
+        (["--methods", "ssdg"], "--methods ssdg"),
         (["--profile", "huge"], "--profile huge: there is auto, cpu, paper"),
     ):
         with pytest.raises(BadInput, match=says):
@@ -808,9 +806,10 @@ def test_the_parent_process_loads_no_torch():
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """Two seeds of mmFAS with round numbers, one of two of ViT failed, the rest not run."""
+    """Two seeds of mmFAS with round numbers, one of two of ViT failed, a row without a program, the rest not run."""
     build = tmp_path_factory.mktemp("table")
-    jobs = plan.plan(TABLE, PROFILE, 2, Path("build/index/x/index.csv"), "f" * 64, build / "runs", "cpu")
+    table = replace(TABLE, own_rows=(*TABLE.own_rows, replace(TABLE.own_rows[0], name="later", program=None)))
+    jobs = plan.plan(table, PROFILE, 2, Path("build/index/x/index.csv"), "f" * 64, build / "runs", "cpu")
     val = eight((5, 6, 7, 8, 1, 2, 3, 4))
     tests = {0: eight((5, 6, 7, 8, 1, 2, 3, 4)), 1: eight((4, 6, 7, 8, 1, 2, 3, 5))}
     for job in jobs:
@@ -819,7 +818,7 @@ def small(tmp_path_factory):
             write_run(job.folder, [19], sets, shapes={"w": [1000, 12345]})
     failed = next(job for job in jobs if job.title == "vit_s16 seed 1")
     failures = [runner.Failure(failed, "ended with exit status 2: 5 % & x_y")]
-    return gather(TABLE, PROFILE, 2, "phantom 1-cpu", True, "f" * 64, jobs, failures, False)
+    return gather(table, PROFILE, 2, "phantom 1-cpu", True, "f" * 64, jobs, failures, False)
 
 
 def _command(results, name, seed):
@@ -836,11 +835,11 @@ def test_markdown(small):
     printed = ["0.0183", "99.99", "99.93", "9.24", "97.80", "67.14", "38.68", "64.79", "79.26", "36.92"]
     printed += ["69.85", "76.38", "18.84", "85.24", "79.24"]
     assert f"| *– published* |  |  | {' | '.join(f'*{x}*' for x in printed)} |" in lines
-    assert f"| PipeNet (not implemented yet) |  |  | {' | '.join('–' * 15)} |" in lines
-    assert f"| ViT-S/16 | 12.35 M | 1 of 2 [4] | {' | '.join(['0.00', '100.00', '100.00'] * 5)} |" in lines
-    note = f"- [4] vit_s16 seed 1, ended with exit status 2: 5 % & x_y: `{_command(small, 'vit_s16', 1)}`"
+    assert f"| mmFAS (ours) (not implemented yet) |  |  | {' | '.join('–' * 15)} |" in lines
+    assert f"| ViT-S/16 | 12.35 M | 1 of 2 [10] | {' | '.join(['0.00', '100.00', '100.00'] * 5)} |" in lines
+    note = f"- [10] vit_s16 seed 1, ended with exit status 2: 5 % & x_y: `{_command(small, 'vit_s16', 1)}`"
     assert note in lines
-    assert f"- [2] resnet50 seed 0, not run: `{_command(small, 'resnet50', 0)}`" in lines
+    assert f"- [3] resnet50 seed 0, not run: `{_command(small, 'resnet50', 0)}`" in lines
     table = [line for line in lines if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
     assert widths == {19, 10}  # the table in the paper's shape, and the three long ones

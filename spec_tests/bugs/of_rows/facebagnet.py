@@ -56,7 +56,7 @@ SECOND = [
 ]
 
 _PATCHES, _BAGS, _ROW = "reference.rivals.blocks.patches", "reference.rivals.blocks.bags", "reference.rivals.facebagnet"
-_SHARED, _OWN = "test_bags.py", "test_facebagnet_network.py"
+_SHARED, _OWN = "test_bags.py", "test_facebagnet.py"
 
 OURS = [
     *mutants(

@@ -3,7 +3,7 @@
 from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
-_VOTE, _ROW, _FILE = "pipenet-vote", "reference.rivals.pipenet", "test_pipenet_network.py"
+_VOTE, _ROW, _FILE = "pipenet-vote", "reference.rivals.pipenet", "test_pipenet.py"
 
 SECOND = [
     *mutants(
