@@ -65,6 +65,7 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
 from reference.options import option, reading
 from reference.rivals import method
+from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.restarts import restarted_rate
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
@@ -251,7 +252,7 @@ def resized(images: Tensor, side: int) -> Tensor:
 
 def loss(logits: Tensor, label: Tensor, moat: str = "gradient") -> dict[str, Tensor]:
     """Cross-entropy with half the moat, and its parts; logits (B, 2) of bona fide and attack, label (B,), `moat` R3."""
-    logits = logits.float()
+    logits = at_least_float32(logits)
     entropy = cross_entropy(logits, label)
     between = moat_term(logits if moat == "gradient" else logits.detach(), label)
     return {"loss": entropy + MOAT_WEIGHT * between, "entropy": entropy, "moat": between}

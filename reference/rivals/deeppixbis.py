@@ -46,6 +46,7 @@ from reference.rivals.blocks import start
 from reference.rivals.blocks.colour_jitter import jittered
 from reference.rivals.blocks.densenet161 import STRIDE, TRUNK, WIDTH, ImageNetInput, densenet161_encoder
 from reference.rivals.blocks.pixel_wise import score
+from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.runs import HEADLINE
 from reference.training import Training
@@ -113,8 +114,8 @@ class DeepPixBiS(nn.Module):
 
 def loss(output: Output, label: Tensor, balance: float = 0.5) -> dict[str, Tensor]:
     """lambda * BCE(image) + (1 - lambda) * BCE(map), and its parts; output as of `DeepPixBiS`, label (B,)."""
-    cells, image = (x.float() for x in output)
-    bonafide = 1 - label
+    cells, image = (at_least_float32(x) for x in output)
+    bonafide = (1 - label).to(image)
     of_image = F.binary_cross_entropy_with_logits(image, bonafide)
     of_map = F.binary_cross_entropy_with_logits(cells, bonafide[:, None, None].expand_as(cells))
     return {"loss": balance * of_image + (1 - balance) * of_map, "image": of_image, "map": of_map}

@@ -66,6 +66,7 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
 from reference.options import option, reading
 from reference.rivals import method
+from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.squeeze_excitation import SqueezeExcitation
 from reference.runs import HEADLINE
 from reference.training import Training
@@ -263,7 +264,7 @@ def cascaded_score(depth: Tensor, ir: Tensor, certain: float) -> Tensor:
 
 def fused_score(output: Output, options: Options) -> Tensor:
     """Score (B,) in [0, 1] of the networks' logits: the probability of class 1, fused (R3)."""
-    scores = torch.stack([logits.float().softmax(1)[:, 1] for logits in output.values()], 1)  # (B, networks)
+    scores = torch.stack([at_least_float32(logits).softmax(1)[:, 1] for logits in output.values()], 1)  # (B, networks)
     if options.fusion == "cascade":
         return cascaded_score(scores[:, 0], scores[:, 1], options.certain)
     if options.fusion == "ensemble":
@@ -328,7 +329,9 @@ class Method(method.Method[Options]):
         return FeatherNets(self.options)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        parts = {name: focal_loss(x.float(), batch.bonafide, self.options.gamma) for name, x in output.items()}
+        parts = {
+            name: focal_loss(at_least_float32(x), batch.bonafide, self.options.gamma) for name, x in output.items()
+        }
         return {"loss": torch.stack([*parts.values()]).sum(), **parts}
 
     def scores(self, output: Output) -> dict[str, Tensor]:

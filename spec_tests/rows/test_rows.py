@@ -162,6 +162,17 @@ def test_one_step_of_every_preset_has_finite_losses_by_name(row: Row, narrow: Mo
             assert loss.isfinite()
 
 
+@of_each(*[row for row in TRAINED if "clip" not in row.smallest])
+def test_losses_and_scores_of_a_float64_network_are_float64(row: Row, narrow: ModuleType) -> None:
+    made = built(row, narrow)
+    made.network.double().eval()
+    batch = batch_of([x.double() for x in images(5, size(row), batch=4)])
+    with torch.no_grad():
+        losses, heads = made.losses(made.forward(batch), batch), made.predict(batch)
+    for name, value in (losses | heads).items():
+        assert value.dtype == torch.float64, name
+
+
 @of_each(*TRAINED)
 def test_a_few_steps_teach_what_is_bona_fide(row: Row, narrow: ModuleType) -> None:
     made = built(row, narrow)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from reference.captions import load_captions
 from reference.clip import Clip, InputRange, load_clip, normalise
 from reference.rivals import method
+from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.two_logits import logit_difference
 from reference.runs import HEADLINE
 
@@ -44,13 +45,16 @@ class ClipClassifier(nn.Module):
 
     def classes(self) -> Tensor:
         """(2, D), of length 1: spoof, bona fide."""
-        texts = [F.normalize(self.clip.encode_text(sentences).float(), dim=-1).mean(0) for sentences in self.captions]
+        texts = [
+            F.normalize(at_least_float32(self.clip.encode_text(sentences)), dim=-1).mean(0)
+            for sentences in self.captions
+        ]
         return F.normalize(torch.stack(texts), dim=-1)
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         """Images (B, 3, S, S) in [-1, 1]; cosines (B, 2) times CLIP's scale: bona fide, spoof."""
         pixels = 255 * (torch.cat([rgb, depth, ir]) + 1) / 2
-        features = F.normalize(self.clip.encode_image(normalise(pixels, self.input_range)).float(), dim=-1)
+        features = F.normalize(at_least_float32(self.clip.encode_image(normalise(pixels, self.input_range))), dim=-1)
         sample = F.normalize(torch.stack(features.chunk(3)).mean(0), dim=-1)  # (B, D)
         return self.clip.scale * (sample @ self.classes().T).flip(-1)
 

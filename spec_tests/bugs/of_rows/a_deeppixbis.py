@@ -170,7 +170,7 @@ OURS = [
         _SCORES,
         "score",
         ("cells_of_one_row", ".mean((1, 2))", ".mean(2)[:, 0]"),
-        ("image_as_it_is", "image.float().sigmoid()", "image.float()"),
+        ("image_as_it_is", "at_least_float32(image).sigmoid()", "at_least_float32(image)"),
         ("sum_of_both", " / 2", ""),
     ),
     *mutants(

@@ -140,7 +140,7 @@ OURS = [
         ("moat_always_trains", 'logits if moat == "gradient" else logits.detach()', "logits"),
         ("moat_whole", "MOAT_WEIGHT * between", "between"),
         ("moat_left_out", "entropy + MOAT_WEIGHT * between", "entropy"),
-        ("bfloat16_kept", "logits = logits.float()", "logits = logits"),
+        ("bfloat16_kept", "logits = at_least_float32(logits)", "logits = logits"),
     ),
     *mutants(
         _ROW,
@@ -195,5 +195,12 @@ OURS = [
         ("released_grid_by_default", 'reading("whole", released="short")', 'reading("short", released="whole")'),
         ("one_pixel_left", "2**STAGES * 2 + 1", "2**STAGES * 2"),
         ("no_room_for_short", ' + (self.grid == "short")', ""),
+    ),
+    *mutants(
+        "reference.rivals.conv_mlp",
+        _MOAT,
+        "moat_term",
+        ("mean_over_the_batch", "member.sum(0).clamp_min(1)", "len(logits)"),
+        ("below_two", "(1 - logits.gather", "(2 - logits.gather"),
     ),
 ]

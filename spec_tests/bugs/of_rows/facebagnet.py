@@ -185,4 +185,21 @@ OURS = [
         ("fewer_groups", "groups=GROUPS", "groups=GROUPS // 2"),
         ("not_rectified", "self.shortcut(x)).relu()", "self.shortcut(x))"),
     ),
+    *mutants(
+        "reference.rivals.blocks.patches",
+        _ERASING,
+        "modal_erasing",
+        ("one_kept_where_one_is_lost", "chosen, ~chosen", "~chosen, chosen"),
+        ("never_alone", "lone[:, None] < alone", "lone[:, None] < 0"),
+    ),
+    *mutants(
+        "reference.rivals.blocks.patches",
+        _CROPS,
+        "crop_grid",
+        ("short_forgotten", "side - patch - short", "side - patch"),
+        ("rows_and_columns_swapped", "for down, right in", "for right, down in"),
+    ),
+    *mutants(
+        "reference.rivals.blocks.patches", _CROPS, "grid_crops", ("never_mirrored", "square.flip(axes)", "square")
+    ),
 ]

@@ -136,7 +136,7 @@ OURS: list[Mutant] = [
         "fused_score",
         ("class_0_is_bona_fide", "[:, 1] for", "[:, 0] for"),
         ("last_class_is_bona_fide", "[:, 1] for", "[:, -1] for"),
-        ("two_of_all_logits", "logits.float().softmax(1)", "logits.float()[:, :2].softmax(1)"),
+        ("two_of_all_logits", "at_least_float32(logits).softmax(1)", "at_least_float32(logits)[:, :2].softmax(1)"),
         ("sigmoid", "softmax(1)", "sigmoid()"),
         ("geometric_mean", "scores.mean(1)", "scores.prod(1).sqrt()"),
         ("cascade_begins_with_infrared", "scores[:, 0], scores[:, 1], options", "scores[:, 1], scores[:, 0], options"),

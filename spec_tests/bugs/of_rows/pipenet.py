@@ -64,7 +64,7 @@ OURS = [
         f"{_FILE}::test_which_preset_shares_its_pipeline",
         "",
         ("shared_in_every_preset", 'reading("own", table', 'reading("shared", table'),
-        ("own_where_shared", '== "shared")', '== "own")'),
+        ("own_where_shared", '== "shared",', '== "own",'),
     ),
     *mutants(
         _ROW,
