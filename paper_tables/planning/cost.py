@@ -41,6 +41,7 @@ from reference.training import arithmetic
 
 SIDE = 224
 ROUNDS = 5
+WIDTH = 100  # columns of the printed table
 CPU = torch.device("cpu")
 
 
@@ -189,12 +190,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         f.write((json.dumps(report, indent=1) + "\n").encode())
     head, *rows = report["text"]
     grid = Grid(box=None)
-    for word in head:
-        grid.add_column(word, justify="left" if word in ("row", "narrowed") else "right")
+    for word in head[:-1]:
+        grid.add_column(word, justify="left" if word == "row" else "right", no_wrap=True)
     for row in rows:
-        grid.add_row(*row)
-    Console().print(grid)
-    print(f"\nTimes are those of a sample, mmFAS's being 1; {given.out} has the seconds.")
+        grid.add_row(*row[:-1])
+    Console(width=WIDTH).print(grid)
+    print(f"\nTimes are those of a sample, mmFAS's being 1; {given.out} has the seconds. Narrowed in this profile:")
+    for label, *_, narrowed in rows:
+        if narrowed:
+            print(f"  {label}: {narrowed}")
 
 
 if __name__ == "__main__":

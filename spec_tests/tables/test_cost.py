@@ -21,8 +21,8 @@ def torch_settings():
         yield
 
 
-def count(name, side):
-    return cost.multiply_accumulates(cost.trial(ROWS[name], cost.CPU, "--image-size", str(side)), side)
+def count(name, side, *words):
+    return cost.multiply_accumulates(cost.trial(ROWS[name], cost.CPU, "--image-size", str(side), *words), side)
 
 
 def test_the_mixers_count_is_that_of_its_layers():
@@ -36,6 +36,12 @@ def test_the_vision_transformers_count_is_that_of_its_layers_and_its_attention()
     n = patches + 1
     block = 12 * n * width**2 + 2 * n**2 * width  # four projections and an MLP of four widths; q kᵀ, and its values
     assert count("vit_s16", 64) == patches * 3 * 768 * width + layers * block + 2 * width
+
+
+@pytest.mark.parametrize(("variant", "published"), [("A", 80e6), ("B", 83e6)])
+def test_feathernets_count_is_within_four_per_cent_below_what_its_paper_prints(variant, published):
+    made = count("feathernet", 224, "--preset", "released", "--variant", variant)
+    assert 0.96 * published < made <= published
 
 
 @pytest.fixture(scope="module")
