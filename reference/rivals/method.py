@@ -56,8 +56,9 @@ class Options(base.Presets, base.Options):
 
     @property
     def sees(self) -> str:
-        """As the row's stanza says of its default preset."""
-        return rows.load()[Path(inspect.getfile(type(self))).stem].sees
+        """As the stanza says of the row's default preset; all modalities where several rows share their options."""
+        row = rows.load().get(Path(inspect.getfile(type(self))).stem)
+        return row.sees if row else super().sees
 
 
 T = TypeVar("T", bound=Options)

@@ -31,10 +31,6 @@ class Options(method.Options):
     """(x - 127.5) / 128 as MMDA's code feeds it, or CLIP's own mean and deviation."""
     protocol: str = "official"
 
-    @property
-    def sees(self) -> str:
-        return "RDI"
-
 
 class ClipClassifier(nn.Module):
     """CLIP as a classifier of three images and two sets of captions."""
