@@ -190,7 +190,7 @@ class TestProblems:
         text = (tmp_path / "r").read_text() + (tmp_path / "s").read_text() + printed.out + printed.err
         assert "EA-012/3_012_1_1_1/depth/0026.jpg" in text
         assert "EA-012/3_012_1_1_1/ir/0026.jpg" in text
-        assert "1990" not in text.replace(str(tmp_path), "")
+        assert not re.search(r"(?<!\d)1990(?!\d)", text)  # a time stamp may hold these digits
         assert "203M" not in text
 
     def test_lists_are_checked_against_the_tree(self, tree, tmp_path):
