@@ -232,6 +232,16 @@ def test_an_index_that_does_not_exist_is_refused(tmp_path: Path, refused: Callab
     assert not (tmp_path / "run").exists()
 
 
+def test_a_modality_that_no_training_sample_has_is_refused_where_it_is_looked_at(
+    tmp_path: Path, here: Callable[[list[str]], None], refused: Callable
+) -> None:
+    index = miniature.write_index(tmp_path / "data", subjects=3, frames=1, without="depth")
+    assert "no training sample of protocol mmfas has depth" in refused(command(index, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+    here(command(index, tmp_path / "run", "--modalities", "RI", "--fusion", "mean", "--epochs", "1"))
+    assert (tmp_path / "run" / "done").exists()
+
+
 def test_help_names_every_option(here: Callable, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         here(["--help"])
