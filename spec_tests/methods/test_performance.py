@@ -21,6 +21,7 @@ import torch
 from sklearn.metrics import roc_curve
 from torch.utils.flop_counter import FlopCounterMode
 
+from paper_tables.planning.cost import noise
 from reference import environment, metrics, mmda, mmfas
 from reference.batches import Batch
 from reference.captions import load_captions
@@ -81,12 +82,8 @@ def peak(precision: str) -> float:
     return 2 * n**3 / min(times)
 
 
-def a_batch(rows: int, side: int) -> Batch:
-    """Noise: the gradients of blank images are denormal numbers, which are slow on a CPU."""
-    generator = torch.Generator().manual_seed(0)
-    images = [torch.rand(rows, 3, side, side, generator=generator).mul(2).sub(1).to(DEVICE) for _ in range(3)]
-    number = torch.arange(rows, device=DEVICE)
-    return Batch(*images, label=1.0 - number % 2, domain=torch.zeros_like(number), recording=number, rows=number)
+def a_batch(samples: int, side: int) -> Batch:
+    return noise(samples, side, DEVICE)
 
 
 def inference(precision: str, compiled: bool) -> Callable[[], Any]:
