@@ -52,7 +52,6 @@ that code does by an evident slip.
       cosine. Weights start afresh, as the authors' do.
 """
 
-import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -65,6 +64,7 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
 from reference.options import option, reading
 from reference.rivals import method
+from reference.rivals.blocks.patches import resized, turned
 from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.restarts import restarted_rate
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
@@ -75,7 +75,6 @@ PLANES, PATCHES = 5, 9
 STEM_BLOCKS, STAGE_BLOCKS, STAGES = 2, 3, 3  # basic blocks of the stem and of each stage, and the stages
 DROPOUT = 0.5
 MOAT_WEIGHT = 0.5
-ANGLE = 30.0  # degrees, of R5
 COARSEST = 0.2  # of a side, of R6
 CYCLES, LOWEST_RATE = 2, 1e-5  # of R8
 
@@ -245,28 +244,12 @@ def of_each(network: nn.Module, patches: Tensor) -> Tensor:
     return out.unflatten(0, patches.shape[:2])
 
 
-def resized(images: Tensor, side: int) -> Tensor:
-    """Images (B, C, S, S) with sides of `side` pixels (R1)."""
-    return F.interpolate(images, (side, side), mode="bilinear", align_corners=False)
-
-
 def loss(logits: Tensor, label: Tensor, moat: str = "gradient") -> dict[str, Tensor]:
     """Cross-entropy with half the moat, and its parts; logits (B, 2) of bona fide and attack, label (B,), `moat` R3."""
     logits = at_least_float32(logits)
     entropy = cross_entropy(logits, label)
     between = moat_term(logits if moat == "gradient" else logits.detach(), label)
     return {"loss": entropy + MOAT_WEIGHT * between, "entropy": entropy, "moat": between}
-
-
-def moved(images: Tensor, lots: Tensor) -> Tensor:
-    """Images (B, C, S, S) in [-1, 1], each mirrored and turned (R5) as its three lots (B, 3) in [0, 1) say: left to
-    right and up to down when theirs are below 1/2, then by an angle that grows with the third."""
-    sx, sy = (1 - 2 * (lots[:, :2] < 0.5).to(images.dtype)).unbind(1)  # -1 where mirrored
-    angle = math.radians(ANGLE) * (2 * lots[:, 2] - 1).to(images.dtype)
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    rows = [torch.stack([sx * cos, -sx * sin, zero], 1), torch.stack([sy * sin, sy * cos, zero], 1)]
-    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return F.grid_sample(images + 1, grid, align_corners=False) - 1  # zero comes in from outside: black
 
 
 def coarsened(images: Tensor, lots: Tensor, probability: float) -> Tensor:
@@ -311,7 +294,7 @@ class Method(method.Method[Options]):
         images = [resized(x, options.side) for x in batch.images]
         if options.moves != "none":
             lots = self.lots(1 if options.moves == "together" else 3, n, 3).expand(3, -1, -1)
-            images = [moved(x, of_modality) for x, of_modality in zip(images, lots, strict=True)]
+            images = [turned(x, of_modality) for x, of_modality in zip(images, lots, strict=True)]
         if options.coarsening:
             lots = self.lots(3, n, 3)
             images = [

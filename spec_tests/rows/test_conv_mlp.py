@@ -170,7 +170,7 @@ def test_mirrors_alone_reorder_pixels(seed: int, mirrored: bool, flipped: bool) 
     (x, *_) = images(seed, 6, batch=1)
     lots = torch.tensor([[0.2 if mirrored else 0.5, 0.2 if flipped else 0.5, 0.5]])  # in their middle: no turn
     axes = [axis for axis, chosen in ((3, mirrored), (2, flipped)) if chosen]
-    torch.testing.assert_close(conv_mlp.moved(x, lots), x.flip(axes), rtol=0, atol=1e-5)
+    torch.testing.assert_close(conv_mlp.turned(x, lots), x.flip(axes), rtol=0, atol=1e-5)
 
 
 @given(seed=SEEDS)
@@ -178,7 +178,7 @@ def test_a_move_is_a_mirror_and_then_a_turn_with_black_from_outside(seed: int) -
     size = 7
     (x, *_) = images(seed, size, batch=2)
     lots = torch.from_numpy(np.random.default_rng(seed).random((2, 3)))
-    found = double(conv_mlp.moved(x, lots.float()))
+    found = double(conv_mlp.turned(x, lots.float()))
     for image, drawn, out in zip(double(x), lots.float().double().tolist(), found, strict=True):
         image = image[:, :, ::-1] if drawn[0] < 0.5 else image
         image = image[:, ::-1] if drawn[1] < 0.5 else image

@@ -131,7 +131,6 @@ OURS = [
         ("shortcut_bias", "stride=2, bias=False", "stride=2, bias=True"),
         ("one_block_more", "count - 1", "count"),
     ),
-    *mutants(_ROW, _TESTS, "resized", ("corners", "align_corners=False", "align_corners=True")),
     *mutants(
         _ROW,
         _TESTS,
@@ -141,19 +140,6 @@ OURS = [
         ("moat_whole", "MOAT_WEIGHT * between", "between"),
         ("moat_left_out", "entropy + MOAT_WEIGHT * between", "entropy"),
         ("bfloat16_kept", "logits = at_least_float32(logits)", "logits = logits"),
-    ),
-    *mutants(
-        _ROW,
-        _TESTS,
-        "moved",
-        ("mirrors_swapped", ".unbind(1)", ".flip(1).unbind(1)"),
-        ("always_mirrored", "lots[:, :2] < 0.5", "lots[:, :2] < 2"),
-        ("one_turn_only", "(2 * lots[:, 2] - 1)", "lots[:, 2]"),
-        ("turned_the_other_way", "angle.sin()", "-angle.sin()"),
-        ("turned_before_the_mirror", "-sx * sin", "-sy * sin"),
-        ("grey_from_outside", "images + 1, grid, align_corners=False) - 1", "images, grid, align_corners=False)"),
-        ("radians", "math.radians(ANGLE)", "ANGLE"),
-        ("corners", "images + 1, grid, align_corners=False", "images + 1, grid, align_corners=True"),
     ),
     *mutants(
         _ROW,
