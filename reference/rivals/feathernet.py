@@ -142,6 +142,10 @@ class Options(method.Options):
     lighting: Literal["none", "principal", "rows"] = reading("principal", table="none", released="rows")
     """R9: no shift of colours, along ImageNet's principal directions, or along the rows of the released product."""
 
+    @property
+    def sees(self) -> str:
+        return "D" if self.fusion == "depth" else "DI"
+
     def check(self) -> None:
         super().check()
         self.at_least({"decay_every": 1})

@@ -380,3 +380,8 @@ def test_the_smallest_image_still_trains_on_a_batch_of_one() -> None:
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in made.network.parameters())
+
+
+def test_depth_alone_needs_no_infrared() -> None:
+    seen = {name: feathernet.Options(index=Path(), run_dir=Path(), preset=name).sees for name in ("table", "released")}
+    assert seen == {"table": "DI", "released": "D"}
