@@ -1,8 +1,8 @@
 """Which frames make each step of an epoch, and their images as tensors.
 
 `BalancedSampler` makes batches of both classes alike (mmFAS, "ensuring that the number of bona fide and spoofing images
-is roughly equal within the same batch"), `ShuffledSampler` takes the frames as a shuffle puts them. `batches` hands
-them over as `Batch`, one ahead of the training step.
+is roughly equal within the same batch"), and of all data sets alike where that is asked for; `ShuffledSampler` takes the
+frames as a shuffle puts them. `batches` hands them over as `Batch`, one ahead of the training step.
 """
 
 import time
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data_manifests.errors import BadInput
+from data_manifests.index import DATASETS
 from reference.faces import PLANES_OF, Faces
 
 
@@ -30,36 +31,51 @@ class Sampler(Protocol):
 
 
 class BalancedSampler:
-    """Which frames make each batch of an epoch: half bona fide, half attacks, a pure function of (seed,
-    epoch).
+    """Which frames make each batch of an epoch: half bona fide, half attacks, a pure function of (seed, epoch).
 
-    An epoch has ceil(n / batch_size) steps. Each class is an endless row of shuffles of all its frames, read
-    on from where the epoch before stopped: no frame of a class comes again before every other one of it has
-    come. Raises `BadInput` when a class has no frame or the batch size is no positive even number.
+    With `domain`, the number of each frame's data set, a batch holds equally many bona fide frames and attacks of each
+    data set. An epoch has `steps` steps, or, where that is 0, ceil(n / batch_size). Each group, which is a class or a
+    class of a data set, is an endless row of shuffles of all its frames, read on from where the epoch before stopped:
+    no frame of a group comes again before every other one of it has come. Raises `BadInput` when a group has no frame
+    or the batch size is no positive multiple of the number of groups.
     """
 
-    def __init__(self, bonafide: np.ndarray, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        bonafide: np.ndarray,
+        batch_size: int,
+        seed: int,
+        domain: NDArray[np.int64] | None = None,
+        steps: int = 0,
+    ) -> None:
         bonafide = np.asarray(bonafide, dtype=bool)
-        if batch_size < 2 or batch_size % 2:
-            raise BadInput(f"batch_size {batch_size} cannot hold as many bona fide as attacks; choose an even one")
-        self.classes = [np.flatnonzero(bonafide), np.flatnonzero(~bonafide)]
-        for name, members in zip(("bona fide", "attack"), self.classes, strict=True):
-            if not len(members):
-                raise BadInput(f"the training split holds no {name} frame; train on a split with both classes")
+        self.groups = []
+        for number in [None] if domain is None else np.unique(domain):
+            here, of = (True, "") if number is None else (domain == number, f" of {[*DATASETS][number]}")
+            for name, chosen in (("bona fide", bonafide), ("attack", ~bonafide)):
+                self.groups.append(np.flatnonzero(here & chosen))
+                if not len(self.groups[-1]):
+                    raise BadInput(f"the training split holds no {name} frame{of}; train on a split with both classes")
+        count = len(self.groups)
+        if batch_size < count or batch_size % count:
+            of_each = "" if domain is None else f" of each of {count // 2} data sets"
+            raise BadInput(
+                f"--batch-size {batch_size}: holds no equal share of bona fide and attacks{of_each}; "
+                f"give a multiple of {count}"
+            )
         self.batch_size, self.seed = batch_size, seed
-        self.steps = -(-len(bonafide) // batch_size)
+        self.steps = steps or -(-len(bonafide) // batch_size)
 
     def epoch(self, e: int) -> np.ndarray:
         """Positions in `bonafide`, int64 (steps, batch_size), of epoch `e` counted from 0."""
-        half = self.batch_size // 2
-        halves = [
-            self._stretch(which, e * self.steps * half, self.steps * half).reshape(self.steps, half) for which in (0, 1)
-        ]
-        order = np.random.default_rng([self.seed, 2, e])
-        return order.permuted(np.concatenate(halves, axis=1), axis=1)
+        share = self.batch_size // len(self.groups)
+        length = self.steps * share
+        parts = [self._stretch(i, e * length, length).reshape(self.steps, share) for i in range(len(self.groups))]
+        order = np.random.default_rng([self.seed, len(self.groups), e])
+        return order.permuted(np.concatenate(parts, axis=1), axis=1)
 
     def _stretch(self, which: int, start: int, length: int) -> np.ndarray:
-        members = self.classes[which]
+        members = self.groups[which]
         first, last = start // len(members), (start + length - 1) // len(members)
         shuffles = [np.random.default_rng([self.seed, which, k]).permutation(members) for k in range(first, last + 1)]
         offset = start - first * len(members)

@@ -183,6 +183,16 @@ class Options(RunOptions):
         """The modalities, of R, D and I, that the method looks at: it cannot be trained where no sample has them."""
         return "RDI"
 
+    @property
+    def per_domain(self) -> bool:
+        """Whether a batch holds equally many samples of each data set that trains, of each class."""
+        return False
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch; 0: as many as show so many samples as the training split has."""
+        return 0
+
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
         super().check()

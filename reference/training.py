@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from data_manifests.errors import BadInput
-from data_manifests.index import MODALITIES
+from data_manifests.index import DATASETS, MODALITIES
 from reference.batches import BalancedSampler, Batch, Batches, Sampler, batches
 from reference.environment import environment, pick_device, random_state, seed_everything, set_random_state
 from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
@@ -101,6 +101,10 @@ class Training(Evaluation):
                     f"{options.index}: no training sample of protocol {options.protocol} has {name}, which this method "
                     "looks at; index a data set that has it, or train a method that does without"
                 )
+        if options.per_domain:
+            train = [self.index.rows[i] for i in rows["train"]]
+            numbers = np.array([[*DATASETS].index(row.dataset) for row in train])
+            BalancedSampler(np.array([row.bonafide for row in train]), options.batch_size, options.seed, numbers)
         return rows
 
     def begin(self) -> None:
@@ -130,8 +134,23 @@ class Training(Evaluation):
 
     @cached_property
     def sampler(self) -> Sampler:
-        """The order of the training frames: balanced by class, unless another one was set."""
-        return BalancedSampler(self.faces.bonafide[self.train], self.options.batch_size, self.options.seed)
+        """The order of the training frames: balanced by class, and by data set where the options ask for it, unless
+        another one was set."""
+        bonafide, domain = self.faces.bonafide[self.train], self.faces.domain[self.train]
+        options = self.options
+        return BalancedSampler(
+            bonafide, options.batch_size, options.seed, domain if options.per_domain else None, options.steps
+        )
+
+    @property
+    def domains(self) -> tuple[int, ...]:
+        """The numbers of the data sets that train, as `Batch.domain` counts them, in ascending order."""
+        return tuple(np.unique(self.faces.domain[self.train]).tolist())
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is being trained, counted from 0."""
+        return self._epoch
 
     # --- what a checkpoint holds ---------------------------------------------------------------------------------
 

@@ -60,7 +60,8 @@ from reference.options import divisible, reading
 from reference.rivals import method
 from reference.rivals.blocks import pixel_wise, start
 from reference.rivals.blocks.colour_jitter import jittered
-from reference.rivals.blocks.densenet161 import STRIDE, TRUNK, WIDTH, ImageNetInput, densenet161_encoder
+from reference.rivals.blocks.densenet161 import STRIDE, TRUNK, WIDTH, densenet161_encoder
+from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.runs import HEADLINE
 from reference.training import Training

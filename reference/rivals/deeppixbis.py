@@ -44,7 +44,8 @@ from reference.options import divisible, reading
 from reference.rivals import method
 from reference.rivals.blocks import start
 from reference.rivals.blocks.colour_jitter import jittered
-from reference.rivals.blocks.densenet161 import STRIDE, TRUNK, WIDTH, ImageNetInput, densenet161_encoder
+from reference.rivals.blocks.densenet161 import STRIDE, TRUNK, WIDTH, densenet161_encoder
+from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.pixel_wise import score
 from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod

@@ -8,8 +8,9 @@ plain method: batches balanced by class, mmFAS's optimiser and schedule. A row w
     several heads                                       scores
     several views of a batch, patches, crops            views (training), predict (test: also several crops of a sample)
     scores that take more than a batch: a vote          evaluate
-    batches balanced by domain and class                sampler
-    a discriminator, heads or classes for each domain   build, losses (batch.domain)
+    batches balanced by domain and class                the options of blocks/domains.py
+    a discriminator, heads or classes for each domain   build (domains), losses (batch.domain)
+    one network of three channels for three modalities  build, with blocks/stem.py
     target maps made from the images                    losses
     other optimisers, groups of parameters              optimiser
     another schedule, stages that freeze and thaw       schedule (batch.progress runs from 0 to 1)
@@ -67,10 +68,12 @@ T = TypeVar("T", bound=Options)
 class Method(ABC, Generic[T]):
     """A comparison row as the loop sees it; see the head of this file.
 
-    `options` and `device` are there from the start; `network`, which holds all that training changes, and `draws`, the
-    generator of what the method draws, once the loop has begun.
+    `options` and `device` are there from the start; `domains`, the numbers of the data sets that train (`Batch.domain`)
+    in ascending order, `network`, which holds all that training changes, and `draws`, the generator of what the method
+    draws, once the loop has begun.
     """
 
+    domains: tuple[int, ...]
     network: nn.Module
     draws: torch.Generator
     inputs: Mapping[str, Any] = {}  # what else than options, index and images decides the run
@@ -161,6 +164,7 @@ def train(kind: type[Method[T]], options: T) -> None:
     with Training(options, file.stem, file, method.inputs) as training:
         if training.done:
             return
+        method.domains = training.domains
         method.network, method.draws = method.build().to(training.device), training.draws
 
         def evaluate(epoch: int) -> Scores:

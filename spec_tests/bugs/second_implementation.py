@@ -408,6 +408,24 @@ def grid_crops(x, patch, places=9, mirrors=4, short=False):
     return views.permute(2, 3, 0, 1, 4, 5).flatten(0, 1)
 
 
+# SSDG
+
+
+# SSAN
+
+
+# SA-FAS
+
+
+# IADG
+
+
+# FLIP
+
+
+# ViT
+
+
 # blocks of several rows
 
 

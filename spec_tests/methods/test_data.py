@@ -592,7 +592,7 @@ class TestBalancedSampler:
 
     @pytest.mark.parametrize("batch_size", [0, -2, 1, 7])
     def test_odd_batches(self, batch_size):
-        with pytest.raises(BadInput, match=f"batch_size {batch_size} cannot hold"):
+        with pytest.raises(BadInput, match=f"--batch-size {batch_size}: holds no equal share"):
             BalancedSampler(np.array([True, False]), batch_size, 0)
 
     @pytest.mark.parametrize(("label", "name"), [(True, "attack"), (False, "bona fide")])

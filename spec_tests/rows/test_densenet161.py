@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from reference.rivals.blocks.densenet161 import STRIDE, WIDTH, ImageNetInput, densenet161_encoder
+from reference.rivals.blocks.densenet161 import STRIDE, WIDTH, densenet161_encoder
+from reference.rivals.blocks.imagenet_input import ImageNetInput
 from spec_tests.support.networks import images
 
 

@@ -78,6 +78,7 @@ def built(row: Row, module: ModuleType, seed: int = 0, **changes: Any) -> method
     """The method with its network, as the loop sets it up."""
     torch.manual_seed(seed)
     made = module.Method(smallest(row, module, **changes), CPU)
+    made.domains = (0, 1, 2)
     made.network, made.draws = made.build(), torch.Generator().manual_seed(seed)
     return made
 
@@ -104,6 +105,7 @@ def test_it_has_the_parameters_of_its_stanza(row: Row, monkeypatch: pytest.Monke
     )
     with torch.device("meta"):
         made = module.Method(module.Options(index=Path(), run_dir=Path(), preset="released", device="cpu"), CPU)
+        made.domains = (0, 1, 2)
         count = sum(p.numel() for p in made.build().parameters())
     assert row.parameters is not None
     assert count == row.parameters["on_path"]

@@ -1,0 +1,40 @@
+"""Training on several data sets, of which each batch holds equally many samples, bona fide and attacks alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reference.options import reading
+from reference.rivals import method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(method.Options):
+    """What rows have that take from each data set its share of a batch.
+
+    A batch is balanced whatever its size, so that the published numbers "n of each class of each source" hold for three
+    sources; with two, each gives half as many again.
+    """
+
+    steps: int = reading(0)
+    """D1: steps of an epoch; 0: as many as show so many samples as the training split has."""
+
+    @property
+    def per_domain(self) -> bool:
+        return True
+
+    def check(self) -> None:
+        super().check()
+        self.at_least({"steps": 0})
+
+
+def places(domain: Tensor, domains: Sequence[int]) -> Tensor:
+    """The place (B,) int64 of each sample's data set, domain (B,), among those that train, `domains` in ascending
+    order. A data set that is not among them raises ValueError."""
+    known = torch.tensor(domains, device=domain.device)
+    place = torch.searchsorted(known, domain.contiguous()).clamp(max=len(known) - 1)
+    if not torch.equal(known[place], domain):
+        raise ValueError(f"a batch holds the data sets {sorted(set(domain.tolist()))}, but {list(domains)} train")
+    return place
