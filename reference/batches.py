@@ -1,8 +1,8 @@
 """Which frames make each step of an epoch, and their images as tensors.
 
 `BalancedSampler` makes batches of both classes alike (mmFAS, "ensuring that the number of bona fide and spoofing images
-is roughly equal within the same batch"), and of all data sets alike where that is asked for; `ShuffledSampler` takes the
-frames as a shuffle puts them. `batches` hands them over as `Batch`, one ahead of the training step.
+is roughly equal within the same batch"), and of all data sets alike where that is asked for; `ShuffledSampler` takes
+the frames as a shuffle puts them. `batches` hands them over as `Batch`, one ahead of the training step.
 """
 
 import time
