@@ -20,6 +20,8 @@ from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS
 from reference.faces import PLANES_OF, Faces
 
+BLACK, GREY = -1.0, 0.0  # pixels 0 and 127.5 of 255, as a batch holds them
+
 
 class Sampler(Protocol):
     """What a training asks for the order of its frames: a pure function of the seed and the epoch."""
@@ -51,7 +53,7 @@ class BalancedSampler:
         bonafide = np.asarray(bonafide, dtype=bool)
         self.groups = []
         for number in [None] if domain is None else np.unique(domain):
-            here, of = (True, "") if number is None else (domain == number, f" of {[*DATASETS][number]}")
+            here, of = (True, "") if number is None else (domain == number, f" of {[*DATASETS.values()][number]}")
             for name, chosen in (("bona fide", bonafide), ("attack", ~bonafide)):
                 self.groups.append(np.flatnonzero(here & chosen))
                 if not len(self.groups[-1]):
@@ -138,11 +140,17 @@ class Batches:
     """Iterator over `Batch`, see `batches`; `waited` sums the seconds `next` stood still."""
 
     def __init__(
-        self, faces: Faces, order: Iterable[np.ndarray], device: torch.device, missing: str, pixels: bool
+        self,
+        faces: Faces,
+        order: Iterable[np.ndarray],
+        device: torch.device,
+        missing: str,
+        pixels: bool,
+        nothing: float,
     ) -> None:
         self.waited = 0.0
-        self._faces, self._device, self._pixels = faces, device, pixels
-        self._black = [plane for modality in missing for plane in PLANES_OF[modality]]
+        self._faces, self._device, self._pixels, self._nothing = faces, device, pixels, nothing
+        self._missing = ["RDI".index(modality) for modality in missing]
         self._order = iter(order)
         self._thread = ThreadPoolExecutor(1, "batches")
         self._ahead = self._start()
@@ -161,8 +169,13 @@ class Batches:
         if self._device.type != "cpu":
             pixels = _normalise(pixels.to(self._device, non_blocking=True))
             facts = [x.to(self._device, non_blocking=True) for x in facts]
+        label, domain, recording, rows, lost = facts
+        if self._nothing != BLACK or self._missing:
+            for place, modality in enumerate("RDI"):
+                pixels[:, PLANES_OF[modality]] = pixels[:, PLANES_OF[modality]].masked_fill(
+                    lost[:, place, None, None, None], self._nothing
+                )
         depth, ir = (pixels[:, i : i + 1].expand(-1, 3, -1, -1).contiguous() for i in (3, 4))
-        label, domain, recording, rows = facts
         return Batch(pixels[:, :3].contiguous(), depth, ir, label, domain, recording, rows)
 
     def _start(self) -> Future[list[Tensor]] | None:
@@ -170,7 +183,7 @@ class Batches:
         return None if rows is None else self._thread.submit(self._gather, np.asarray(rows))
 
     def _gather(self, rows: np.ndarray) -> list[Tensor]:
-        """Pixels (B, 5, S, S), label, domain, recording and rows."""
+        """Pixels (B, 5, S, S), label, domain, recording, rows, and whether each modality is missing (B, 3)."""
         faces, images = self._faces, self._faces.images
         if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(images):
             raise ValueError(f"a batch names rows outside 0 … {len(images) - 1}: {rows}")
@@ -180,9 +193,12 @@ class Batches:
         if self._pixels:
             # "clip" writes straight into `out`; "raise" would go through a second buffer. The check is above.
             np.take(images, rows, axis=0, out=pixels.numpy(), mode="clip")
-            pixels[:, self._black] = 0
         label = (~faces.bonafide[rows]).astype(np.float32)
-        facts = [torch.from_numpy(x) for x in (label, faces.domain[rows], faces.recording[rows], rows.astype(np.int64))]
+        lost = ~faces.present[rows]
+        lost[:, self._missing] = True
+        facts = [
+            torch.from_numpy(x) for x in (label, faces.domain[rows], faces.recording[rows], rows.astype(np.int64), lost)
+        ]
         if pinned:
             return [pixels, *(x.pin_memory() for x in facts)]
         return [_normalise(pixels) if self._device.type == "cpu" else pixels, *facts]
@@ -193,13 +209,19 @@ def _normalise(pixels: Tensor) -> Tensor:
 
 
 def batches(
-    faces: Faces, order: Iterable[np.ndarray], device: torch.device | str, missing: str = "", pixels: bool = True
+    faces: Faces,
+    order: Iterable[np.ndarray],
+    device: torch.device | str,
+    missing: str = "",
+    pixels: bool = True,
+    nothing: float = BLACK,
 ) -> Batches:
     """Iterate over batches of rows of `faces`, one batch gathered ahead in a thread.
 
-    `order` holds int64 row numbers (B,) for each batch. Pixels become (x − 127.5)/127.5. A missing modality is black:
-    −1 everywhere; `missing` makes those it names, of R, D and I, black in every sample. Without `pixels` images of
-    side 0 come, for those who know the samples' features. Copies to CUDA are from pinned memory and asynchronous.
+    `order` holds int64 row numbers (B,) for each batch. Pixels become (x − 127.5)/127.5. A missing modality is
+    `nothing` everywhere, black by default; `missing` names those, of R, D and I, that every sample is to go without.
+    Without `pixels` images of side 0 come, for those who know the samples' features. Copies to CUDA are from pinned
+    memory and asynchronous.
     Raises `ValueError` on a row number that is not there.
     """
-    return Batches(faces, order, torch.device(device), missing, pixels)
+    return Batches(faces, order, torch.device(device), missing, pixels, nothing)

@@ -131,7 +131,7 @@ class Options(RunOptions):
     """Options of every method that looks at images."""
 
     missing: tuple[Literal["D", "I", "DI"], ...] = ()
-    """Test each data set again without its depth (D), its infrared (I), or both (DI): black pixels instead."""
+    """Test each data set again without its depth (D), its infrared (I), or both (DI)."""
 
     image_size: int = 224
     """Side of the square images, in pixels."""

@@ -40,7 +40,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS, MODALITIES
-from reference.batches import BalancedSampler, Batch, Batches, Sampler, batches
+from reference.batches import BLACK, BalancedSampler, Batch, Batches, Sampler, batches
 from reference.environment import environment, pick_device, random_state, seed_everything, set_random_state
 from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
 from reference.faces import open_faces
@@ -77,6 +77,7 @@ class Training(Evaluation):
 
     SPLITS: ClassVar[dict[str, Literal["sources", "targets"]]] = {"train": "sources", **Evaluation.SPLITS}
     options: Options
+    nothing = BLACK  # what images hold at test where a modality is missing
 
     def __init__(self, options: Options, method: str, file: Path, inputs: Mapping[str, Any] | None = None) -> None:
         """As `Evaluation`. Raises BadInput for unusable input."""
@@ -242,9 +243,10 @@ class Training(Evaluation):
 
     def stream(self, rows: Rows, missing: str = "") -> Batches:
         """The samples `rows` (N,) in order, in batches, as they are: for evaluation, and for what is computed of a
-        whole split. `missing` names modalities, of R, D and I, that are fed as black."""
+        whole split. `missing` names modalities, of R, D and I, that every sample goes without."""
         size = self.options.batch_size
-        return batches(self.faces, [rows[i : i + size] for i in range(0, rows.size, size)], self.device, missing)
+        order = [rows[i : i + size] for i in range(0, rows.size, size)]
+        return batches(self.faces, order, self.device, missing, nothing=self.nothing)
 
     def predict(self, network: nn.Module, heads: Callable[[Batch], Mapping[str, Tensor]]) -> Scores:
         """Scores of every set by every head; `heads` gives those (B,) of a batch, `network` is put to evaluation."""

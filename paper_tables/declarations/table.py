@@ -22,6 +22,7 @@ class Row:
     options: tuple[str, ...] = ()
     published: str | None = None
     trains: bool = True  # False: a fixed rule, which knows no training options
+    clip: bool = False  # whether it takes --clip, and images as large as that CLIP's
     sees: bool = True  # False: looks at no image either, and knows no device
     seeded: bool = True  # False: the same whatever the seed, so that one run says it all
     first: bool = True  # whether the cpu profile trains it when no rows are named
@@ -127,11 +128,15 @@ class Table:
     published_note: str = ""
     notes: tuple[str, ...] = ()  # sentences for its caption
     protocols: tuple[str, ...] = ()  # the first that the index has is used; none: the programs' own default
-    clip: bool = False  # its runs take --clip
     leaf_parameters: bool = False  # its parameters are those of the model's leaf modules, whether it was run or not
     gap: bool = False  # says how far the published way of choosing is from the honest one
     baseline: str | None = None  # the row that every other one is compared with, seed by seed
     figure: Curves | Sweep | None = None
+
+    @property
+    def clip(self) -> bool:
+        """Whether some of its rows take --clip."""
+        return any(row.clip for row in self.rows)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -151,6 +156,7 @@ def _row(declared: comparison_rows.Row, table: str) -> Row:
         declared.options,
         declared.tables[table] or None,
         declared.trains,
+        declared.clip,
         bool(declared.sees),
         declared.seeded,
         declared.first,

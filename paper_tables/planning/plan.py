@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paper_tables.declarations.profile import Profile
+from paper_tables.declarations.profile import Profile, Settings
 from paper_tables.declarations.table import Row, Table
 from reference.sources import ROOT, sources
 
@@ -54,9 +54,13 @@ def plan(
     runs: Path,
     device: str,
     common: Sequence[str] = (),
+    clip: Settings | None = None,
 ) -> list[Job]:
-    """The runs of every implemented row, seeds 0 … seeds-1, one run for each part. `common` are options of all of
-    them. Without `index_sha256` (nothing is indexed yet) the hash in each folder's name is `XXXXXXXX`."""
+    """The runs of every implemented row, seeds 0 … seeds-1, one run for each part.
+
+    `common` are options of all of them, `clip` of those whose rows take a CLIP. Without `index_sha256` (nothing is
+    indexed yet) the hash in each folder's name is `XXXXXXXX`.
+    """
     jobs = []
     for row in table.rows:
         if row.program is None:
@@ -64,11 +68,11 @@ def plan(
         settings: list[str] = []
         epochs, cost = 1, 0.0
         if row.sees:
-            training = profile.options(table, row)
+            training = profile.options(table, row) | (dict(clip or {}) if row.clip else {})
             if row.trains:
                 epochs, cost = int(training["epochs"]), row.cost.get(profile.name, 1.0)
             else:
-                training = {"image-size": training["image-size"]}
+                training = {name: training[name] for name in ("image-size", "clip") if name in training}
             for name, value in training.items():
                 settings += [f"--{name}", str(value)]
             settings += ["--threads", str(profile.threads), "--device", device]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -77,10 +77,12 @@ class Request:
     def jobs(self, table: Table, index: Index | None) -> list[Job]:
         """Every run of a table."""
         common = [*(("--protocol", protocol_of(table, index)) if table.protocols else ())]
-        common += ["--clip", self.clip] if table.clip else []
+        clip: profiles.Settings = {"clip": self.clip}
+        if self.clip == STANDIN_CLIP:
+            clip["image-size"] = STANDIN_SIDE
         sha256 = index.sha256 if index else None
         runs = self.build / "runs"
-        return plan(table, self.profile, self.seeds, self.data.index, sha256, runs, self.device, common)
+        return plan(table, self.profile, self.seeds, self.data.index, sha256, runs, self.device, common, clip)
 
     def probe_jobs(self, probe: Probe, index: Index | None) -> list[Job]:
         """The runs that a probe looks at."""
@@ -151,7 +153,5 @@ def request(
     at_once = jobs or (1 if device == "cuda" else cores() // settings.threads + 1)
     located = locate(data, settings, build)
     clip = clip or (STANDIN_CLIP if located.stand_in else REAL_CLIP)
-    if clip == STANDIN_CLIP:
-        settings = replace(settings, mmda=settings.mmda | {"image-size": STANDIN_SIDE})
     seeds = seeds or settings.seeds
     return Request(tables, probes, chosen, settings, seeds, device, at_once, located, clip, build)

@@ -10,6 +10,7 @@ from paper_tables.numbers import bootstrap
 from paper_tables.numbers.cells import POLICIES, Cell
 from paper_tables.numbers.results import Results, RowResult
 from paper_tables.numbers.selection import ON_TEST_SET
+from paper_tables.planning.request import STANDIN_SIDE
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,10 @@ PROTOCOL_SENTENCES = {
     "official": "Protocol: each set's own official split (no MMDG lists are at hand); the sources' train splits train, "
     "their validation splits choose and set thresholds, the target's test split tests.",
 }
-STANDIN_CLIP_SENTENCE = "CLIP: a stand-in, a small one trained on procedural pictures; it never saw a photograph."
+STANDIN_CLIP_SENTENCE = (
+    "CLIP: a stand-in, a small one trained on procedural pictures; it never saw a photograph. Its rows' images have "
+    f"{STANDIN_SIDE} × {STANDIN_SIDE} pixels."
+)
 NOT_IMPLEMENTED = "not implemented yet"
 
 

@@ -40,9 +40,10 @@ import torch
 from torch import Tensor, nn
 
 from reference import options as base
-from reference.batches import Batch, Sampler
+from reference.batches import BLACK, GREY, Batch, Sampler
 from reference.environment import pick_device
 from reference.evaluation import Scores, command_errors
+from reference.options import reading
 from reference.rivals import rows
 from reference.sources import module_of
 from reference.training import Training
@@ -54,6 +55,10 @@ class Options(base.Presets, base.Options):
 
     preset: Literal["table", "described", "released"] = "table"
     """A complete set of readings: as the table's paper trained it, as its own paper says, or as its code does."""
+
+    missing_as: Literal["black", "grey"] = reading("black")
+    """N0: what is fed at test for a modality that is missing: black pixels, as DADM's loader makes them before it
+    normalises, or grey ones, zeros after normalising, as Flex-Modal-FAS's code does."""
 
     @property
     def sees(self) -> str:
@@ -165,6 +170,7 @@ def train(kind: type[Method[T]], options: T) -> None:
         if training.done:
             return
         method.domains = training.domains
+        training.nothing = GREY if options.missing_as == "grey" else BLACK
         method.network, method.draws = method.build().to(training.device), training.draws
 
         def evaluate(epoch: int) -> Scores:

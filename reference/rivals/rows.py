@@ -31,6 +31,7 @@ class Row:
     trains: bool = True
     seeded: bool = True
     alone: bool = True
+    clip: bool = False
     smallest: dict[str, Any] = field(default_factory=dict)
     narrow: dict[str, Any] = field(default_factory=dict)
 

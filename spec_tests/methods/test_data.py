@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import io
+import itertools
 import math
 import multiprocessing
 import os
@@ -29,7 +30,7 @@ from data_manifests.adapters import Options, index_tree
 from data_manifests.errors import BadInput
 from data_manifests.index import Index, Row, load_index, parse_reference, save_index
 from reference import sources
-from reference.batches import BalancedSampler, Batch, Batches, ShuffledSampler, batches
+from reference.batches import BLACK, GREY, BalancedSampler, Batch, Batches, ShuffledSampler, batches
 from reference.faces import Faces, open_faces
 from spec_tests.equations.strategies import DEVICES
 from spec_tests.support import miniature, trees
@@ -590,6 +591,31 @@ class TestBalancedSampler:
         share = np.mean([bonafide[one.epoch(e)].mean(0) for e in range(100)], axis=0)
         assert (np.abs(share - 0.5) < 0.1).all()
 
+    @given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1), st.integers(0, 5), st.integers(0, 3))
+    def test_every_batch_holds_equally_many_of_each_class_of_each_data_set(self, sets, share, seed, e, steps):
+        rng = np.random.default_rng(seed)
+        numbers = rng.choice(5, sets, replace=False)
+        domain = np.concatenate([numbers, numbers, rng.choice(numbers, rng.integers(20))])
+        bonafide = np.concatenate([np.arange(2 * sets) < sets, rng.random(len(domain) - 2 * sets) < 0.5])
+        sampler = BalancedSampler(bonafide, 2 * sets * share, seed, domain, steps)
+        assert sampler.steps == (steps or math.ceil(len(bonafide) / (2 * sets * share)))
+        epochs = [sampler.epoch(i) for i in range(e + 1)]
+        for batch in np.concatenate(epochs):
+            groups = Counter(zip(domain[batch].tolist(), bonafide[batch].tolist(), strict=True))
+            assert groups == dict.fromkeys(itertools.product(numbers.tolist(), (False, True)), share)
+        times = Counter(np.concatenate(epochs).ravel().tolist())
+        for number, live in itertools.product(numbers, (False, True)):
+            mine = [times[i] for i in np.flatnonzero((domain == number) & (bonafide == live)).tolist()]
+            assert max(mine) - min(mine) <= 1  # no frame again before every other one of its group came
+        assert np.array_equal(epochs[e], BalancedSampler(bonafide, 2 * sets * share, seed, domain, steps).epoch(e))
+
+    def test_a_data_set_with_one_class_and_an_uneven_batch_are_refused(self):
+        domain, bonafide = np.array([0, 0, 4, 4]), np.array([True, False, True, True])
+        with pytest.raises(BadInput, match="no attack frame of PADISI-Face"):
+            BalancedSampler(bonafide, 4, 0, domain)
+        with pytest.raises(BadInput, match=r"--batch-size 6: .* of each of 2 data sets; give a multiple of 4"):
+            BalancedSampler(np.array([True, False, True, False]), 6, 0, domain)
+
     @pytest.mark.parametrize("batch_size", [0, -2, 1, 7])
     def test_odd_batches(self, batch_size):
         with pytest.raises(BadInput, match=f"--batch-size {batch_size}: holds no equal share"):
@@ -665,6 +691,21 @@ class TestBatches:
         for name, before, after in zip("RDI", whole.images, lost.images, strict=True):
             assert torch.equal(after, torch.full_like(after, -1) if name in missing else before)
         assert images.min() > 0  # the file itself is left as it is
+
+    @given(st.integers(0, 2**32 - 1), st.sampled_from(["", "D", "DI"]), st.sampled_from([BLACK, GREY]))
+    @example(0, "", GREY)
+    def test_what_a_sample_never_had_is_fed_as_what_is_taken_away(self, seed, missing, nothing):
+        rng = np.random.default_rng(seed)
+        present = rng.random((4, 3)) < 0.5
+        images = rng.integers(1, 256, (4, 5, 3, 3), dtype=np.uint8)
+        images *= np.repeat(present, [3, 1, 1], axis=1)[:, :, None, None]
+        faces = dataclasses.replace(faces_of(images, np.ones(4, bool)), present=present)
+        (batch,) = batches(faces, [np.arange(4)], "cpu", missing, nothing=nothing)
+        for place, (modality, found) in enumerate(zip("RDI", batch.images, strict=True)):
+            gone = ~present[:, place] | (modality in missing)
+            expected = (images[:, [[0, 1, 2], [3] * 3, [4] * 3][place]].astype(np.float64) - 127.5) / 127.5
+            expected[gone] = nothing
+            np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
     def test_without_pixels_only_the_facts_come(self):
         images = np.random.default_rng(0).integers(0, 256, (9, 5, 4, 4), dtype=np.uint8)

@@ -310,6 +310,24 @@ def test_presets_resolve_and_one_option_replaces_one_reading(row: Row) -> None:
     assert options.parse(kind, row.program, "", words).preset == "table"
 
 
+def test_a_missing_modality_is_fed_as_the_option_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that scores the lowest pixel of its infrared, which tells what has been fed for it."""
+    module = importlib.import_module("reference.rivals.resnet50")
+    monkeypatch.setattr(module.Method, "predict", lambda self, batch: {HEADLINE: batch.ir.amin((1, 2, 3))})
+    monkeypatch.setattr(module, "LAYERS", [1, 1, 1, 1])
+    index = write_index(tmp_path)
+    for missing_as, value in (("black", -1.0), ("grey", 0.0)):
+        given = module.Options(
+            index=index, run_dir=tmp_path / missing_as, cache_dir=tmp_path / "cache", missing=("I",),
+            missing_as=missing_as, image_size=32, batch_size=8, epochs=1, device="cpu",
+        )  # fmt: skip
+        method.train(module.Method, given)
+        with np.load(tmp_path / missing_as / "scores" / "W-I.npz", allow_pickle=False) as saved:
+            assert (saved["scores"] == value).all()
+        with np.load(tmp_path / missing_as / "scores" / "W.npz", allow_pickle=False) as saved:
+            assert (saved["scores"] != value).any()
+
+
 # The house
 
 

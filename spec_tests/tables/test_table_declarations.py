@@ -280,7 +280,8 @@ def test_the_stand_in_clip_is_made_once_and_only_for_runs_that_take_it(tmp_path,
     assert main(["mmda-table1", *command, "--clip", "openai", "--methods", "mmda"]) == 0
     out = capsys.readouterr().out
     assert "standin_clip" not in out
-    assert "--clip openai --image-size 224" in out
+    assert "--clip openai" in out
+    assert "--image-size 224" in out
     assert STANDIN_SIDE == IMAGE_SIZE
 
 
@@ -290,8 +291,8 @@ def test_methods_are_looked_up_in_all_tables_asked_for(tmp_path, capsys):
     assert capsys.readouterr().out.count("-m reference.mmda ") == 2
     with pytest.raises(BadInput, match="--methods mmda_released"):
         main(["mmfas-table1", *command])
-    with pytest.raises(BadInput, match="--methods ssdg"):
-        main(["mmda-table1", *command[:-1], "ssdg"])
+    with pytest.raises(BadInput, match="--methods nobody"):
+        main(["mmda-table1", *command[:-1], "nobody"])
 
 
 def test_a_failure_before_the_runs_ends_the_command(tmp_path):
