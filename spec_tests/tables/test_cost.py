@@ -76,5 +76,11 @@ def test_the_report_is_what_the_page_collects(report, tmp_path):
 
 
 def test_a_table_whose_rows_need_clip_is_refused():
-    with pytest.raises(BadInput, match="mmda-table1: its rows start from CLIP"):
-        cost.measurable(mmda.TABLE_1)
+    with pytest.raises(BadInput, match="mmda-table4: all its rows start from CLIP"):
+        cost.measurable(mmda.TABLE_4)
+    measured = cost.measurable(mmda.TABLE_1)
+    assert measured[0] == cost.BASE
+    assert not any(row.clip for row in measured)
+    assert {row.name for row in mmda.TABLE_1.rows if row.program and row.sees and not row.clip} == {
+        row.name for row in measured[1:]
+    }
