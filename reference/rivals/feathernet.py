@@ -68,6 +68,7 @@ from reference.options import option, reading
 from reference.rivals import method
 from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.squeeze_excitation import SqueezeExcitation
+from reference.rivals.blocks.step_rate import stepped_rate
 from reference.runs import HEADLINE
 from reference.training import Training
 
@@ -276,12 +277,6 @@ def fused_score(output: Output, options: Options) -> Tensor:
     return scores.mean(1)
 
 
-def stepped_rate(progress: float, epochs: int, every: int, highest: float) -> float:
-    """The rate at `progress` (0 to 1) through `epochs`: a tenth of the one before after every `every` epochs."""
-    epoch = math.floor(progress * epochs + 1e-6)  # a quotient may end just below its whole number
-    return highest * 0.1 ** (epoch // every)
-
-
 def random_boxes(count: int, size: int, draws: torch.Generator) -> list[tuple[int, int, int, int]]:
     """Top, left, height and width of a random part of each of `count` images of `size` pixels.
 
@@ -366,8 +361,7 @@ class Method(method.Method[Options]):
         if self.options.rate == "cosine":
             super().schedule(optimiser, batch, training)
             return
-        options = self.options
-        rate = stepped_rate(batch.progress, options.epochs, options.decay_every, options.learning_rate)
+        rate = stepped_rate(training.epoch, self.options.learning_rate, self.options.decay_every, 0.1)
         for group in optimiser.param_groups:
             group["lr"] = rate
 

@@ -158,13 +158,11 @@ OURS: list[Mutant] = [
         ("rows_for_all", "self.options.lighting, self.draws", '"rows", self.draws'),
         ("whole_where_a_crop_is_asked", 'if self.options.crop == "random"', 'if self.options.crop == "whole"'),
     ),
-    *_ours("Method.schedule", ("cosine_for_all", '== "cosine"', '!= ""')),
     *_ours(
-        "stepped_rate",
-        ("a_half", "0.1 **", "0.5 **"),
-        ("every_epoch", "epoch // every", "epoch"),
-        ("an_epoch_late", "+ 1e-6", "- 1e-6"),
-        ("at_its_progress", "epoch // every", "progress * epochs / every"),
+        "Method.schedule",
+        ("cosine_for_all", '== "cosine"', '!= ""'),
+        ("a_half", "decay_every, 0.1", "decay_every, 0.5"),
+        ("an_epoch_early", "training.epoch,", "training.epoch + 1,"),
     ),
     *_ours(
         "random_boxes",
