@@ -74,11 +74,11 @@ def smallest(row: Row, module: ModuleType, **changes: Any) -> Any:
     return module.Options(**(usual | stanza | changes))
 
 
-def built(row: Row, module: ModuleType, seed: int = 0, **changes: Any) -> method.Method[Any]:
-    """The method with its network, as the loop sets it up."""
+def built(row: Row, module: ModuleType, seed: int = 0, domains: int = 3, **changes: Any) -> method.Method[Any]:
+    """The method with its network for so many sources, as the loop sets it up."""
     torch.manual_seed(seed)
     made = module.Method(smallest(row, module, **changes), CPU)
-    made.domains = (0, 1, 2)
+    made.domains = tuple(range(domains))
     made.network, made.draws = made.build(), torch.Generator().manual_seed(seed)
     return made
 
@@ -162,6 +162,18 @@ def test_one_step_of_every_preset_has_finite_losses_by_name(row: Row, narrow: Mo
             assert name.isidentifier()
             assert loss.shape == ()
             assert loss.isfinite()
+
+
+@of_each(*TRAINED)
+def test_one_and_two_sources_train_it_as_well_as_three(row: Row, narrow: ModuleType) -> None:
+    for sources in (1, 2):
+        for preset in presets_of(row):
+            made = built(row, narrow, domains=sources, preset=preset)
+            made.network.train()
+            optimiser = torch.optim.SGD(made.network.parameters(), lr=1e-3)
+            batch = batch_of(images(4, size(row), batch=4 * sources), domains=sources)
+            losses = method.step(made, optimiser, batch, torch.autocast("cpu", enabled=False))
+            assert all(loss.isfinite() for loss in losses.values())
 
 
 @of_each(*[row for row in TRAINED if "clip" not in row.smallest])
