@@ -26,6 +26,7 @@ DOMAINS = (2, 5, 9)  # the data sets' own numbers
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssdg, "LAYERS", [1, 1, 1, 1])
+    torch.manual_seed(0)
 
 
 def options(**chosen: Any) -> ssdg.Options:
