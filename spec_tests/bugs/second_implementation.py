@@ -411,6 +411,32 @@ def grid_crops(x, patch, places=9, mirrors=4, short=False):
 # SSDG
 
 
+def asymmetric_triplet_loss(features, bonafide, place, margin=0.1):
+    number = torch.where(bonafide == 1, -1, place)
+    total, count = features.sum() * 0, 0
+    for anchor in range(len(features)):
+        gaps = torch.linalg.vector_norm(features - features[anchor], dim=1)
+        same = number == number[anchor]
+        others = torch.arange(len(same), device=same.device) != anchor
+        near, far = gaps[same & others], gaps[~same]
+        over = (near.unsqueeze(1) - far + margin).flatten()
+        over = over[over > 0]
+        total, count = total + over.sum(), count + over.numel()
+    return total / max(count, 1)
+
+
+def one_sided_loss(logits, place, counted):
+    costs = logits.logsumexp(dim=1) - logits.gather(1, place.unsqueeze(1)).squeeze(1)
+    kept = costs[counted == 1]
+    return kept.sum() / max(len(kept), 1)
+
+
+def normalised_weight(weight, per="class"):
+    squares = torch.einsum({"class": "cn,cn->c", "input": "cn,cn->n"}[per], weight, weight)
+    lengths = squares.sqrt().clamp_min(1e-12)
+    return torch.einsum({"class": "cn,c->cn", "input": "cn,n->cn"}[per], weight, 1 / lengths)
+
+
 # SSAN
 
 
@@ -438,3 +464,24 @@ def squeeze_excitation(x, w1, b1, w2, b2):
 def restarted_rate(progress, cycles, highest, lowest):
     phase = math.pi * math.fmod(progress * cycles, 1.0)
     return lowest + (highest - lowest) * math.cos(phase / 2) ** 2
+
+
+def reversal_coefficient(progress):
+    return math.tanh(5 * progress)
+
+
+def reverse_gradient(x, coefficient):
+    turned = x * -coefficient
+    return x.detach() + (turned - turned.detach())
+
+
+def root_normalised(x):
+    lengths = torch.linalg.vector_norm(x, dim=1).clamp_min(1e-12)
+    return torch.einsum("bc,b->bc", x, torch.rsqrt(lengths + lengths))
+
+
+def stepped_rate(done, highest, every, factor):
+    rate = highest
+    for _ in range(every, done + 1, every):
+        rate *= factor
+    return rate
