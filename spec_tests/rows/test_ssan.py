@@ -105,6 +105,7 @@ def assembled(model: Any, content: Tensor, scale: Tensor, shift: Tensor, live: b
 @pytest.mark.parametrize("convolutions", ["live", "dead"])
 def test_the_network_is_the_one_written_down(convolutions: str, variance: str) -> None:
     model = network(convolutions=convolutions, variance=variance, stem="rgb")
+    assert len(model.assemblies) == 2
     rgb, depth, ir = pictures()
     partners = torch.tensor([2, 0, 3, 1])
     with torch.inference_mode():
@@ -224,6 +225,16 @@ def test_losses_are_the_three_terms_and_their_weighted_sum() -> None:
     expected = {"classes": classes, "contrast": contrast, "adversarial": adversarial}
     expected["loss"] = classes + 0.3 * contrast + 0.7 * adversarial
     assert {k: v.item() for k, v in parts.items()} == pytest.approx({k: v.item() for k, v in expected.items()})
+
+
+def test_the_contrast_teaches_the_mixed_features_alone() -> None:
+    made, batch = method(), batch_of(pictures(2))
+    out = made.forward(batch)
+    contrast = made.losses(out, batch)["contrast"]
+    of_own, of_mixed = torch.autograd.grad(contrast, (out.own, out.mixed), allow_unused=True)
+    assert of_own is None
+    assert of_mixed is not None
+    assert of_mixed.any()
 
 
 def test_one_data_set_trains_without_the_third_term() -> None:
