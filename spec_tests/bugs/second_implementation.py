@@ -440,6 +440,42 @@ def normalised_weight(weight, per="class"):
 # SSAN
 
 
+def live_assembly(x, scale, shift, first, second, biased=False):
+    count = x[0, 0].numel()
+
+    def styled(y):
+        centred = y - y.sum((2, 3), keepdim=True) / count
+        variance = torch.einsum("bchw,bchw->bc", centred, centred) / (count if biased else count - 1)
+        return torch.einsum("bchw,bc->bchw", centred, scale * torch.rsqrt(variance + 1e-5)) + shift[:, :, None, None]
+
+    def convolved(y, weight):
+        columns = torch.nn.functional.unfold(y, 3, padding=1)
+        return torch.einsum("ok,bkn->bon", weight.flatten(1), columns).unflatten(2, y.shape[2:])
+
+    return styled(convolved(styled(convolved(x, first)).clamp_min(0), second)) + x
+
+
+def dead_assembly(x, scale, shift, biased=False):
+    count = x[0, 0].numel()
+    grown = count / (count - 1) if biased else 1.0
+    return adaptive_instance_norm(x, scale * grown**0.5, shift, grown * 1e-5) + x
+
+
+def style_contrast(own, mixed, same):
+    a, b = (y / y.pow(2).sum(1, keepdim=True).sqrt().clamp_min(1e-8) for y in (own.detach(), mixed))
+    signs = 1 - 2 * same.to(b.dtype)
+    return torch.einsum("b,bd,bd->", signs, a, b) / len(own)
+
+
+def style_partners(count, generator, others=False):
+    lots = torch.rand(count, generator=generator, dtype=torch.float64, device=generator.device)
+    ring = lots.argsort()
+    if not others:
+        return ring
+    place = ring.argsort()
+    return ring[(place + 1) % count]
+
+
 # SA-FAS
 
 
@@ -485,3 +521,17 @@ def stepped_rate(done, highest, every, factor):
     for _ in range(every, done + 1, every):
         rate *= factor
     return rate
+
+
+def instance_statistics(x, epsilon=1e-05):
+    flat = x.flatten(2)
+    count = flat.shape[2]
+    mean = flat.sum(2) / count
+    centred = flat - mean.unsqueeze(2)
+    return mean, torch.sqrt(torch.einsum("bcn,bcn->bc", centred, centred) / (count - 1) + epsilon)
+
+
+def adaptive_instance_norm(x, scale, shift, epsilon=1e-05, detached=False):
+    mean, deviation = instance_statistics(x.detach() if detached else x, epsilon)
+    slope = scale / deviation
+    return torch.einsum("bchw,bc->bchw", x - mean[:, :, None, None], slope) + shift[:, :, None, None]

@@ -1,6 +1,6 @@
 """Bugs of SSDG."""
 
-# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
+
 
 from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
