@@ -426,6 +426,19 @@ def grid_crops(x, patch, places=9, mirrors=4, short=False):
 # ViT
 
 
+def modality_tokens(patches, class_tokens, positions):
+    modalities, length, width = positions.shape
+    grouped = patches.reshape(modalities, -1, length - 1, width)
+    out = positions[:, None].expand(modalities, grouped.shape[1], length, width).clone()
+    out[:, :, 1:] += grouped
+    out[:, :, 0] += class_tokens
+    return out.reshape(-1, length, width)
+
+
+def side_by_side(features, modalities=3):
+    return torch.einsum("mbc->bmc", features.reshape(modalities, -1, features.shape[1])).flatten(1)
+
+
 # blocks of several rows
 
 

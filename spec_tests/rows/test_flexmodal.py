@@ -16,6 +16,7 @@ from torch import Tensor
 from data_manifests.errors import BadInput
 from reference.batches import ShuffledSampler
 from reference.rivals import flexmodal
+from reference.rivals.blocks import flex_modal
 from reference.runs import HEADLINE
 from spec_tests.support.logits import bce, labels, logit_arrays
 from spec_tests.support.networks import batch_of, images, scrambled
@@ -28,16 +29,16 @@ def options(**chosen: Any) -> flexmodal.Options:
     return flexmodal.Options(index=Path(), run_dir=Path(), **(SMALL | chosen))
 
 
-def network(**chosen: Any) -> flexmodal.FlexModal:
+def network(**chosen: Any) -> flex_modal.FlexModal:
     """In evaluation mode, with random weights and statistics."""
-    model = scrambled(flexmodal.FlexModal(options(**chosen)), 1).eval()
+    model = scrambled(flex_modal.FlexModal(options(**chosen)), 1).eval()
     draws = torch.Generator().manual_seed(2)
     model.fuse[1].running_mean.normal_(generator=draws)
     model.fuse[1].running_var.uniform_(0.5, 2, generator=draws)
     return model
 
 
-def seen(model: flexmodal.FlexModal, pictures: list[Tensor]) -> dict[str, Tensor]:
+def seen(model: flex_modal.FlexModal, pictures: list[Tensor]) -> dict[str, Tensor]:
     """What goes into the transformer, what comes out of it, and the logits."""
     parts = {}
     model.vit.patch_embed.register_forward_hook(lambda _, args, out: parts.update(input=args[0]))
@@ -120,13 +121,13 @@ def test_channels_of_the_map_and_the_means_drop_out_in_training_alone() -> None:
 
 
 def test_the_attention_is_computed_in_float32_where_the_rest_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    attend, kinds = flexmodal.channel_cross_attention, []
+    attend, kinds = flex_modal.channel_cross_attention, []
 
     def noted(x: Tensor, rgb: Tensor, scaled: bool) -> Tensor:
         kinds.append((x.dtype, (x @ rgb.mT).dtype))
         return attend(x, rgb, scaled)
 
-    monkeypatch.setattr(flexmodal, "channel_cross_attention", noted)
+    monkeypatch.setattr(flex_modal, "channel_cross_attention", noted)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         assert network()(*images(6, 12)).dtype == torch.bfloat16
     assert kinds == [(torch.float32, torch.float32)] * 2
@@ -168,9 +169,9 @@ def test_the_table_leaves_images_as_they_are_augmented_by_everybody() -> None:
 @pytest.mark.parametrize("preset", ["described", "released"])
 def test_views_are_flips_then_colours_then_dropped_modalities_then_a_square(preset: str) -> None:
     pictures, draws = images(7, 40, 4), torch.Generator().manual_seed(5)
-    rgb, depth, ir = (flexmodal.recoloured(x.flip(-1), 40, 0.5, draws) for x in pictures)
-    depth, ir = flexmodal.drop_modalities(depth, ir, 0.5, draws)
-    expected = flexmodal.cut_out(rgb, depth, ir, 30, draws)
+    rgb, depth, ir = (flex_modal.recoloured(x.flip(-1), 40, 0.5, draws) for x in pictures)
+    depth, ir = flex_modal.drop_modalities(depth, ir, 0.5, draws)
+    expected = flex_modal.cut_out(rgb, depth, ir, 30, draws)
     assert equal(viewed(pictures, 5, preset=preset, image_size=40), expected)
 
 
@@ -196,7 +197,7 @@ def test_colours_are_shifted_by_channel_and_raised_to_a_power_by_sample(
     """A pixel of each level is enough to find both again, and to see that all others obey them."""
     levels = torch.linspace(60, 190, 5) / 255  # none is cut off
     image = (2 * levels - 1).expand(3, 3, 1, 5)
-    after = flexmodal.recoloured(image, brightness, gamma, torch.Generator().manual_seed(seed))
+    after = flex_modal.recoloured(image, brightness, gamma, torch.Generator().manual_seed(seed))
     x = (after.double().numpy() + 1) / 2
     powers = set()
     for sample in x:
@@ -218,7 +219,7 @@ def test_colours_are_shifted_by_channel_and_raised_to_a_power_by_sample(
 
 def test_shifts_reach_both_ends_and_are_cut_off_at_black_and_white() -> None:
     image = torch.tensor([-1.0, 0.0, 1.0]).expand(4000, 3, 1, 3)
-    after = flexmodal.recoloured(image, 3, 0.0, torch.Generator().manual_seed(0))
+    after = flex_modal.recoloured(image, 3, 0.0, torch.Generator().manual_seed(0))
     steps = ((after[..., 1] + 1) / 2 * 255 - 127.5).flatten()
     values, counts = steps.round().unique(return_counts=True)
     assert values.tolist() == [-3, -2, -1, 0, 1, 2, 3]
@@ -230,7 +231,7 @@ def test_shifts_reach_both_ends_and_are_cut_off_at_black_and_white() -> None:
 
 def test_powers_are_uniform_between_their_ends() -> None:
     image = torch.zeros(4000, 3, 1, 1)
-    after = flexmodal.recoloured(image, 0, 0.5, torch.Generator().manual_seed(0))
+    after = flex_modal.recoloured(image, 0, 0.5, torch.Generator().manual_seed(0))
     powers = ((after[:, 0, 0, 0] + 1) / 2).log() / np.log(0.5)
     counts = powers.histc(4, 0.5, 1.5)
     assert counts.sum() == 4000
@@ -252,6 +253,14 @@ def test_the_rate_is_halved_after_so_many_epochs(rate: str, last_at_full: int) -
         rates.append([group["lr"] for group in optimiser.param_groups])
     expected = [1e-5] * last_at_full + [5e-6] * 20 + [2.5e-6] * (epochs - 20 - last_at_full)
     np.testing.assert_allclose(rates, np.repeat(expected, steps)[:, None].repeat(2, 1))
+
+
+def test_a_constant_rate_stays_what_the_optimiser_has() -> None:
+    training, optimiser = SimpleNamespace(sampler=SimpleNamespace(steps=1)), torch.optim.SGD([torch.zeros(1)], lr=0.5)
+    made = flexmodal.Method(options(rate="constant", epochs=47), CPU)
+    for progress in (0.0, 0.9):
+        made.schedule(optimiser, replace(batch_of(images(0, 1)), progress=progress), training)
+        assert optimiser.param_groups[0]["lr"] == 0.5
 
 
 def test_the_cosine_is_everybodys() -> None:
