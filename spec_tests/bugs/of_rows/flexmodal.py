@@ -6,7 +6,7 @@ from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
 _ATTENTION, _DROPPING, _CUTOUT = "flexmodal-attention", "flexmodal-dropping", "flexmodal-cutout"
-_BLOCK, _OWN = "reference.rivals.blocks.flex_modal", "test_flexmodal.py"
+_BLOCK, _OWN = "reference.rivals.blocks.flex_modal", "test_flex_modal.py"
 
 
 SECOND = [
@@ -217,10 +217,11 @@ OURS = [
         ("no_square_taken", "self.cutout == 1", "self.cutout == 0.5"),
     ),
     *mutants(
-        "reference.rivals.blocks.vit_trunk",
-        _OWN,
-        "Sizes",
-        ("odd_heads_taken", "self.width % self.heads", "self.width % 1"),
-        ("largest_patch_refused", "self.patch > self.image_size", "self.patch >= self.image_size"),
+        "reference.rivals.flexmodal",
+        "test_flexmodal.py",
+        "Options",
+        ("decay_of_the_table", "reading(0.05, table=1e-2)", "reading(0.05)"),
+        ("rate_of_the_authors_in_the_table", "reading(1e-5, table=1e-4)", "reading(1e-5)"),
+        ("batches_of_the_authors_in_the_table", "reading(64, table=128)", "reading(64)"),
     ),
 ]

@@ -132,7 +132,16 @@ OURS = [
     ),
     *mutants(
         _BLOCK,
-        _OWN,
+        "test_vit_trunk.py",
+        "Sizes",
+        ("odd_heads_taken", "self.width % self.heads", "self.width % 1"),
+        ("largest_patch_refused", "self.patch > self.image_size", "self.patch >= self.image_size"),
+        ("broken_patches_taken", "        divisible(self.image_size, self.patch)\n", ""),
+        ("vit_s", "width: int = 768", "width: int = 384"),
+    ),
+    *mutants(
+        _BLOCK,
+        "test_vit_trunk.py",
         "Options",
         ("positions_kept_in_the_table", 'table="anew"', 'described="anew"'),
         ("all_train_by_default", 'reading("last")', 'reading("all")'),
