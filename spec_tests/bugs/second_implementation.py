@@ -488,6 +488,19 @@ def style_partners(count, generator, others=False):
 # ViT
 
 
+def modality_tokens(patches, class_tokens, positions):
+    modalities, length, width = positions.shape
+    grouped = patches.reshape(modalities, -1, length - 1, width)
+    out = positions[:, None].expand(modalities, grouped.shape[1], length, width).clone()
+    out[:, :, 1:] += grouped
+    out[:, :, 0] += class_tokens
+    return out.reshape(-1, length, width)
+
+
+def side_by_side(features, modalities=3):
+    return torch.einsum("mbc->bmc", features.reshape(modalities, -1, features.shape[1])).flatten(1)
+
+
 # blocks of several rows
 
 

@@ -128,6 +128,7 @@ ROWS = {  # the rows that may begin so, the part of the network that does, and t
     "a_deeppixbis": ("encoder", "densenet161"),
     "pipenet": ("pipelines.0", "resnet18"),
     "flexmodal": ("vit", "vit_b_16"),
+    "vit": ("trunk", "vit_b_16"),
 }
 
 
@@ -143,13 +144,15 @@ def test_a_rows_trunk_computes_what_torchvisions_does(tmp_path: Path, name: str)
     module = importlib.import_module(f"reference.rivals.{name}")
     torch.manual_seed(5)
     sizes: dict[str, Any] = {"image_size": 32}
-    if name == "flexmodal":
+    if network_name == "vit_b_16":
         sizes |= {"width": 32, "depth": 2, "heads": 2}
         theirs: Any = torchvision.models.VisionTransformer(32, 16, 2, 2, 32, 128)
     else:
         theirs = torchvision.models.get_model(network_name)
     if name == "pipenet":
         sizes |= {"resize": 24, "patch": 16}
+    if name == "vit":
+        sizes |= {"positions": "kept"}
     scrambled(theirs, 6)
     choice = saved(tmp_path, theirs.state_dict())
     made = module.Method(module.Options(index=Path(), run_dir=Path(), weights=choice, **sizes), torch.device("cpu"))
@@ -165,10 +168,13 @@ def test_a_rows_trunk_computes_what_torchvisions_does(tmp_path: Path, name: str)
             stem = torch.relu(theirs.bn1(theirs.conv1(x)))
             expected = theirs.layer2(theirs.layer1(nn.functional.max_pool2d(stem, 2)))
         else:
-            ours = trunk.forward_features(x)
             tokens = theirs._process_input(x)
             tokens = torch.cat([theirs.class_token.expand(len(x), -1, -1), tokens], 1) + theirs.encoder.pos_embedding
-            expected = theirs.encoder.layers(tokens)
+            tokens = theirs.encoder.layers(tokens)
+            if name == "flexmodal":
+                ours, expected = trunk.forward_features(x), tokens
+            else:
+                ours, expected = trunk(x, x, x), theirs.encoder.ln(tokens[:, 0]).repeat(1, 3)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 

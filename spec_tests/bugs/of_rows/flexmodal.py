@@ -6,7 +6,7 @@ from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
 _ATTENTION, _DROPPING, _CUTOUT = "flexmodal-attention", "flexmodal-dropping", "flexmodal-cutout"
-_ROW, _OWN = "reference.rivals.flexmodal", "test_flexmodal.py"
+_BLOCK, _OWN = "reference.rivals.blocks.flex_modal", "test_flex_modal.py"
 
 
 SECOND = [
@@ -79,7 +79,7 @@ SECOND = [
 
 OURS = [
     *mutants(
-        _ROW,
+        _BLOCK,
         _ATTENTION,
         "channel_cross_attention",
         ("over_positions", "x @ rgb.mT", "x.mT @ rgb"),
@@ -88,7 +88,7 @@ OURS = [
         ("always_scaled", "if scaled", "if True"),
     ),
     *mutants(
-        _ROW,
+        _BLOCK,
         _DROPPING,
         "drop_modalities",
         ("whole_batch", "(len(image), 1, 1, 1)", "(1, 1, 1, 1)"),
@@ -102,7 +102,7 @@ OURS = [
         ),
     ),
     *mutants(
-        _ROW,
+        _BLOCK,
         _CUTOUT,
         "cut_out",
         ("odd_squares", "row < y + half", "row <= y + half"),
@@ -113,7 +113,7 @@ OURS = [
         ("rgb_kept", "return rgb.masked_fill(inside, BLACK)", "return rgb"),
     ),
     *mutants(
-        _ROW,
+        _BLOCK,
         _OWN,
         "recoloured",
         ("grey_shift", "(count, channels, 1, 1)", "(count, 1, 1, 1)"),
@@ -131,7 +131,7 @@ OURS = [
         ("global_draws", "brightness + 1, generator=draws", "brightness + 1"),
     ),
     *mutants(
-        _ROW,
+        _BLOCK,
         _OWN,
         "halved_rate",
         ("always_late", "(epoch + early)", "(epoch)"),
@@ -140,10 +140,10 @@ OURS = [
         ("once", "((epoch + early) // HALVED_AFTER)", "min(1, (epoch + early) // HALVED_AFTER)"),
     ),
     *mutants(
-        _ROW,
+        _BLOCK,
         _OWN,
         "FlexModal",
-        ("input_as_it_comes", "INPUT_SCALE * torch.cat", "torch.cat"),
+        ("input_as_it_comes", "SHARED_SCALE * torch.cat", "torch.cat"),
         ("class_token_kept", "[:, 1:]", "[:, :-1]"),
         ("norm_applied", '== "applied"', '!= "skipped" or True'),
         ("rgb_left_out", "maps[0] + maps[1] + maps[2]", "maps[1] + maps[2]"),
@@ -174,9 +174,9 @@ OURS = [
         ("map_not_padded", "padding=1", "padding=0"),
     ),
     *mutants(
-        _ROW,
+        _BLOCK,
         _OWN,
-        "Method",
+        "FlexModalMethod",
         ("batch_not_augmented", "super().views(batch, training).images", "batch.images"),
         (
             "rgb_dropped_too",
@@ -194,6 +194,7 @@ OURS = [
         ),
         ("always_balanced", 'self.options.sampling == "balanced"', "True"),
         ("cosine_for_all", 'options.rate == "cosine"', "True"),
+        ("constant_for_none", 'options.rate != "constant"', "True"),
         ("one_group", "for group in optimiser.param_groups:", "for group in optimiser.param_groups[1:]:"),
         ("always_early", 'options.rate == "halved_early"', "True"),
         ("epochs_of_one_step", "// steps", "// 1"),
@@ -206,15 +207,21 @@ OURS = [
         ("labels_the_wrong_way", "cross_entropy(output, batch.label)", "cross_entropy(output, batch.bonafide)"),
     ),
     *mutants(
-        _ROW,
+        _BLOCK,
         _OWN,
         "Options",
         ("paper_as_table", 'described="concat"', 'table="concat"'),
         ("released_rate_is_late", 'released="halved_early"', 'released="halved"'),
         ("dropping_in_the_table", 'reading(0.5, table=0.0)\n    """R4', 'reading(0.5)\n    """R4'),
-        ("odd_heads_taken", "self.width % self.heads", "self.width % 1"),
         ("certainty_refused", "self.drop_modality <= 1", "self.drop_modality < 1"),
         ("no_square_taken", "self.cutout == 1", "self.cutout == 0.5"),
-        ("largest_patch_refused", "self.patch > self.image_size", "self.patch >= self.image_size"),
+    ),
+    *mutants(
+        "reference.rivals.flexmodal",
+        "test_flexmodal.py",
+        "Options",
+        ("decay_of_the_table", "reading(0.05, table=1e-2)", "reading(0.05)"),
+        ("rate_of_the_authors_in_the_table", "reading(1e-5, table=1e-4)", "reading(1e-5)"),
+        ("batches_of_the_authors_in_the_table", "reading(64, table=128)", "reading(64)"),
     ),
 ]

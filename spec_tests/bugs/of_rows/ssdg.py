@@ -1,7 +1,5 @@
 """Bugs of SSDG."""
 
-
-
 from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
