@@ -229,12 +229,13 @@ class SSDG(nn.Module):
         self.feature = nn.Linear(WIDTH, WIDTH)
         self.drop = nn.Dropout(DROPOUT)
         self.classes = nn.Linear(WIDTH, 2)
-        self.datasets = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Dropout(DROPOUT), nn.Linear(WIDTH, count))
+        hidden, told = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, count)
+        self.datasets = nn.Sequential(hidden, nn.ReLU(), nn.Dropout(DROPOUT), told)
         for layer, deviation, bias in (
             (self.feature, 0.005, 0.1),
             (self.classes, 0.01, 0.0),
-            (self.datasets[0], 0.01, 0.0),
-            (self.datasets[3], 0.3, 0.0),
+            (hidden, 0.01, 0.0),
+            (told, 0.3, 0.0),
         ):
             nn.init.normal_(layer.weight, 0, deviation)  # R9
             nn.init.constant_(layer.bias, bias)

@@ -43,7 +43,8 @@ Readings:
   R0  First weights: fresh unless `--weights torchvision` or a file says otherwise. All sources began from ImageNet's,
       and the paper profile does. Flex-Modal-FAS's were timm's for its transformer, `torchvision` names torchvision's.
   R1  Of the flexmodal baseline: how its maps meet. R2: whether its attention is divided. R3: its final norm.
-  R4  Of the preset `released`: depth and infrared are dropped in training. R5: cutout. R6: brightness and gamma.
+  R4  Of the preset `released`: depth and infrared are dropped in training; what is missing at test is grey there, and
+      black elsewhere. R5: cutout. R6: brightness and gamma.
   R7  Training. `table` and `described`: how the row was trained is published nowhere; these are DADM's, of the same
       skeleton: Adam at 5e-5 with weight decay 5e-5 in the gradient, batches of 16, 80 epochs, flips. `released`:
       Flex-Modal-FAS's AdamW at 1e-5 with weight decay 0.05, batches of 64, 30 epochs, flips, shuffled frames. Whether

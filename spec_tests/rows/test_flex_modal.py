@@ -1,6 +1,5 @@
 """Flex-Modal-FAS: what stands behind its transformer, what training does to the images, its rates."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -242,23 +241,22 @@ def test_powers_are_uniform_between_their_ends() -> None:
 
 @pytest.mark.parametrize(("rate", "last_at_full"), [("halved", 20), ("halved_early", 19)])
 def test_the_rate_is_halved_after_so_many_epochs(rate: str, last_at_full: int) -> None:
-    epochs, steps = 47, 5  # whose quotients round to either side of whole epochs
+    epochs = 47
     made = flex_modal.FlexModalMethod(options(rate=rate, epochs=epochs, learning_rate=1e-5), CPU)
     optimiser = torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)]}], lr=1.0)
-    training, batch = SimpleNamespace(sampler=SimpleNamespace(steps=steps)), batch_of(images(0, 1))
-    rates = []
-    for step in range(epochs * steps):
-        made.schedule(optimiser, replace(batch, progress=step / (epochs * steps)), training)
+    batch, rates = batch_of(images(0, 1)), []
+    for epoch in range(epochs):
+        made.schedule(optimiser, batch, SimpleNamespace(epoch=epoch))
         rates.append([group["lr"] for group in optimiser.param_groups])
     expected = [1e-5] * last_at_full + [5e-6] * 20 + [2.5e-6] * (epochs - 20 - last_at_full)
-    np.testing.assert_allclose(rates, np.repeat(expected, steps)[:, None].repeat(2, 1))
+    np.testing.assert_allclose(rates, np.array(expected)[:, None].repeat(2, 1))
 
 
 def test_a_constant_rate_stays_what_the_optimiser_has() -> None:
-    training, optimiser = SimpleNamespace(sampler=SimpleNamespace(steps=1)), torch.optim.SGD([torch.zeros(1)], lr=0.5)
+    optimiser = torch.optim.SGD([torch.zeros(1)], lr=0.5)
     made = flex_modal.FlexModalMethod(options(rate="constant", epochs=47), CPU)
-    for progress in (0.0, 0.9):
-        made.schedule(optimiser, replace(batch_of(images(0, 1)), progress=progress), training)
+    for epoch in (0, 46):
+        made.schedule(optimiser, batch_of(images(0, 1)), SimpleNamespace(epoch=epoch))
         assert optimiser.param_groups[0]["lr"] == 0.5
 
 
@@ -286,6 +284,7 @@ def test_presets_part_where_their_sources_do() -> None:
     assert [x.rate for x in (table, described, released)] == ["cosine", "halved", "halved_early"]
     assert [x.sampling for x in (table, described, released)] == ["balanced", "shuffled", "shuffled"]
     assert [x.drop_modality for x in (table, described, released)] == [0, 0.5, 0.5]
+    assert [x.missing_as for x in (table, described, released)] == ["black", "black", "grey"]
     assert [x.cutout for x in (table, described, released)] == [0, 30, 30]
     assert [(x.brightness, x.gamma) for x in (table, described, released)] == [(0, 0), (40, 0.5), (40, 0.5)]
     for x in (table, described, released):

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
-from reference.batches import Batch, Sampler, ShuffledSampler
+from reference.batches import BLACK, Batch, Sampler, ShuffledSampler
 from reference.options import divisible, option, reading
 from reference.rivals.blocks import vit_trunk
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.stem import SHARED_SCALE
+from reference.rivals.blocks.step_rate import stepped_rate
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from reference.training import Training
 
-BLACK = -1.0  # of images in [-1, 1]
 DROPOUT = 0.3
 TORCHVISION_NAMES = {  # of what timm calls by the first
     "cls_token": "class_token",
@@ -54,6 +54,9 @@ class Options(vit_trunk.Sizes):
 
     final_norm: Literal["skipped", "applied"] = reading("skipped")
     """R3: whether the transformer's final LayerNorm is applied to its tokens."""
+
+    missing_as: Literal["black", "grey"] = reading("black", released="grey")
+    """R4: a modality that is missing at test is black, as one that was dropped in training, or grey, as in the code."""
 
     drop_modality: float = reading(0.5, table=0.0)
     """R4: probability with which a training sample's depth becomes black, and as well its infrared."""
@@ -135,11 +138,6 @@ def recoloured(image: Tensor, brightness: int, gamma: float, draws: torch.Genera
     shifts = image.new_empty((count, channels, 1, 1)).random_(-brightness, brightness + 1, generator=draws) / 255
     exponents = image.new_empty((count, 1, 1, 1)).uniform_(1 - gamma, 1 + gamma, generator=draws)
     return 2 * ((image + 1) / 2 + shifts).clamp(0, 1) ** exponents - 1
-
-
-def halved_rate(epoch: int, highest: float, early: bool) -> float:
-    """The rate of an epoch counted from 0: halved after every 20 epochs, or each time one epoch before (R8)."""
-    return highest * 0.5 ** ((epoch + early) // HALVED_AFTER)
 
 
 def copied(begun: Start, trunk: nn.Module, options: Options) -> None:
@@ -232,7 +230,6 @@ class FlexModalMethod(StartedMethod[T]):
         if options.rate == "cosine":
             super().schedule(optimiser, batch, training)
         elif options.rate != "constant":
-            steps = training.sampler.steps
-            epoch = round(batch.progress * steps * options.epochs) // steps
+            done = training.epoch + (options.rate == "halved_early")
             for group in optimiser.param_groups:
-                group["lr"] = halved_rate(epoch, options.learning_rate, options.rate == "halved_early")
+                group["lr"] = stepped_rate(done, options.learning_rate, HALVED_AFTER, 0.5)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from reference.batches import BLACK
+
 # (down, right), in patches, of each place of the grid from its centre: the centre, a cross, the corners.
 PLACES = ((0, 0), (-1, 0), (0, -1), (1, 0), (0, 1), (1, 1), (-1, -1), (-1, 1), (1, -1))
 MIRRORS: tuple[list[int], ...] = ([], [-1], [-2], [-1, -2])  # axes: none, left to right, upside down, both
 LOTS = 7  # uniform numbers of a random view: two mirrorings, an angle, whether coarsened, how coarse, a place
 LARGEST_ANGLE, COARSEST = 30.0, 0.2  # degrees to either side; the smallest share of the side
-BLACK = -1.0
 
 
 def crop_grid(side: int, patch: int, places: int = 9, short: bool = False) -> list[tuple[int, int]]:

@@ -133,11 +133,14 @@ OURS = [
     *mutants(
         _BLOCK,
         _OWN,
-        "halved_rate",
-        ("always_late", "(epoch + early)", "(epoch)"),
-        ("one_late", "(epoch + early)", "(epoch - 1 + early)"),
-        ("a_tenth", "0.5 **", "0.1 **"),
-        ("once", "((epoch + early) // HALVED_AFTER)", "min(1, (epoch + early) // HALVED_AFTER)"),
+        "FlexModalMethod.schedule",
+        ("always_late", 'training.epoch + (options.rate == "halved_early")', "training.epoch"),
+        (
+            "one_late",
+            'training.epoch + (options.rate == "halved_early")',
+            "training.epoch - 1 + (options.rate == 'halved_early')",
+        ),
+        ("a_tenth", "HALVED_AFTER, 0.5", "HALVED_AFTER, 0.1"),
     ),
     *mutants(
         _BLOCK,
@@ -211,6 +214,7 @@ OURS = [
         _OWN,
         "Options",
         ("paper_as_table", 'described="concat"', 'table="concat"'),
+        ("released_is_black", 'released="grey"', 'released="black"'),
         ("released_rate_is_late", 'released="halved_early"', 'released="halved"'),
         ("dropping_in_the_table", 'reading(0.5, table=0.0)\n    """R4', 'reading(0.5)\n    """R4'),
         ("certainty_refused", "self.drop_modality <= 1", "self.drop_modality < 1"),
