@@ -220,7 +220,7 @@ def enlarged_boxes(x: Tensor, boxes: Tensor) -> Tensor:
     within = (centres * sides / side - 0.5).clamp(min=0).minimum(sides - 1)  # (B, 1, S)
     down, across = ((2 * (starts + within) + 1) / side - 1).unbind(1)  # (B, S) each, in [-1, 1]
     grid = torch.stack(torch.broadcast_tensors(across[:, None, :], down[:, :, None]), -1)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    return F.grid_sample(x, grid, align_corners=False)
 
 
 def turned_faces(x: Tensor, degrees: Tensor, by: str = "nearest") -> Tensor:
@@ -287,8 +287,7 @@ def aligned_heads(weights: Tensor, alpha: float) -> Tensor:
     """The heads (E, D), each turned from its direction towards that of the head with the smallest cosine to it, the
     first of several: the direction of alpha times the one plus 1 - alpha times the other. Lengths stay."""
     directions = F.normalize(weights, dim=1)
-    cosines = (directions @ directions.T).fill_diagonal_(torch.inf)
-    farthest = cosines.argmin(1)  # a single head is its own
+    farthest = (directions @ directions.T).argmin(1)  # itself only where there is no other direction
     turned = F.normalize(alpha * directions + (1 - alpha) * directions[farthest], dim=1)
     return weights.norm(dim=1, keepdim=True) * turned
 

@@ -1,7 +1,5 @@
 """Bugs of SA-FAS."""
 
-# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
-
 from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
@@ -109,7 +107,7 @@ SECOND = [
         "mean_of_risks",
         ("all_heads", "logits[here, source]", "logits[here].mean(1)"),
         ("first_head", "logits[here, source]", "logits[here, 0]"),
-        ("attacks_for_bona_fide", "1 - 2 * bonafide[here]", "2 * bonafide[here] - 1"),
+        ("attacks_for_bona_fide", "signs * logits[here, source]", "-signs * logits[here, source]"),
         ("sum_for_mean", "source]).mean()", "source]).sum()"),
         ("sum_of_sources", "total / logits.shape[1]", "total"),
         ("only_sources_that_are_there", "total / logits.shape[1]", "total / len(place.unique())"),
@@ -157,7 +155,6 @@ SECOND = [
         _HEADS,
         "aligned_heads",
         ("nearest", "torch.argmin", "torch.argmax"),
-        ("itself_too", "if f != e", "if f >= 0"),
         (
             "alpha_swapped",
             "alpha * weights[e] / lengths[e] + (1 - alpha) *",
@@ -184,7 +181,6 @@ SECOND = [
             "(1 - alpha) * weights[f] / lengths[f]",
             "(1 - alpha) * (weights / lengths[:, None]).mean(0)",
         ),
-        ("needs_two", " or [e]", ""),
     ),
     *mutants(
         TWIN,
@@ -223,7 +219,6 @@ OURS = [
         _ROW,
         _SQUARES,
         "enlarged_boxes",
-        ("black_around", 'padding_mode="border", ', ""),
         ("neighbours_of_the_square", ".clamp(min=0).minimum(sides - 1)", ""),
         ("rows_for_columns", "across[:, None, :], down[:, :, None]", "down[:, None, :], across[:, :, None]"),
         ("corners_aligned", "align_corners=False", "align_corners=True"),
@@ -265,8 +260,8 @@ OURS = [
         _ROW,
         _HEADS,
         "aligned_heads",
-        ("itself_is_farthest", "torch.inf", "-torch.inf"),
         ("nearest", "argmin", "argmax"),
+        ("not_normalised", "F.normalize(weights, dim=1)", "weights"),
         ("unit_heads", "weights.norm(dim=1, keepdim=True) * turned", "turned"),
     ),
     *mutants(
@@ -341,8 +336,8 @@ OURS = [
         ("alpha_of_the_paper", "self.options.alpha)", "0.995)"),
         (
             "biases_too",
-            "            head.weight.copy_(weight[None])\n",
-            "            head.weight.copy_(weight[None])\n            head.bias.zero_()\n",
+            "head.weight.copy_(weight[None])",
+            "head.weight.copy_(weight[None] + 0 * head.bias.zero_())",
         ),
     ),
     *mutants(
