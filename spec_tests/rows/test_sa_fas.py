@@ -30,10 +30,16 @@ def options(**chosen: Any) -> sa_fas.Options:
 
 
 def made(domains: tuple[int, ...] = (0, 1, 2), **chosen: Any) -> sa_fas.Method:
-    """The method with a network of random weights, in evaluation mode."""
+    """The method without a network."""
     row = sa_fas.Method(options(**chosen), CPU)
-    row.domains = domains
-    row.network, row.draws = scrambled(row.build(), 1).eval(), torch.Generator().manual_seed(3)
+    row.domains, row.draws = domains, torch.Generator().manual_seed(3)
+    return row
+
+
+def built(domains: tuple[int, ...] = (0, 1, 2), **chosen: Any) -> sa_fas.Method:
+    """The method with a network of random weights, in evaluation mode."""
+    row = made(domains, **chosen)
+    row.network = scrambled(row.build(), 1).eval()
     return row
 
 
@@ -46,64 +52,6 @@ def run_of(**facts: Any) -> Any:
         return replace(batch, rgb=rgb, depth=depth, ir=ir)
 
     return SimpleNamespace(augment=augment, **facts)
-
-
-# The network
-
-
-def trunks_input(row: sa_fas.Method, pictures: list[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the trunk sees, its features, and the heads' logits, in float64."""
-    seen: dict[str, Tensor] = {}
-    model: Any = row.network
-    hook = model.trunk.register_forward_hook(lambda _, args, out: seen.update(input=args[0], features=out))
-    with torch.inference_mode():
-        features, logits = model(*pictures)
-    hook.remove()
-    assert torch.equal(features, seen["features"])
-    return tuple(x.double().numpy() for x in (seen["input"], features, logits))
-
-
-def imagenet(x: Tensor) -> np.ndarray:
-    pixels = (x.double().numpy() * 127.5 + 127.5) / 255
-    mean, sd = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    return (pixels - mean[:, None, None]) / sd[:, None, None]
-
-
-def test_rgb_alone_is_normalised_as_imagenets() -> None:
-    pictures = images(0, 16)
-    seen, features, _ = trunks_input(made(preset="released", image_size=16), pictures)
-    np.testing.assert_allclose(seen, imagenet(pictures[0]), rtol=1e-4, atol=1e-5)
-    assert features.shape == (2, 512)
-    seen, _, _ = trunks_input(made(preset="released", image_size=16, normalise="half"), pictures)
-    np.testing.assert_array_equal(seen, pictures[0].numpy())
-
-
-def test_nine_channels_become_three_in_the_table() -> None:
-    pictures, row = images(0, 16), made()
-    conv: Any = row.network.stem.conv
-    weight, bias = (x.detach().double().numpy() for x in (conv.weight[:, :, 0, 0], conv.bias))
-    nine = torch.cat(pictures, 1).double().numpy() * 127.5 / 128
-    expected = np.einsum("oc,bcyx->boyx", weight, nine) + bias[:, None, None]
-    np.testing.assert_allclose(trunks_input(row, pictures)[0], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_every_source_has_a_head_with_a_bias() -> None:
-    for domains in ((0,), (0, 3), (0, 1, 2, 5)):
-        row = made(domains)
-        _, features, logits = trunks_input(row, images(1, 16))
-        for place, head in enumerate(row.network.heads):
-            weight, bias = (x.detach().double().numpy() for x in (head.weight[0], head.bias))
-            np.testing.assert_allclose(logits[:, place], features @ weight + bias, rtol=1e-4, atol=1e-4)
-        assert logits.shape == (2, len(domains))
-
-
-def test_the_trunk_is_a_resnet_18() -> None:
-    sa_fas.LAYERS[:] = [2, 2, 2, 2]
-    with torch.device("meta"):
-        network = sa_fas.SaFas(options(), 3)
-    assert sum(p.numel() for p in network.trunk.parameters()) == 11_176_512
-    assert sum(p.numel() for p in network.heads.parameters()) == 1_539
-    assert sum(p.numel() for p in network.stem.parameters()) == 30
 
 
 # Losses and scores
@@ -188,27 +136,6 @@ def test_the_two_views_are_mirrored_apart() -> None:
     assert 8 < sum(alike) < 32
 
 
-def test_the_middle_is_scored_unless_it_is_a_random_place() -> None:
-    pictures = images(6, 32, batch=3)
-    for area, box in ((0.9, [1, 1, 30]), (0.25, [8, 8, 16])):
-        row = made(image_size=32, test_area=area)
-        middle = [sa_fas.enlarged_boxes(x, torch.tensor([box] * 3)) for x in pictures]
-        with torch.inference_mode():
-            scores = row.predict(batch_of(pictures))[HEADLINE]
-            assert torch.equal(scores, row.scores(row.network(*middle))[HEADLINE])
-            assert torch.equal(scores, row.predict(batch_of(pictures))[HEADLINE])
-
-
-def test_a_random_place_is_drawn_for_every_sample_and_anew() -> None:
-    row, pictures = made(preset="released", image_size=32, test_area=0.5), images(6, 32, batch=3)
-    boxes = sa_fas.random_boxes(3, 32, 0.5, 0.5, torch.Generator().manual_seed(3))
-    cropped = [sa_fas.enlarged_boxes(x, boxes) for x in pictures]
-    with torch.inference_mode():
-        first, again = (row.predict(batch_of(pictures))[HEADLINE] for _ in range(2))
-        assert torch.equal(first, row.scores(row.network(*cropped))[HEADLINE])
-    assert not torch.allclose(first, again)
-
-
 def test_the_score_is_the_mean_of_probabilities() -> None:
     logits = torch.tensor([[3.0, -1.0, 0.0]])
     expected = np.mean(1 / (1 + np.exp(-np.array([3.0, -1.0, 0.0]))))
@@ -228,28 +155,6 @@ def test_the_rate_is_halved_and_heads_are_aligned_from_their_epochs_on() -> None
         aligns.append(row.aligns)
     np.testing.assert_allclose(rates, np.repeat([0.4, 0.2, 0.1], 3)[:, None].repeat(2, 1))
     assert aligns == [False] * 4 + [True] * 5
-
-
-def heads_of(row: sa_fas.Method) -> tuple[Tensor, Tensor]:
-    heads: Any = row.network.heads
-    return tuple(torch.cat([getattr(head, name) for head in heads]).detach() for name in ("weight", "bias"))
-
-
-@pytest.mark.parametrize("domains", [(0,), (0, 1), (0, 1, 2), (0, 1, 2, 3)])
-def test_alignment_follows_the_optimisers_step(domains: tuple[int, ...]) -> None:
-    batch = batch_of(images(7, 16, batch=8), domains=len(domains))
-    stepped, aligned = made(domains), made(domains, alpha=0.7)
-    aligned.schedule(torch.optim.SGD([torch.zeros(1)], lr=1.0), batch, run_of(epoch=20))
-    for row in (stepped, aligned):
-        row.network.train()
-        optimiser = torch.optim.SGD(row.network.parameters(), lr=0.1)
-        method.step(row, optimiser, batch, torch.autocast("cpu", enabled=False))
-    (before, bias), (after, same_bias) = heads_of(stepped), heads_of(aligned)
-    assert torch.equal(bias, same_bias)
-    assert torch.allclose(after, sa_fas.aligned_heads(before, 0.7), rtol=1e-5)
-    assert torch.allclose(before, after) == (len(domains) == 1)
-    trunks = zip(stepped.network.trunk.parameters(), aligned.network.trunk.parameters(), strict=True)
-    assert all(torch.equal(a, b) for a, b in trunks)
 
 
 # What an epoch is
@@ -349,3 +254,107 @@ def test_options_that_cannot_be_are_refused_in_one_sentence(chosen: dict[str, An
 def test_the_ends_of_what_options_may_be() -> None:
     options(align_from=0, contrast=0.0, rotation=0.0, halve_every=1, alpha=1.0, test_area=1.0, least_area=1.0).check()
     options(alpha=0.0, test_area=0.01, least_area=0.01).check()
+
+
+# The network
+
+
+def trunks_input(row: sa_fas.Method, pictures: list[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the trunk sees, its features, and the heads' logits, in float64."""
+    seen: dict[str, Tensor] = {}
+    model: Any = row.network
+    hook = model.trunk.register_forward_hook(lambda _, args, out: seen.update(input=args[0], features=out))
+    with torch.inference_mode():
+        features, logits = model(*pictures)
+    hook.remove()
+    assert torch.equal(features, seen["features"])
+    return tuple(x.double().numpy() for x in (seen["input"], features, logits))
+
+
+def imagenet(x: Tensor) -> np.ndarray:
+    pixels = (x.double().numpy() * 127.5 + 127.5) / 255
+    mean, sd = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    return (pixels - mean[:, None, None]) / sd[:, None, None]
+
+
+def test_rgb_alone_is_normalised_as_imagenets() -> None:
+    pictures = images(0, 16)
+    seen, features, _ = trunks_input(built(preset="released", image_size=16), pictures)
+    np.testing.assert_allclose(seen, imagenet(pictures[0]), rtol=1e-4, atol=1e-5)
+    assert features.shape == (2, 512)
+    seen, _, _ = trunks_input(built(preset="released", image_size=16, normalise="half"), pictures)
+    np.testing.assert_array_equal(seen, pictures[0].numpy())
+
+
+def test_nine_channels_become_three_in_the_table() -> None:
+    pictures, row = images(0, 16), built()
+    conv: Any = row.network.stem.conv
+    weight, bias = (x.detach().double().numpy() for x in (conv.weight[:, :, 0, 0], conv.bias))
+    nine = torch.cat(pictures, 1).double().numpy() * 127.5 / 128
+    expected = np.einsum("oc,bcyx->boyx", weight, nine) + bias[:, None, None]
+    np.testing.assert_allclose(trunks_input(row, pictures)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_every_source_has_a_head_with_a_bias() -> None:
+    for domains in ((0,), (0, 3), (0, 1, 2, 5)):
+        row = built(domains)
+        _, features, logits = trunks_input(row, images(1, 16))
+        for place, head in enumerate(row.network.heads):
+            weight, bias = (x.detach().double().numpy() for x in (head.weight[0], head.bias))
+            np.testing.assert_allclose(logits[:, place], features @ weight + bias, rtol=1e-4, atol=1e-4)
+        assert logits.shape == (2, len(domains))
+
+
+def test_the_trunk_is_a_resnet_18() -> None:
+    sa_fas.LAYERS[:] = [2, 2, 2, 2]
+    with torch.device("meta"):
+        network = sa_fas.SaFas(options(), 3)
+    assert sum(p.numel() for p in network.trunk.parameters()) == 11_176_512
+    assert sum(p.numel() for p in network.heads.parameters()) == 1_539
+    assert sum(p.numel() for p in network.stem.parameters()) == 30
+
+
+# What needs the whole network
+
+
+def test_the_middle_is_scored_unless_it_is_a_random_place() -> None:
+    pictures = images(6, 32, batch=3)
+    for area, box in ((0.9, [1, 1, 30]), (0.25, [8, 8, 16])):
+        row = built(image_size=32, test_area=area)
+        middle = [sa_fas.enlarged_boxes(x, torch.tensor([box] * 3)) for x in pictures]
+        with torch.inference_mode():
+            scores = row.predict(batch_of(pictures))[HEADLINE]
+            assert torch.equal(scores, row.scores(row.network(*middle))[HEADLINE])
+            assert torch.equal(scores, row.predict(batch_of(pictures))[HEADLINE])
+
+
+def test_a_random_place_is_drawn_for_every_sample_and_anew() -> None:
+    row, pictures = built(preset="released", image_size=32, test_area=0.5), images(6, 32, batch=3)
+    boxes = sa_fas.random_boxes(3, 32, 0.5, 0.5, torch.Generator().manual_seed(3))
+    cropped = [sa_fas.enlarged_boxes(x, boxes) for x in pictures]
+    with torch.inference_mode():
+        first, again = (row.predict(batch_of(pictures))[HEADLINE] for _ in range(2))
+        assert torch.equal(first, row.scores(row.network(*cropped))[HEADLINE])
+    assert not torch.allclose(first, again)
+
+
+def heads_of(row: sa_fas.Method) -> tuple[Tensor, Tensor]:
+    heads: Any = row.network.heads
+    return tuple(torch.cat([getattr(head, name) for head in heads]).detach() for name in ("weight", "bias"))
+
+
+@pytest.mark.parametrize("domains", [(0,), (0, 1), (0, 1, 2), (0, 1, 2, 3)])
+def test_alignment_follows_the_optimisers_step(domains: tuple[int, ...]) -> None:
+    batch = batch_of(images(7, 16, batch=8), domains=len(domains))
+    stepped, aligned = built(domains), built(domains, alpha=0.7)
+    aligned.schedule(torch.optim.SGD([torch.zeros(1)], lr=1.0), batch, run_of(epoch=20))
+    for row in (stepped, aligned):
+        row.network.train()
+        optimiser = torch.optim.SGD(row.network.parameters(), lr=0.1)
+        method.step(row, optimiser, batch, torch.autocast("cpu", enabled=False))
+    (before, bias), (after, same_bias) = heads_of(stepped), heads_of(aligned)
+    assert torch.equal(bias, same_bias)
+    assert torch.allclose(after, sa_fas.aligned_heads(before, 0.7), rtol=1e-5)
+    assert torch.allclose(before, after) == (len(domains) == 1)
+    trunks = zip(stepped.network.trunk.parameters(), aligned.network.trunk.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in trunks)
