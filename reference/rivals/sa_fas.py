@@ -198,7 +198,7 @@ def random_boxes(count: int, side: int, least: float, most: float, generator: to
     The share of the image's area is uniform between `least` and `most`, its root rounded to whole pixels, 1 at least;
     every place that the square has room for is as likely. On the generator's device.
     """
-    lots = torch.rand(count, 3, generator=generator, device=generator.device, dtype=torch.float64)
+    lots = torch.rand(count, 3, generator=generator, device=generator.device)
     sides = (side * (least + (most - least) * lots[:, 0]).sqrt()).round().clamp(min=1)  # (count,)
     starts = lots[:, 1:] * (side + 1 - sides)[:, None]
     return torch.cat([starts, sides[:, None]], 1).long()
@@ -216,7 +216,7 @@ def enlarged_boxes(x: Tensor, boxes: Tensor) -> Tensor:
     between the centres of the square's own pixels, and at its border the outermost ones."""
     side = x.shape[-1]
     starts, sides = boxes[:, :2, None].to(x), boxes[:, 2:, None].to(x)
-    centres = torch.arange(side, device=x.device, dtype=x.dtype) + 0.5
+    centres = torch.arange(side, device=x.device) + 0.5
     within = (centres * sides / side - 0.5).clamp(min=0).minimum(sides - 1)  # (B, 1, S)
     down, across = ((2 * (starts + within) + 1) / side - 1).unbind(1)  # (B, S) each, in [-1, 1]
     grid = torch.stack(torch.broadcast_tensors(across[:, None, :], down[:, :, None]), -1)
@@ -258,7 +258,7 @@ def mean_of_risks(logits: Tensor, place: Tensor, bonafide: Tensor) -> Tensor:
     logits (B, E) of all heads, place (B,) int64 of each sample's source among the E, bonafide (B,): 1 = bona fide. A
     source without samples adds 0.
     """
-    own = logits.gather(1, place[:, None])[:, 0]
+    own = logits.gather(1, place[:, None]).squeeze(1)
     costs = F.binary_cross_entropy_with_logits(own, bonafide.to(logits), reduction="none")
     members = F.one_hot(place, logits.shape[1]).to(logits)  # (B, E)
     return (costs @ members / members.sum(0).clamp(min=1)).mean()
@@ -273,12 +273,11 @@ def supervised_contrast(
     exp(cosine / temperature) over all but the anchor; averaged over anchors, times temperature / base_temperature. 0
     without any such anchor. Khosla et al., arXiv 2004.11362, Eq. 2, with the factor of its code.
     """
-    z = F.normalize(features, dim=1)
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    positives = (classes[:, None] == classes) & ~itself
+    z = F.normalize(features)
+    positives = (classes[:, None] == classes).fill_diagonal_(False)
     anchors = positives.any(1)
     positives = positives[anchors]
-    log_shares = (z @ z.T / temperature).masked_fill(itself, -torch.inf)[anchors].log_softmax(1)
+    log_shares = (z @ z.T / temperature).fill_diagonal_(-torch.inf)[anchors].log_softmax(1)
     means = log_shares.where(positives, 0).sum(1) / positives.sum(1)
     return -temperature / base_temperature * means.sum() / max(len(means), 1)
 
@@ -286,9 +285,9 @@ def supervised_contrast(
 def aligned_heads(weights: Tensor, alpha: float) -> Tensor:
     """The heads (E, D), each turned from its direction towards that of the head with the smallest cosine to it, the
     first of several: the direction of alpha times the one plus 1 - alpha times the other. Lengths stay."""
-    directions = F.normalize(weights, dim=1)
+    directions = F.normalize(weights)
     farthest = (directions @ directions.T).argmin(1)  # itself only where there is no other direction
-    turned = F.normalize(alpha * directions + (1 - alpha) * directions[farthest], dim=1)
+    turned = F.normalize(alpha * directions + (1 - alpha) * directions[farthest])
     return weights.norm(dim=1, keepdim=True) * turned
 
 

@@ -252,8 +252,8 @@ OURS = [
             "    anchors = positives.any(1)\n",
             "    anchors = positives.any(1) | True\n",
         ),
-        ("itself_is_a_positive", " & ~itself", ""),
-        ("itself_in_the_sum", ".masked_fill(itself, -torch.inf)", ""),
+        ("itself_is_a_positive", ".fill_diagonal_(False)", ""),
+        ("itself_in_the_sum", ".fill_diagonal_(-torch.inf)", ""),
         ("factor_forgotten", "-temperature / base_temperature", "-1.0"),
     ),
     *mutants(
@@ -261,7 +261,7 @@ OURS = [
         _HEADS,
         "aligned_heads",
         ("nearest", "argmin", "argmax"),
-        ("not_normalised", "F.normalize(weights, dim=1)", "weights"),
+        ("not_normalised", "F.normalize(weights)", "weights"),
         ("unit_heads", "weights.norm(dim=1, keepdim=True) * turned", "turned"),
     ),
     *mutants(
