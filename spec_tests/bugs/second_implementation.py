@@ -479,6 +479,94 @@ def style_partners(count, generator, others=False):
 # SA-FAS
 
 
+def random_boxes(count, side, least, most, generator):
+    sides = torch.arange(1, side + 1, dtype=torch.float64, device=generator.device)
+    edges = ((sides[:-1] + 0.5) / side) ** 2  # between a side and the next
+    shares = torch.diff(edges.clamp(least, most), prepend=sides.new_tensor([least]), append=sides.new_tensor([most]))
+    if most == least:
+        shares[(edges < least).sum()] = 1
+    chosen = 1 + torch.multinomial(shares, count, replacement=True, generator=generator)
+    uniform = torch.rand(2, count, generator=generator, dtype=torch.float64, device=generator.device)
+    top, left = torch.floor(uniform * (side - chosen + 1)).to(torch.int64)
+    return torch.stack([top, left, chosen], dim=1)
+
+
+def centred_boxes(count, side, area):
+    inner = min((n for n in range(1, side + 1)), key=lambda n: abs(n - math.sqrt(area) * side))
+    return torch.tensor(count * [[(side - inner) // 2, (side - inner) // 2, inner]])
+
+
+def enlarged_boxes(x, boxes):
+    size, out = x.shape[2:], []
+    for image, (top, left, inner) in zip(x, boxes.tolist(), strict=True):
+        square = image[None, :, top : top + inner, left : left + inner]
+        out.append(torch.nn.functional.interpolate(square, size, mode="bilinear"))
+    return torch.cat(out)
+
+
+def turned_faces(x, degrees, by="nearest"):
+    count, channels, side, _ = x.shape
+    axis = torch.arange(side, dtype=x.dtype, device=x.device) - (side - 1) / 2
+    plane = torch.complex(axis.expand(side, side), axis[:, None].expand(side, side))  # across + i down
+    angle = degrees * (math.pi / 180)
+    origin = plane * torch.polar(torch.ones_like(angle), angle)[:, None, None]
+    across, down = (part + (side - 1) / 2 for part in (origin.real, origin.imag))
+    framed = torch.nn.functional.pad(x, (1, 1, 1, 1), value=-1.0).flatten(2)
+    if by == "nearest":
+        corners = [(across.round(), down.round(), 1.0)]
+    else:
+        a, d = across.floor(), down.floor()
+        p, q = across - a, down - d
+        corners = [(a, d, (1 - p) * (1 - q)), (a + 1, d, p * (1 - q)), (a, d + 1, (1 - p) * q), (a + 1, d + 1, p * q)]
+    out = 0
+    for column, row, weight in corners:
+        place = (row.clamp(-1, side) + 1) * (side + 2) + column.clamp(-1, side) + 1
+        picked = framed.gather(2, place.long().reshape(count, 1, -1).expand(-1, channels, -1)).reshape(x.shape)
+        out = out + (weight[:, None] if by == "bilinear" else weight) * (picked + 1)
+    return out - 1
+
+
+def mean_of_risks(logits, place, bonafide):
+    total = 0 * logits.sum()
+    for source in range(logits.shape[1]):
+        here = place == source
+        if here.any():
+            signs = 1 - 2 * bonafide[here].to(logits.dtype)
+            total = total + torch.nn.functional.softplus(signs * logits[here, source]).mean()
+    return total / logits.shape[1]
+
+
+def supervised_contrast(features, classes, temperature=0.1, base_temperature=0.07):
+    directions = features / torch.linalg.vector_norm(features, dim=1, keepdim=True)
+    costs, number = 0 * features.sum(), 0
+    for i, anchor in enumerate(directions):
+        others = torch.arange(len(features), device=features.device) != i
+        alike = classes[others] == classes[i]
+        if alike.any():
+            logits = torch.mv(directions[others], anchor) / temperature
+            costs = costs + torch.logsumexp(logits, dim=0) - logits[alike].mean()
+            number += 1
+    return costs / max(number, 1) * (temperature / base_temperature)
+
+
+def aligned_heads(weights, alpha):
+    lengths = weights.square().sum(dim=1).sqrt()
+    gram = torch.einsum("ed,fd->ef", weights, weights) / torch.outer(lengths, lengths)
+    out = []
+    for e in range(len(weights)):
+        others = [f for f in range(len(weights)) if f != e] or [e]
+        f = others[int(torch.argmin(gram[e, others]))]
+        between = alpha * weights[e] / lengths[e] + (1 - alpha) * weights[f] / lengths[f]
+        out.append(between * (lengths[e] / between.square().sum().sqrt()))
+    return torch.stack(out)
+
+
+def mean_probability(logits):
+    odds = torch.exp(-logits.abs())
+    of_head = torch.where(logits < 0, odds, 1.0) / (1 + odds)
+    return torch.einsum("be->b", of_head) / logits.shape[1]
+
+
 # IADG
 
 
