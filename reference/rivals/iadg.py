@@ -30,18 +30,51 @@ RGB's place, whose thirty parameters are not counted below.
 
 Parameters with the preset `released`, our counts:
 
-    trunk                     1 430 238   of which the three makers of dynamic kernels 3 x 20
-    classifier                1 919 490
-    depth                       516 801
-    f: convolution, batch norm
-    on the path
-    a convolution of each dynamic block that nothing calls
-    state of the original
-
-A test leaves f out.
+    first convolution                 1 792
+    three blocks                  1 233 480   of which the makers of kernels 3 x 22
+    classifier                    1 918 850
+    depth                           516 865
+    f: convolution, batch norm    1 327 872   training alone
+    on the path                   4 998 859   3 670 987 at test
+    convolutions without use          3 096   1 x 1, 128 to 8 channels, one in each dynamic block; nothing calls them
+    state of the original         5 001 955
 
 Readings:
 
+  R1  L: the code's configurations have 128 for Oulu-NPU as target, 64 for CASIA and for MSU, 256 for Replay-Attack. None
+      of them is a target here; 64 is what two of four have. Where a class has fewer frames than L, its frames come
+      again in the order of their choice: every one of them is a base, some more than once.
+  R2  The Dirichlet distribution's concentration is 1 / L in every configuration: nearly all weight is on few bases.
+  R3  The code takes no gradient through the mean and deviation that are replaced; `--content attached` does.
+  R4  The code's covariances are mean products of two maps, from which no mean is subtracted, although its batch norm
+      leaves each sample a mean of its own. The paper's formula was not read again; `--covariance centred` subtracts.
+  R5  0.3 % and 0.06 % are of all 384 x 384 entries, 442 and 88, of which those on and below the diagonal cannot be
+      chosen; `--share-of pairs` takes the shares of the 73 536 others.
+  R6  Both heads learn from x and from f(styled x), which are different things, and are tested on x. The code does so;
+      with `--final all` they see f alone, in training and at test.
+  R7  The code's first epoch is plain: neither styles nor whitening. The same number says how often bases and masks are
+      taken anew, which is every epoch. One configuration sets it to 0 and fails at a division by it; we take 0 at its
+      word.
+  R8  The depth map of a bona fide face came with the authors' data: an estimate from RGB, which nobody has for these
+      data sets, and the tables say nothing of it. `flat` is 1 everywhere; `sample` is the sample's own depth image,
+      where it has one.
+  R9  The depth map goes through instance norm, too: its mean is 0 before the ReLU, so that no map can be 1 everywhere,
+      and flat ones are approached, not reached. `--depth-head plain` leaves the norm out.
+  R10 Score: the code adds the mean of the depth map to the probability of bona fide. It then averages over the frames
+      of a video, which is not done here: tables judge frames. `--score classifier` is the classifier alone.
+  R11 Training: Adam with weight decay 1e-5, its rate 1e-4 divided by ten after every ten epochs, 50 epochs, by the code.
+      Its epoch shows each class's largest data set once; `--steps` (D1) decides here.
+  R12 Batches: five of each class of three data sets (six for one target). The table takes six, for 36 are also nine of
+      each class of two.
+  R13 The original is trained at 256 x 256 without augmentation; the tables have 224 x 224 and flips. The map's side is
+      an eighth of the image's, where the code pools to 32 whatever it is given.
+  R14 First weights: Kaiming's normal ones for every convolution, as in the code; batch norm's scales uniform between
+      0.02 and 1. The code passes its heads' options one place too far to the left, which happens to change nothing.
+  R15 Bases come from the training split once; the code's from as many repetitions as make all data sets equally long,
+      which only changes the chance of the first one. Covariances come from the batches of the epoch that begins; the
+      code shuffles anew. The code tells classes apart by their halves of the batch, we by labels.
+
+The crops of the original's faces, of three sizes for three targets, belong to its files.
 """
 
 from collections.abc import Iterable
