@@ -5,9 +5,9 @@ Zhou, Zhang, Yao, Lu, Yi, Ding, Ma: Instance-Aware Domain Generalization for Fac
 
     python -m reference.rivals.iadg --index build/…/index.csv --run-dir build/runs/iadg
 
-A convolution and three blocks of three make maps of 128 channels at a half, a quarter and an eighth of the image's side;
-the first two are pooled to the third's side, 32 at 256 x 256, and the 384 channels together are the features x. Every
-convolution is followed by instance norm without parameters and ReLU. Three ideas stand on this trunk:
+A convolution and three blocks of three make maps of 128 channels at a half, a quarter and an eighth of the image's
+side; the first two are pooled to the third's side, 32 at 256 x 256, and the 384 channels together are the features x.
+Every convolution is followed by instance norm without parameters and ReLU. Three ideas stand on this trunk:
 
   - Dynamic kernels. The middle convolution of each block splits its channels in two halves. The second goes through an
     ordinary 3 x 3 convolution. Each channel of the first, of each sample, has a 3 x 3 kernel of its own, made of the
@@ -16,9 +16,10 @@ convolution is followed by instance norm without parameters and ReLU. Three idea
     taken, and L of them are chosen for each class, each one farthest from those chosen before it. In training a
     sample's style becomes a mixture of the bases of its class, of weights drawn from a Dirichlet distribution of
     concentration 1 / L:   x <- x + deviation' (x - mean) / deviation + mean',   and that twice.
-  - Asymmetric whitening. f is a 3 x 3 convolution with batch norm on x and on the styled x. Before an epoch the variance
-    of each covariance of two channels of f is taken over the originals and styled samples of a batch, and averaged over
-    batches. The 0.3 % of the entries of the largest variance are to vanish in bona fide samples, 0.06 % in attacks.
+  - Asymmetric whitening. f is a 3 x 3 convolution with batch norm on x and on the styled x. Before an epoch the
+    variance of each covariance of two channels of f is taken over a class's originals and styled samples of a batch,
+    and averaged over batches. The 0.3 % of the entries of the largest variance are to vanish in bona fide samples,
+    0.06 % in attacks.
 
     loss = CE(x) + 0.1 depth(x) + CE(f') + 0.1 depth(f') + whitening(f) + whitening(f'),   f' of the styled x,
     depth = mean squared error of a map that a second head predicts,
@@ -41,8 +42,8 @@ Parameters with the preset `released`, our counts:
 
 Readings:
 
-  R1  L: the code's configurations have 128 for Oulu-NPU as target, 64 for CASIA and for MSU, 256 for Replay-Attack. None
-      of them is a target here; 64 is what two of four have. Where a class has fewer frames than L, its frames come
+  R1  L: the code's configurations have 128 for Oulu-NPU as target, 64 for CASIA and for MSU, 256 for Replay-Attack.
+      None of them is a target here; 64 is what two of four have. Where a class has fewer frames than L, its frames come
       again in the order of their choice: every one of them is a base, some more than once.
   R2  The Dirichlet distribution's concentration is 1 / L in every configuration: nearly all weight is on few bases.
   R3  The code takes no gradient through the mean and deviation that are replaced; `--content attached` does.
@@ -62,8 +63,8 @@ Readings:
       and flat ones are approached, not reached. `--depth-head plain` leaves the norm out.
   R10 Score: the code adds the mean of the depth map to the probability of bona fide. It then averages over the frames
       of a video, which is not done here: tables judge frames. `--score classifier` is the classifier alone.
-  R11 Training: Adam with weight decay 1e-5, its rate 1e-4 divided by ten after every ten epochs, 50 epochs, by the code.
-      Its epoch shows each class's largest data set once; `--steps` (D1) decides here.
+  R11 Training: Adam with weight decay 1e-5, its rate 1e-4 divided by ten after every ten epochs, 50 epochs, by the
+      code. Its epoch shows each class's largest data set once; `--steps` (D1) decides here.
   R12 Batches: five of each class of three data sets (six for one target). The table takes six, for 36 are also nine of
       each class of two.
   R13 The original is trained at 256 x 256 without augmentation; the tables have 224 x 224 and flips. The map's side is
@@ -92,8 +93,8 @@ from reference.rivals import method
 from reference.rivals.blocks import domains, stem
 from reference.rivals.blocks.adaptive_norm import adaptive_instance_norm, instance_statistics
 from reference.rivals.blocks.precision import at_least_float32
-from reference.rivals.blocks.step_rate import stepped_rate
 from reference.rivals.blocks.stem import Stem
+from reference.rivals.blocks.step_rate import stepped_rate
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from reference.training import Training
@@ -305,8 +306,9 @@ class DynamicKernels(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         own, others = x.chunk(2, 1)
-        made = (self.make.weight.flatten(), self.make.bias, self.mix.weight.squeeze(), self.mix.bias.squeeze())
-        moved = own_kernel_convolution(own, dynamic_kernels(own, *made).to(own.dtype))
+        weight, bias, scale, shift = map(self.get_parameter, ("make.weight", "make.bias", "mix.weight", "mix.bias"))
+        kernels = dynamic_kernels(own, weight.flatten(), bias, scale.squeeze(), shift.squeeze())
+        moved = own_kernel_convolution(own, kernels.to(own.dtype))
         return self.join(torch.cat([moved, self.fixed(others)], 1))
 
 
@@ -382,14 +384,13 @@ class IADG(nn.Module):
             convolved(narrow, width),
             normalised(last, 1) if options.depth_head == "normalised" else nn.Sequential(last, nn.ReLU(inplace=True)),
         )
-        self.final = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
-        )
+        norm = nn.BatchNorm2d(channels)
+        self.final = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), norm)
         for part in (self.first, self.blocks, self.classifier, self.depth, self.final):  # R14
             for module in part.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight)
-        nn.init.uniform_(self.final[1].weight, 0.02, 1)
+        nn.init.uniform_(norm.weight, 0.02, 1)
         self.register_buffer("means", torch.zeros(CLASSES, options.styles, channels))
         self.register_buffer("deviations", torch.zeros(CLASSES, options.styles, channels))
         self.register_buffer("masks", torch.zeros(CLASSES, channels, channels, dtype=torch.bool))

@@ -310,11 +310,17 @@ def flags(draw, *shape):
 @given(draw=draws(), batch=SIZES, channels=SIZES)
 @example(draw=Draw(0), batch=1, channels=3)
 def test_chosen_covariances_are_averaged_over_pairs_samples_and_classes(draw, batch, channels):
-    values, masks, label = draw.normal(batch, channels, channels), flags(draw, 2, channels, channels), draw.integers(batch, 2)
+    values, masks, label = (
+        draw.normal(batch, channels, channels),
+        flags(draw, 2, channels, channels),
+        draw.integers(batch, 2),
+    )
     halves = []
     for number in (0, 1):
         sizes = [
-            math.fsum(abs(v) for v, chosen in zip(f64(values[b]).ravel(), masks[number].flatten(), strict=True) if chosen)
+            math.fsum(
+                abs(v) for v, chosen in zip(f64(values[b]).ravel(), masks[number].flatten(), strict=True) if chosen
+            )
             / max(1, int(masks[number].sum()))
             for b in range(batch)
             if label[b] == number
