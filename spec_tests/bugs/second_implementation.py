@@ -570,6 +570,76 @@ def mean_probability(logits):
 # IADG
 
 
+def dynamic_kernels(x, weight, bias, scale, shift):
+    means = torch.einsum("bchw->bc", x) / x[0, 0].numel()
+    products = torch.einsum("bc,k->bck", means, scale * weight)
+    return (products + (scale * bias + shift)).reshape(*means.shape, 3, 3)
+
+
+def own_kernel_convolution(x, kernels):
+    height, width = x.shape[2:]
+    framed = torch.nn.functional.pad(x, (1, 1, 1, 1))
+    windows = framed.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 3, 3, H, W)
+    return torch.einsum("bcijhw,bcij->bchw", windows, kernels)
+
+
+def farthest_points(points, count, generator):
+    number = len(points)
+    uniform = torch.rand((), generator=generator, dtype=torch.float64, device=points.device)
+    order = [int(float(uniform) * number)]
+    apart = (points[:, None] - points[None]).pow(2).sum(2)
+    while len(order) < min(count, number):
+        rest = [i for i in range(number) if i not in order]
+        nearest = apart[rest][:, order].min(1).values.tolist()
+        order.append(rest[nearest.index(max(nearest))])
+    return torch.tensor([order[i % number] for i in range(count)], device=points.device)
+
+
+def dirichlet_weights(concentration, count, generator):
+    seed = int(torch.randint(2**62, (), generator=generator, device=concentration.device))
+    drawn = np.random.default_rng(seed).dirichlet(concentration.double().cpu().numpy(), size=count)
+    return torch.from_numpy(drawn).to(concentration)
+
+
+def assembled_styles(weights, label, bases):
+    attack = label.reshape(-1, 1).to(bases)
+    return torch.lerp(weights @ bases[0], weights @ bases[1], attack.expand(-1, bases.shape[2]))
+
+
+def pair_covariances(x, centred=False):
+    count, channels, height, width = x.shape
+    out = x.new_zeros(count, channels, channels)
+    one, other = torch.triu_indices(channels, channels, 1, device=x.device)
+    products = (x[:, one] * x[:, other]).sum((2, 3))
+    if centred:
+        sums = x.sum((2, 3))
+        products = products - sums[:, one] * sums[:, other] / (height * width)
+    out[:, one, other] = products / (height * width - 1)
+    return out
+
+
+def sensitive_pairs(variance, share, of_pairs=False):
+    channels = variance.shape[0]
+    one, other = torch.triu_indices(channels, channels, 1, device=variance.device)
+    values = variance[one, other]
+    wanted = math.floor(share * (len(values) if of_pairs else channels * channels))
+    best = values.argsort(descending=True)[: max(wanted, 1)]
+    mask = torch.zeros(channels, channels, dtype=torch.bool, device=variance.device)
+    mask[one[best], other[best]] = True
+    return mask
+
+
+def whitening_loss(covariances, label, masks):
+    total = covariances.sum() * 0
+    for number in (0, 1):
+        samples = torch.nonzero(label.long() == number).flatten().tolist()
+        one, other = torch.nonzero(masks[number], as_tuple=True)
+        if samples and len(one):
+            sizes = [covariances[i, one, other].abs().mean() for i in samples]
+            total = total + sum(sizes) / (2 * len(sizes))
+    return total
+
+
 # FLIP
 
 

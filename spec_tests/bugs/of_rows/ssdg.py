@@ -140,7 +140,7 @@ OURS = [
         ("data_sets_do_not_drop_out", "nn.Dropout(DROPOUT), nn.Linear", "nn.Dropout(0.0), nn.Linear"),
         ("feature_begins_wider", "0.005, 0.1", "0.05, 0.1"),
         ("feature_begins_without_bias", "0.005, 0.1", "0.005, 0.0"),
-        ("head_begins_narrower", "(self.datasets[3], 0.3, 0.0)", "(self.datasets[3], 0.01, 0.0)"),
+        ("head_begins_narrower", "(told, 0.3, 0.0)", "(told, 0.01, 0.0)"),
         (
             "normalised_weight_thrown_away",
             "weight.copy_(normalised_weight(weight, self.per))",
