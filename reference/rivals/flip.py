@@ -358,7 +358,7 @@ class FlipV(nn.Module):
         super().__init__()
         self.images = Images(options)
         self.visual = clip.model.visual
-        width = len(self.visual.proj)
+        width = self.visual.conv1.out_channels
         self.visual.proj = None  # the class token before its projection
         self.hidden, self.drop = nn.Linear(width, V_WIDTH), nn.Dropout(V_DROPOUT)
         self.classes = nn.Linear(V_WIDTH, 2)
@@ -457,6 +457,10 @@ class Method(clip_classifier.CaptionMethod[Options]):
         factors = 1 + SATURATION * (2 * lots[0] - 1)
         changed = saturated(batch.rgb, factors, options.saturation == "wrapped")
         return replace(batch, rgb=torch.where(lots[1][:, None, None, None] < 0.5, changed, batch.rgb))
+
+    def schedule(self, optimiser: torch.optim.Optimizer, batch: Batch, training: Training) -> None:
+        if self.options.rate == "cosine":
+            super().schedule(optimiser, batch, training)
 
     def forward(self, batch: Batch) -> Tensor | Learned:
         network = self.network
