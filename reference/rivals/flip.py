@@ -208,9 +208,8 @@ def caption_halves(
     size = own.sum(1, keepdim=True)
     lots = torch.rand(own.shape, generator=generator, device=owner.device, dtype=torch.float64)
     if replacement:
-        drawn = (
-            lots * size
-        ).long()  # (B, N): of these the first n // 2 count, each the place of a caption in its class
+        # Each lot is the place of a caption in its class; the first n // 2 of them count.
+        drawn = (lots * size).long()  # (B, N)
         counts = torch.arange(len(owner), device=owner.device) < size // 2
         place = own.cumsum(1) - 1
         first = ((drawn[:, :, None] == place[:, None]) & own[:, None] & counts[:, :, None]).sum(1)

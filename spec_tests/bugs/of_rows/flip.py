@@ -1,12 +1,56 @@
 """Bugs of FLIP."""
 
-# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
-
 from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
 _LOGITS, _SIMCLR, _HALVES, _CONSISTENCY = "flip-logits", "flip-simclr", "flip-halves", "flip-consistency"
-_ROW, _OWN = "reference.rivals.flip", "test_flip.py"
+_ROW = "reference.rivals.flip"
+
+
+def _own(*names: str) -> str:
+    return " ".join(f"test_flip.py::test_{name}" for name in names)
+
+
+_CROPS = _own("crops_worked_by_hand")
+_LOTS = _own(
+    "lots_are_drawn_with_simclrs_probabilities",
+    "a_blur_is_as_wide_a_share_of_a_smaller_image",
+    "a_view_changes_all_modalities_alike_and_each_sample_apart",
+)
+_VIEWS = _own(
+    "a_view_without_changes_is_the_image",
+    "a_crop_is_brought_back_to_the_size_of_the_image",
+    "grey_is_what_the_eye_sees",
+    "a_blur_has_the_deviation_that_is_asked_for",
+    "colours_change_in_the_order_of_their_lots",
+    "a_view_changes_all_modalities_alike_and_each_sample_apart",
+    "the_views_of_modalities_stay_apart_and_in_their_order",
+)
+_SATURATION = _own("saturation_worked_by_hand")
+_V = _own(
+    "training_begins_from_the_authors_weights_of_the_classifier",
+    "variant_v_is_a_classifier_on_the_class_token_before_its_projection",
+    "variant_v_drops_half_of_its_hidden_features_in_training",
+    "variant_v_averages_the_class_tokens_of_three_images",
+)
+_IT = _own(
+    "variant_it_compares_features_with_captions",
+    "the_stem_makes_one_image_of_three",
+    "variant_mcl_adds_what_views_and_halves_say",
+)
+_MCL = _own("variant_mcl_adds_what_views_and_halves_say")
+_STEPS = _own(
+    "the_rate_stays_unless_told",
+    "one_caption_has_no_halves",
+    "a_score_is_bona_fide_minus_attack_and_draws_nothing",
+    "half_of_the_images_change_their_saturation",
+    "the_other_variants_have_the_cross_entropy_alone",
+    "the_parts_weigh_the_same_unless_told",
+    "views_are_of_all_modalities_and_of_the_methods_own_draws",
+    "views_are_blurred_in_full_precision",
+    "variant_mcl_adds_what_views_and_halves_say",
+)
+_OPTIONS = _own("the_presets_part_where_the_code_does_otherwise", "bad_options_are_refused_by_name")
 
 
 SECOND = [
@@ -73,7 +117,16 @@ SECOND = [
         ("second_of_all_classes", "second[sample, own] = 1", "second[sample] = 1"),
         ("of_the_other_class", "owner == class_", "owner != class_"),
         ("places_for_captions", "torch.bincount(own[drawn]", "torch.bincount(drawn"),
-        ("own_generator", "generator=generator", "generator=torch.Generator(owner.device).manual_seed(0)"),
+        (
+            "own_generator",
+            "(size // 2,), generator=generator",
+            "(size // 2,), generator=torch.Generator(owner.device).manual_seed(0)",
+        ),
+        (
+            "own_generator_of_a_partition",
+            "randperm(size, generator=generator",
+            "randperm(size, generator=torch.Generator(owner.device).manual_seed(0)",
+        ),
         (
             "one_lot_for_all",
             "for sample, class_ in enumerate(classes.tolist()):\n",
@@ -118,7 +171,7 @@ OURS = [
         ("own_rows_in", ".fill_diagonal_(-math.inf)", ""),
         ("own_rows_at_zero", "-math.inf", "0.0"),
         ("neighbour_for_view", ".roll(len(first))", ".roll(1)"),
-        ("lengths_in", "F.normalize(torch.cat([first, second]))", "torch.cat([first, second])"),
+        ("lengths_in", "F.normalize(torch.cat([first, second]), dim=1)", "torch.cat([first, second])"),
     ),
     *mutants(
         _ROW,
@@ -142,7 +195,7 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _CROPS,
         "crop_box",
         ("area_from_nothing", "CROP_AREA[0] + area", "area"),
         ("ratio_upwards", "(2 * ratio - 1)", "ratio"),
@@ -159,7 +212,7 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _LOTS,
         "view_lots",
         ("always_jittered", "jittered < JITTERED", "True"),
         ("always_grey", "greyed < GREYED", "True"),
@@ -174,7 +227,7 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _VIEWS,
         "view_of",
         ("pixels_below_black", "(images + 1) / 2", "images"),
         ("not_back", "2 * x - 1", "x"),
@@ -190,14 +243,14 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _VIEWS,
         "random_view",
         ("one_lot_for_all", "zip(samples, lots, strict=True)", "zip(samples, [lots[0]] * len(lots), strict=True)"),
         ("modalities_mixed", "torch.stack(views, 1).unbind()", "torch.stack(views).unbind(0)[: len(images)]"),
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _SATURATION,
         "saturated",
         ("around_the_darkest", "grey.amax(1", "grey.amin(1"),
         ("not_whole", ".trunc()", ""),
@@ -208,21 +261,21 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _IT,
         "ClipInput",
         ("released_range", ', "clip")', ")"),
         ("pixels_to_one", "127.5 * (image + 1)", "(image + 1) / 2"),
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _IT,
         "Images",
         ("imagenets_always", 'options.input_range == "imagenet"', "True"),
         ("never_the_mean", 'options.fusion == "stem"', "True"),
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _V,
         "FlipV",
         ("projection_kept", "self.visual.proj = None", "pass"),
         ("sum_of_tokens", ".mean(0)", ".sum(0)"),
@@ -242,7 +295,7 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _IT,
         "FlipIT",
         ("captions_of_one_class", "text[self.spoof_count :]", "text[: self.spoof_count]"),
         ("classes_exchanged", "ensemble_logits(features, spoof, real", "ensemble_logits(features, real, spoof"),
@@ -255,14 +308,14 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _MCL,
         "FlipMCL",
         ("not_rectified", "nn.BatchNorm1d(ins), nn.ReLU(), ", "nn.BatchNorm1d(ins), nn.Identity(), "),
         ("not_normalised", "nn.BatchNorm1d(ins), ", "nn.Identity(), "),
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _STEPS,
         "Method",
         ("one_caption_taken", "len(sentences) < 2", "len(sentences) < 1"),
         ("two_captions_refused", "len(sentences) < 2", "len(sentences) < 3"),
@@ -310,7 +363,7 @@ OURS = [
     ),
     *mutants(
         _ROW,
-        _OWN,
+        _OPTIONS,
         "Options",
         ("overdrawn_in_the_table", 'reading("equal", released="overdrawn")', 'reading("overdrawn")'),
         ("saturation_in_the_paper", 'reading("none", released="wrapped")', 'reading("wrapped")'),
