@@ -179,8 +179,8 @@ def ensemble_logits(image: Tensor, spoof: Tensor, real: Tensor, scale: Tensor, n
     image (B, D), spoof (m, D), real (n, D); none of them needs the length 1. `normalised` gives each caption's feature
     the length 1 before the mean (R4).
     """
-    means = [(F.normalize(captions, dim=1) if normalised else captions).mean(0) for captions in (real, spoof)]
-    return scale * F.normalize(image, dim=1) @ F.normalize(torch.stack(means), dim=1).T
+    means = [(F.normalize(captions) if normalised else captions).mean(0) for captions in (real, spoof)]
+    return scale * F.normalize(image) @ F.normalize(torch.stack(means)).T
 
 
 def simclr_loss(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
@@ -189,7 +189,7 @@ def simclr_loss(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tens
     The mean over all 2B rows of the cross-entropy that tells a row's other view among all rows but itself by the
     cosines divided by `temperature`.
     """
-    rows = F.normalize(torch.cat([first, second]), dim=1)
+    rows = F.normalize(torch.cat([first, second]))
     cosines = (rows @ rows.T / temperature).fill_diagonal_(-math.inf)
     other = torch.arange(len(rows), device=rows.device).roll(len(first))
     return F.cross_entropy(cosines, other)
@@ -231,7 +231,7 @@ def text_view_consistency(
 
     def cosine(view: Tensor, half: Tensor) -> Tensor:
         counts = half.to(captions.dtype)
-        return F.cosine_similarity(view, counts @ captions / counts.sum(1, keepdim=True), dim=1)
+        return F.cosine_similarity(view, counts @ captions / counts.sum(1, keepdim=True))
 
     return F.mse_loss(cosine(first, first_half), cosine(second, second_half))
 

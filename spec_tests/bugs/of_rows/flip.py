@@ -162,7 +162,7 @@ OURS = [
         "ensemble_logits",
         ("attack_first", "(real, spoof)", "(spoof, real)"),
         ("normalised_always", "if normalised", "if True"),
-        ("sum_of_cosines", "F.normalize(torch.stack(means), dim=1)", "torch.stack(means)"),
+        ("sum_of_cosines", "F.normalize(torch.stack(means))", "torch.stack(means)"),
     ),
     *mutants(
         _ROW,
@@ -171,7 +171,7 @@ OURS = [
         ("own_rows_in", ".fill_diagonal_(-math.inf)", ""),
         ("own_rows_at_zero", "-math.inf", "0.0"),
         ("neighbour_for_view", ".roll(len(first))", ".roll(1)"),
-        ("lengths_in", "F.normalize(torch.cat([first, second]), dim=1)", "torch.cat([first, second])"),
+        ("lengths_in", "F.normalize(torch.cat([first, second]))", "torch.cat([first, second])"),
     ),
     *mutants(
         _ROW,
