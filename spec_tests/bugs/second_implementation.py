@@ -643,6 +643,51 @@ def whitening_loss(covariances, label, masks):
 # FLIP
 
 
+def ensemble_logits(image, spoof, real, scale, normalised=False):
+    columns = []
+    for captions in (real, spoof):
+        weights = captions.pow(2).sum(1).rsqrt() if normalised else torch.ones_like(captions[:, 0])
+        total = weights @ captions
+        lengths = total.pow(2).sum().sqrt() * image.pow(2).sum(1).sqrt()
+        columns.append(torch.einsum("bd,d->b", image, total) / lengths)
+    return torch.stack(columns, dim=1) * scale
+
+
+def simclr_loss(first, second, temperature=0.1):
+    count = len(first)
+    a, b = (view * view.square().sum(1, keepdim=True).rsqrt() for view in (first, second))
+    across, apart = a @ b.mT / temperature, ~torch.eye(count, dtype=torch.bool, device=a.device)
+    loss = 0
+    for logits, view in ((across, a), (across.mT, b)):
+        within = (view @ view.mT / temperature)[apart].reshape(count, count - 1)
+        loss = loss + (torch.cat([logits, within], dim=1).logsumexp(1) - logits.diagonal()).sum()
+    return loss / (2 * count)
+
+
+def caption_halves(owner, classes, generator, replacement=False):
+    first = torch.zeros(len(classes), len(owner), dtype=torch.int64, device=owner.device)
+    second = first.clone()
+    for sample, class_ in enumerate(classes.tolist()):
+        own = torch.nonzero(owner == class_).flatten()
+        size = len(own)
+        if replacement:
+            drawn = torch.randint(size, (size // 2,), generator=generator, device=owner.device)
+        else:
+            drawn = torch.randperm(size, generator=generator, device=owner.device)[: size // 2]
+        first[sample] = torch.bincount(own[drawn], minlength=len(owner))
+        second[sample, own] = 1
+        second[sample, own[drawn]] = 0
+    return first, second
+
+
+def text_view_consistency(first, second, captions, first_half, second_half):
+    cosines = []
+    for view, half in ((first, first_half), (second, second_half)):
+        sums = torch.einsum("bn,nd->bd", half.to(captions.dtype), captions)
+        cosines.append((view * sums).sum(1) * (view.square().sum(1) * sums.square().sum(1)).rsqrt())
+    return (cosines[0] - cosines[1]).square().sum() / len(first)
+
+
 # ViT
 
 

@@ -1,9 +1,9 @@
-"""CLIP as a classifier of three images: each class is the mean of its captions' features, a sample the mean of its
-images'."""
+"""CLIP and captions as what a row starts from; and CLIP as a classifier of three images: each class is the mean of its
+captions' features, a sample the mean of its images'."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +18,8 @@ from reference.runs import HEADLINE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(method.Options):
-    """What CLIP rows have beside every row's options."""
+class CaptionOptions(method.Options):
+    """What rows have beside every row's options that start from CLIP and captions."""
 
     clip: str = "openai"
     """CLIP's weights: openai, another open_clip MODEL/PRETRAINED, or phantom, the stand-in trained on phantom."""
@@ -27,9 +27,15 @@ class Options(method.Options):
     """A local file with the weights of --clip's architecture."""
     captions: str = "extended"
     """extended, templates, single, or a folder with spoof.txt and real.txt, one caption a line."""
+    protocol: str = "official"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(CaptionOptions):
+    """What rows have whose network is a `ClipClassifier`."""
+
     input_range: Literal["released", "clip"] = "released"
     """(x - 127.5) / 128 as MMDA's code feeds it, or CLIP's own mean and deviation."""
-    protocol: str = "official"
 
 
 class ClipClassifier(nn.Module):
@@ -55,15 +61,22 @@ class ClipClassifier(nn.Module):
         return self.clip.scale * (sample @ self.classes().T).flip(-1)
 
 
-class ClipMethod(method.Method[Options]):
-    """A row whose score is the cosine with the bona fide class minus that with the spoof class, times CLIP's scale."""
+T = TypeVar("T", bound=CaptionOptions)
 
-    def __init__(self, options: Options, device: torch.device) -> None:
+
+class CaptionMethod(method.Method[T]):
+    """A row that starts from CLIP and the captions of the two classes, which both belong to the run's identity."""
+
+    def __init__(self, options: T, device: torch.device) -> None:
         super().__init__(options, device)
         self.clip = load_clip(options.clip, options.clip_weights, device)
         self.clip.takes(options.image_size)
         self.captions = load_captions(options.captions)
         self.inputs = {"clip_sha256": self.clip.sha256, "caption_sentences": self.captions}
+
+
+class ClipMethod(CaptionMethod[Options]):
+    """A row whose score is the cosine with the bona fide class minus that with the spoof class, times CLIP's scale."""
 
     def build(self) -> nn.Module:
         return ClipClassifier(self.clip, self.captions, self.options.input_range)
