@@ -1,7 +1,5 @@
 """Bugs of SSDG."""
 
-# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
-
 from spec_tests.bugs.campaign import SECOND as TWIN
 from spec_tests.bugs.campaign import mutants
 
@@ -138,11 +136,11 @@ OURS = [
         ("largest_for_mean", "maps.mean((2, 3))", "maps.amax((2, 3))"),
         ("logits_of_the_original", ".flip(-1)", ""),
         ("bias_left_out", "self.weight(), self.classes.bias", "self.weight(), 0 * self.classes.bias"),
-        ("three_data_sets", "nn.Linear(WIDTH, count)", "nn.Linear(WIDTH, 3)"),
-        ("data_sets_do_not_drop_out", "nn.Dropout(DROPOUT), nn.Linear", "nn.Dropout(0.0), nn.Linear"),
+        ("three_data_sets", "begun_linear(WIDTH, count, 0.3)", "begun_linear(WIDTH, 3, 0.3)"),
+        ("data_sets_do_not_drop_out", "nn.Dropout(DROPOUT), begun", "nn.Dropout(0.0), begun"),
         ("feature_begins_wider", "0.005, 0.1", "0.05, 0.1"),
         ("feature_begins_without_bias", "0.005, 0.1", "0.005, 0.0"),
-        ("head_begins_narrower", "(self.datasets[3], 0.3, 0.0)", "(self.datasets[3], 0.01, 0.0)"),
+        ("head_begins_narrower", "count, 0.3", "count, 0.01"),
         (
             "normalised_weight_thrown_away",
             "weight.copy_(normalised_weight(weight, self.per))",
