@@ -63,8 +63,9 @@ and the classes' weights have length 1; where nothing is recalled `described` is
 
 The authors take one frame of each recording in training, and at test the mean probability of two; the tables' lists
 hold more frames in training and score each. The end of a list may give the authors a smaller batch, which ours never
-are. Of the two outputs the authors' second is bona fide. The score is the difference of logits, which orders frames as
-their probability does. Without an active triplet the second loss is 0, as theirs.
+are. They compute distances from dot products, which in float32 keeps few digits for features that are close together;
+ours are computed from differences. Without an active triplet the second loss is 0, as theirs. Of the two outputs the
+authors' second is bona fide. The score is the difference of logits, which orders frames as their probability does.
 """
 
 from dataclasses import dataclass
@@ -209,6 +210,14 @@ def fallen_rate(epoch: int, nominal: float, fall_after: int, as_run: bool) -> fl
     return nominal * FALL ** ((epoch >= fall_after) + as_run)
 
 
+def begun_linear(inputs: int, outputs: int, deviation: float, bias: float = 0.0) -> nn.Linear:
+    """A linear layer with normal weights of this deviation and the same bias everywhere (R9)."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, 0, deviation)
+    nn.init.constant_(layer.bias, bias)
+    return layer
+
+
 class SSDG(nn.Module):
     """rgb, depth, ir (B, 3, S, S) in [-1, 1] to logits and features; `datasets` tells `count` data sets apart by
     features (B, 512): logits (B, count)."""
@@ -226,19 +235,12 @@ class SSDG(nn.Module):
         self.trunk = nn.Sequential(
             trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool, trunk.layer1, trunk.layer2, trunk.layer3, last.layer4
         )
-        self.feature = nn.Linear(WIDTH, WIDTH)
+        self.feature = begun_linear(WIDTH, WIDTH, 0.005, 0.1)
         self.drop = nn.Dropout(DROPOUT)
-        self.classes = nn.Linear(WIDTH, 2)
-        hidden, told = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, count)
-        self.datasets = nn.Sequential(hidden, nn.ReLU(), nn.Dropout(DROPOUT), told)
-        for layer, deviation, bias in (
-            (self.feature, 0.005, 0.1),
-            (self.classes, 0.01, 0.0),
-            (hidden, 0.01, 0.0),
-            (told, 0.3, 0.0),
-        ):
-            nn.init.normal_(layer.weight, 0, deviation)  # R9
-            nn.init.constant_(layer.bias, bias)
+        self.classes = begun_linear(WIDTH, 2, 0.01)
+        self.datasets = nn.Sequential(
+            begun_linear(WIDTH, WIDTH, 0.01), nn.ReLU(), nn.Dropout(DROPOUT), begun_linear(WIDTH, count, 0.3)
+        )
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Output:
         maps = self.trunk(self.stem(rgb, depth, ir))  # (B, 512, S/32, S/32)

@@ -111,7 +111,11 @@ OURS = [
         _REVERSAL,
         "reversal_coefficient",
         ("less_steep", "-STEEPNESS", "-STEEPNESS / 2"),
-        ("a_sigmoid", " - 1", ""),
+        (
+            "a_sigmoid",
+            "return 2 / (1 + math.exp(-STEEPNESS * progress)) - 1",
+            "return 1 / (1 + math.exp(-STEEPNESS * progress))",
+        ),
     ),
     *mutants(
         _TURNED,
