@@ -191,8 +191,8 @@ def simclr_loss(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tens
     """
     rows = F.normalize(torch.cat([first, second]))
     cosines = (rows @ rows.T / temperature).fill_diagonal_(-math.inf)
-    other = torch.arange(len(rows), device=rows.device).roll(len(first))
-    return F.cross_entropy(cosines, other)
+    other = torch.cat([cosines.diagonal(len(first)), cosines.diagonal(-len(first))])
+    return (cosines.logsumexp(1) - other).mean()
 
 
 def caption_halves(
@@ -206,11 +206,11 @@ def caption_halves(
     """
     own = owner == classes[:, None]  # (B, N)
     size = own.sum(1, keepdim=True)
-    lots = torch.rand(own.shape, generator=generator, device=owner.device, dtype=torch.float64)
+    lots = own.new_empty(own.shape, dtype=torch.float64).uniform_(generator=generator)
     if replacement:
         # Each lot is the place of a caption in its class; the first n // 2 of them count.
         drawn = (lots * size).long()  # (B, N)
-        counts = torch.arange(len(owner), device=owner.device) < size // 2
+        counts = torch.ones_like(own).cumsum(1) <= size // 2
         place = own.cumsum(1) - 1
         first = ((drawn[:, :, None] == place[:, None]) & own[:, None] & counts[:, :, None]).sum(1)
     else:
