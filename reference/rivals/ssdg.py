@@ -191,7 +191,7 @@ def asymmetric_triplet_loss(features: Tensor, bonafide: Tensor, place: Tensor, m
     """
     live = bonafide.bool()
     alike = (live[:, None] & live) | (~live[:, None] & ~live & (place[:, None] == place))
-    pairs = alike & ~torch.eye(len(live), dtype=torch.bool, device=live.device)
+    pairs = alike.clone().fill_diagonal_(False)  # nobody is its own like
     distances = (features[:, None] - features).norm(dim=2)
     terms = distances[:, :, None] - distances[:, None] + margin  # (B, B, B): anchor i, its like j, another k
     costs = terms.relu() * (pairs[:, :, None] & ~alike[:, None])

@@ -90,7 +90,7 @@ OURS = [
             "(live[:, None] & live & (place[:, None] == place))",
         ),
         ("attacks_of_all_alike", " & (place[:, None] == place)", ""),
-        ("with_itself", " & ~torch.eye(len(live), dtype=torch.bool, device=live.device)", ""),
+        ("with_itself", ".fill_diagonal_(False)", ""),
         ("unlike_within_the_class", "pairs[:, :, None] & ~alike[:, None]", "pairs[:, :, None]"),
         ("mean_of_valid", "(costs > 0).sum()", "(pairs[:, :, None] & ~alike[:, None]).sum()"),
         ("mean_of_anchors", "(costs > 0).sum()", "(costs > 0).any(2).any(1).sum()"),
