@@ -228,14 +228,14 @@ def farthest_points(points: Tensor, count: int, generator: torch.Generator) -> T
 
     Of points equally far the first is taken. When all N have been taken they come again in the same order.
     """
-    place = torch.randint(len(points), (), generator=generator, device=points.device)
-    chosen, distance = [], torch.full_like(points[:, 0], torch.inf)
+    place = points.new_empty(()).random_(len(points), generator=generator).long()
+    chosen, distance = [], points.new_full((len(points),), torch.inf)
     for _ in range(min(count, len(points))):
         chosen.append(place)
         distance = torch.minimum(distance, (points - points[place]).square().sum(1))
         distance[place] = -1  # a twin of it is not yet taken
         place = distance.argmax()
-    return torch.stack(chosen).repeat(-(-count // len(chosen)))[:count]
+    return torch.stack([chosen[i % len(chosen)] for i in range(count)])
 
 
 def dirichlet_weights(concentration: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -267,7 +267,9 @@ def sensitive_pairs(variance: Tensor, share: float, of_pairs: bool = False) -> T
     count = int(share * (pairs if of_pairs else channels**2))
     above = torch.ones_like(variance, dtype=torch.bool).triu(1)
     places = variance.masked_fill(~above, -torch.inf).flatten().topk(min(max(count, 1), pairs)).indices
-    return torch.zeros_like(above).flatten().index_fill(0, places, True).view_as(above)
+    chosen = torch.zeros_like(above).flatten()
+    chosen[places] = True
+    return chosen.view_as(above)
 
 
 def whitening_loss(covariances: Tensor, label: Tensor, masks: Tensor) -> Tensor:

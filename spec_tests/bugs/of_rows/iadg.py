@@ -7,6 +7,14 @@ from spec_tests.bugs.campaign import mutants
 
 _KERNELS, _BASES, _ASSEMBLY, _WHITENING = "iadg-kernels", "iadg-bases", "iadg-assembly", "iadg-whitening"
 _ROW, _OWN = "reference.rivals.iadg", "test_iadg.py"
+_CHOICES = " ".join(
+    f"{_OWN}::test_{name}"
+    for name in (
+        "base_styles_are_those_of_frames_of_the_class_far_from_each_other",
+        "pairs_are_those_whose_covariance_varies_most_within_batches",
+        "a_plain_epoch_chooses_nothing_and_fewer_frames_are_whole_batches",
+    )
+)
 
 SECOND = [
     *mutants(
@@ -266,6 +274,11 @@ OURS = [
         ("classifier_ignored", 'score == "classifier"', 'score == "cls"'),
         ("one_group", "for group in optimiser.param_groups:", "for group in optimiser.param_groups[:1]:"),
         ("decay_of_half", "decay_every, FACTOR", "decay_every, 0.5"),
+    ),
+    *mutants(
+        _ROW,
+        _CHOICES,
+        "Method",
         ("one_plain_epoch_less", "if epoch < self.options.plain_epochs", "if epoch + 1 < self.options.plain_epochs"),
         ("stays_in_evaluation", "        self.network.train()\n", ""),
         ("statistics_of_training", "        self.network.eval()\n", ""),
