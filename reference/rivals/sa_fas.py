@@ -81,28 +81,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
-from reference.batches import Batch, Sampler, ShuffledSampler
+from reference.batches import BLACK, Batch, Sampler, ShuffledSampler
 from reference.options import option, reading
 from reference.rivals import method
-from reference.rivals.blocks import domains, start, stem
+from reference.rivals.blocks import domains, resnet18, stem
 from reference.rivals.blocks.domains import places
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
+from reference.rivals.blocks.resnet18 import resnet18_trunk
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.stem import Stem
 from reference.rivals.blocks.step_rate import stepped_rate
 from reference.runs import HEADLINE
 from reference.training import Training
 
-BLACK = -1.0  # of images in [-1, 1]
-LAYERS = [2, 2, 2, 2]  # blocks of each stage of the trunk
-FEATURES = 512
-
 Output = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(stem.Options, domains.Options, start.Options):
+class Options(stem.Options, domains.Options, resnet18.Options):
     """Train and evaluate SA-FAS on RGB, depth and infrared put side by side."""
 
     align_from: int = reading(20)
@@ -304,22 +301,19 @@ class SaFas(nn.Module):
 
     def __init__(self, options: Options, sources: int, begun: Start = FRESH) -> None:
         super().__init__()
-        from torchvision.models.resnet import BasicBlock, ResNet  # takes seconds that a finished run need not spend
-
         self.stem = Stem(options, ImageNetInput() if options.normalise == "imagenet" else nn.Identity())
-        self.trunk = begun.into(ResNet(BasicBlock, LAYERS))
-        self.trunk.fc = nn.Identity()
-        self.heads = nn.ModuleList(nn.Linear(FEATURES, 1) for _ in range(sources))
+        self.trunk = resnet18_trunk(options.width, begun=begun)
+        self.heads = nn.ModuleList(nn.Linear(8 * options.width, 1) for _ in range(sources))
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Output:
-        features = self.trunk(self.stem(rgb, depth, ir))
+        features = self.trunk(self.stem(rgb, depth, ir))[-1].mean((2, 3))
         return features, torch.cat([head(features) for head in self.heads], 1)
 
 
 class Method(StartedMethod[Options]):
     """SA-FAS: separable sources, aligned heads."""
 
-    TRUNK = "resnet18"
+    TRUNK = resnet18.TRUNK
 
     def __init__(self, options: Options, device: torch.device) -> None:
         super().__init__(options, device)

@@ -82,7 +82,6 @@ Of the two outputs the authors' second is bona fide. The score is the difference
 probability does. They average that over eight frames of a recording; the tables score each frame.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -97,12 +96,13 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler
 from reference.options import reading
 from reference.rivals import method
-from reference.rivals.blocks import domains, start, stem
+from reference.rivals.blocks import domains, resnet18, stem
 from reference.rivals.blocks.adaptive_norm import EPSILON, adaptive_instance_norm
 from reference.rivals.blocks.domains import places
 from reference.rivals.blocks.gradient_reversal import reversal_coefficient, reverse_gradient
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
+from reference.rivals.blocks.resnet18 import resnet18_trunk
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.stem import Stem
 from reference.rivals.blocks.step_rate import stepped_rate
@@ -110,8 +110,6 @@ from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from reference.training import Training
 
-STAGE_BLOCKS = 2  # of ResNet-18
-WIDTH = 64  # channels of ResNet-18's first stage
 ASSEMBLIES = 2
 DROPOUT = 0.5  # in the head of the data sets
 INPUT_SCALE = 127.5 / 128  # from (x - 127.5) / 127.5 to the authors' (x - 127.5) / 128
@@ -121,11 +119,8 @@ UNTURNED = -1.0  # the coefficient with which a turned gradient is as it was
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(domains.Options, start.Options, stem.Options):
+class Options(domains.Options, resnet18.Options, stem.Options):
     """Train and evaluate SSAN on RGB, or on three modalities through a stem."""
-
-    width: int = WIDTH
-    """Channels of the trunk's first stage; the others have twice and four times, the feature eight times as many."""
 
     protocol: str = "official"
     """Protocol of the index whose splits train, val and test are used."""
@@ -185,14 +180,12 @@ class Options(domains.Options, start.Options, stem.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"width": 1, "halved_after": 1, "contrast_weight": 0, "adversarial_weight": 0})
+        self.at_least({"halved_after": 1, "contrast_weight": 0, "adversarial_weight": 0})
         if self.image_size < LEAST_SIZE:
             raise BadInput(
                 f"--image-size {self.image_size}: the content would have one position, which has no variance; "
                 f"give at least {LEAST_SIZE}"
             )
-        if self.width != WIDTH and self.weights != start.NONE:
-            raise BadInput(f"--width {self.width}: --weights {self.weights} have {WIDTH}; give that, or --weights none")
         if self.steps and not self.per_domain:
             raise BadInput(
                 f"--steps {self.steps}: an epoch of --sampling {self.sampling} ends when all have come; "
@@ -286,48 +279,6 @@ def _halving(inside: int, outside: int, norm: type[nn.BatchNorm2d] | type[nn.Ins
     return [nn.Conv2d(inside, outside, 3, stride=2, padding=1, bias=False), norm(outside)]
 
 
-class Trunk(nn.Sequential):
-    """An image (B, 3, S, S) to the maps of ResNet's first three stages, of S/4, S/8 and S/16 positions a side."""
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        stages = []
-        for name, part in self.named_children():
-            image = part(image)
-            if name.startswith("layer"):
-                stages.append(image)
-        return stages
-
-
-def resnet18_trunk(width: int, begun: Start = FRESH) -> Trunk:
-    """ResNet-18 to its third stage, its modules called as torchvision's, with the weights that are begun from."""
-    from torchvision.models.resnet import BasicBlock, resnet18  # takes seconds that a finished run need not spend
-
-    def stage(inside: int, outside: int) -> nn.Sequential:
-        stride, past = 1, None
-        if outside != inside:
-            stride, past = 2, nn.Sequential(nn.Conv2d(inside, outside, 1, 2, bias=False), nn.BatchNorm2d(outside))
-        later = (BasicBlock(outside, outside) for _ in range(STAGE_BLOCKS - 1))
-        return nn.Sequential(BasicBlock(inside, outside, stride, past), *later)
-
-    parts: dict[str, nn.Module] = {
-        "conv1": nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-        "bn1": nn.BatchNorm2d(width),
-        "relu": nn.ReLU(),
-        "maxpool": nn.MaxPool2d(3, stride=2, padding=1),
-        "layer1": stage(width, width),
-        "layer2": stage(width, 2 * width),
-        "layer3": stage(2 * width, 4 * width),
-    }
-    trunk = Trunk(OrderedDict(parts))
-    for module in trunk.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
-    if begun.state is not None:
-        whole = begun.into(resnet18()).state_dict()
-        trunk.load_state_dict({name: whole[name] for name in trunk.state_dict()})
-    return trunk
-
-
 class SSAN(nn.Module):
     """rgb, depth, ir (B, 3, S, S) in [-1, 1] to logits (B, 2): bona fide, attack. `count` data sets train."""
 
@@ -335,7 +286,7 @@ class SSAN(nn.Module):
         super().__init__()
         low, middle, high, feature = (options.width * times for times in (1, 2, 4, 8))
         self.stem = Stem(options, SmallerInput() if options.input_range == "released" else ImageNetInput())
-        self.trunk = resnet18_trunk(low, begun)
+        self.trunk = resnet18_trunk(low, 3, begun)
         self.content = nn.Sequential(*_halving(high, high, nn.BatchNorm2d), nn.ReLU())
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -404,7 +355,7 @@ class RecordingSampler:
 class Method(StartedMethod[Options]):
     """SSAN: contents in their own styles are judged, and in those of others held to their class."""
 
-    TRUNK = "resnet18"
+    TRUNK = resnet18.TRUNK
     network: SSAN
 
     def build(self) -> nn.Module:

@@ -79,11 +79,12 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.options import reading
 from reference.rivals import method
-from reference.rivals.blocks import domains, start, stem
+from reference.rivals.blocks import domains, resnet18, stem
 from reference.rivals.blocks.domains import places
 from reference.rivals.blocks.gradient_reversal import reversal_coefficient, reverse_gradient
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
+from reference.rivals.blocks.resnet18 import resnet18_trunk
 from reference.rivals.blocks.root_norm import root_normalised
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.stem import Stem
@@ -91,15 +92,13 @@ from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from reference.training import Training
 
-LAYERS = [2, 2, 2, 2]  # ResNet-18's blocks of each stage
-WIDTH = 512  # of the feature, and of the hidden layer that tells data sets apart
 DROPOUT = 0.5
 COUNTED = 4000  # passes in which the code's reversal becomes full (R6)
 FALL = 0.1  # what the rate is multiplied by
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(domains.Options, start.Options, stem.Options):
+class Options(domains.Options, resnet18.Options, stem.Options):
     """Train and evaluate SSDG on RGB, or on three modalities through a stem."""
 
     protocol: str = "official"
@@ -224,26 +223,23 @@ class SSDG(nn.Module):
 
     def __init__(self, options: Options, count: int, begun: Start = FRESH) -> None:
         super().__init__()
-        from torchvision.models.resnet import BasicBlock, ResNet  # takes seconds that a finished run need not spend
-
         self.unit, self.root = options.features == "unit", options.features == "root"
         self.per = None if options.classifier == "off" else options.classifier
         self.in_place = options.weight_norm == "in_place"
-        trunk = begun.into(ResNet(BasicBlock, LAYERS))
-        last = ResNet(BasicBlock, LAYERS) if options.fourth_stage == "fresh" else trunk
         self.stem = Stem(options, ImageNetInput())
-        self.trunk = nn.Sequential(
-            trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool, trunk.layer1, trunk.layer2, trunk.layer3, last.layer4
+        self.trunk = resnet18_trunk(
+            options.width, begun=begun, begun_stages=3 if options.fourth_stage == "fresh" else 4
         )
-        self.feature = begun_linear(WIDTH, WIDTH, 0.005, 0.1)
+        width = 8 * options.width  # of the feature, and of the hidden layer that tells data sets apart
+        self.feature = begun_linear(width, width, 0.005, 0.1)
         self.drop = nn.Dropout(DROPOUT)
-        self.classes = begun_linear(WIDTH, 2, 0.01)
+        self.classes = begun_linear(width, 2, 0.01)
         self.datasets = nn.Sequential(
-            begun_linear(WIDTH, WIDTH, 0.01), nn.ReLU(), nn.Dropout(DROPOUT), begun_linear(WIDTH, count, 0.3)
+            begun_linear(width, width, 0.01), nn.ReLU(), nn.Dropout(DROPOUT), begun_linear(width, count, 0.3)
         )
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Output:
-        maps = self.trunk(self.stem(rgb, depth, ir))  # (B, 512, S/32, S/32)
+        maps = self.trunk(self.stem(rgb, depth, ir))[-1]  # (B, 512, S/32, S/32)
         features = at_least_float32(self.drop(self.feature(maps.mean((2, 3))).relu()))
         if self.unit:
             features = F.normalize(features)
@@ -266,7 +262,7 @@ class SSDG(nn.Module):
 class Method(StartedMethod[Options]):
     """SSDG: bona fide faces are alike across data sets, attacks are alike within theirs."""
 
-    TRUNK = "resnet18"
+    TRUNK = resnet18.TRUNK
     network: SSDG
 
     def build(self) -> nn.Module:

@@ -12,11 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models import resnet18
 
 from data_manifests.errors import BadInput
 from reference.rivals import ssan
-from reference.rivals.blocks.start import Start
 from reference.runs import HEADLINE
 from spec_tests.support.layers import normalised, residual_stage
 from spec_tests.support.networks import batch_of, images, scrambled
@@ -136,28 +134,6 @@ def test_the_input_is_the_authors_or_imagenets() -> None:
         with torch.inference_mode():
             model(rgb, depth, ir)
         torch.testing.assert_close(seen[0], expected, rtol=1e-6, atol=1e-6)
-
-
-def test_a_trunk_begins_from_torchvisions_weights_and_is_torchvisions() -> None:
-    whole = scrambled(resnet18(), 5).eval()
-    begun = Start("resnet18", "a file", "", whole.state_dict())
-    trunk = ssan.SSAN(options(width=64), 3, begun).trunk.eval()
-    image = images(6, SIDE)[0]
-    with torch.inference_mode():
-        low = whole.layer1(whole.maxpool(whole.relu(whole.bn1(whole.conv1(image)))))
-        middle = whole.layer2(low)
-        for got, expected in zip(trunk(image), (low, middle, whole.layer3(middle)), strict=True):
-            assert torch.equal(got, expected)
-    assert [tuple(x.shape) for x in trunk(image)] == [(2, 64, 10, 10), (2, 128, 5, 5), (2, 256, 3, 3)]
-
-
-def test_fresh_weights_of_the_trunk_are_spread_as_torchvisions() -> None:
-    torch.manual_seed(0)
-    ours, theirs = ssan.resnet18_trunk(64).state_dict(), resnet18().state_dict()
-    for name, weight in ours.items():
-        assert weight.shape == theirs[name].shape
-        if weight.ndim == 4:
-            assert weight.std().item() == pytest.approx(theirs[name].std().item(), rel=0.1), name
 
 
 # Training

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models import resnet18
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch
@@ -24,13 +24,12 @@ DOMAINS = (2, 5, 9)  # the data sets' own numbers
 
 
 @pytest.fixture(autouse=True)
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssdg, "LAYERS", [1, 1, 1, 1])
+def seed() -> None:
     torch.manual_seed(0)
 
 
 def options(**chosen: Any) -> ssdg.Options:
-    return ssdg.Options(index=Path(), run_dir=Path(), **({"image_size": SIZE} | chosen))
+    return ssdg.Options(index=Path(), run_dir=Path(), **({"image_size": SIZE, "width": 4} | chosen))
 
 
 def network(**chosen: Any) -> ssdg.SSDG:
@@ -57,25 +56,19 @@ def mixed(count: int = 12) -> Batch:
 # The network
 
 
-def test_the_trunk_is_torchvisions_on_images_as_imagenet_has_them() -> None:
-    theirs = scrambled(ResNet(BasicBlock, [1, 1, 1, 1]), 2)
-    theirs.fc = nn.Identity()
-    state = theirs.state_dict() | {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
-    begun = Start("resnet18", "a file", "", state)
-    model = ssdg.SSDG(options(stem="rgb", fourth_stage="begun"), 3, begun).eval()
-    rgb, depth, ir = images(4, SIZE)
+def test_the_trunk_sees_images_as_imagenet_has_them() -> None:
+    model, (rgb, depth, ir) = network(stem="rgb"), [x.double() for x in images(4, SIZE)]
     mean, sd = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
-    with torch.inference_mode():
-        expected = theirs.eval()(((rgb + 1) / 2 - mean) / sd)
-        torch.testing.assert_close(model.trunk(model.stem(rgb, depth, ir)).mean((2, 3)), expected)
+    torch.testing.assert_close(model.stem(rgb, depth, ir), ((rgb + 1) / 2 - mean) / sd)
 
 
 @pytest.mark.parametrize("fourth", ["fresh", "begun"])
 def test_the_fourth_stage_begins_afresh_or_like_the_others(fourth: str) -> None:
-    state = ResNet(BasicBlock, [1, 1, 1, 1]).state_dict()
-    model = ssdg.SSDG(options(fourth_stage=fourth), 3, Start("resnet18", "a file", "", state))
-    assert torch.equal(model.trunk[6][0].conv1.weight, state["layer3.0.conv1.weight"])
-    assert torch.equal(model.trunk[7][0].conv1.weight, state["layer4.0.conv1.weight"]) == (fourth == "begun")
+    state = resnet18().state_dict()
+    model = ssdg.SSDG(options(fourth_stage=fourth, width=64), 3, Start("resnet18", "a file", "", state))
+    weights = model.trunk.state_dict()
+    assert torch.equal(weights["layer3.0.conv1.weight"], state["layer3.0.conv1.weight"])
+    assert torch.equal(weights["layer4.0.conv1.weight"], state["layer4.0.conv1.weight"]) == (fourth == "begun")
 
 
 @pytest.mark.parametrize("features", ["unit", "root", "off"])
@@ -88,7 +81,7 @@ def test_what_stands_behind_the_trunk(features: str, classifier: str, weight_nor
     pictures = [x.double() for x in images(5, SIZE)]
     with torch.inference_mode():
         output = model(*pictures)
-    means = Maps()(model.stem(*pictures)).detach().numpy().mean((2, 3))
+    means = Maps()(model.stem(*pictures))[-1].detach().numpy().mean((2, 3))
     f = np.maximum(means @ w["feature.weight"].T + w["feature.bias"], 0)
     length = np.sqrt((f**2).sum(1, keepdims=True))
     f = {"unit": f / length, "root": f / np.sqrt(2 * length), "off": f}[features]
@@ -103,17 +96,18 @@ def test_what_stands_behind_the_trunk(features: str, classifier: str, weight_nor
 
 
 class Maps(nn.Module):
-    """Stands for the trunk: 512 maps of 2 x 2 that differ with the image."""
+    """Stands for the trunk: its last stage has 32 maps of 2 x 2 that differ with the image."""
 
-    def forward(self, image: Tensor) -> Tensor:
-        scale = torch.linspace(-1, 1, 512, dtype=image.dtype)[:, None, None]
-        return (scale * image[:, :1, :2, :2] + scale**2 * image[:, 1:2, :2, :2]).sin()
+    def forward(self, image: Tensor) -> list[Tensor]:
+        scale = torch.linspace(-1, 1, 32, dtype=image.dtype)[:, None, None]
+        last = (scale * image[:, :1, :2, :2] + scale**2 * image[:, 1:2, :2, :2]).sin()
+        return [last.exp(), last]
 
 
 @pytest.mark.parametrize("weight_norm", ["gradient", "in_place"])
 def test_the_gradient_goes_through_the_weights_norm_or_past_it(weight_norm: str) -> None:
     model = network(weight_norm=weight_norm, classifier="class")
-    weight, x = model.classes.weight, torch.linspace(-1, 1, 512, dtype=torch.float64)
+    weight, x = model.classes.weight, torch.linspace(-1, 1, 32, dtype=torch.float64)
     (nn.functional.linear(x, model.weight()) * torch.tensor([1.0, -2.0])).sum().backward()
     assert weight.grad is not None
     along = (weight.grad * weight.detach()).sum(1).abs()  # of a length that makes no difference
@@ -135,7 +129,7 @@ def test_features_and_the_head_of_data_sets_drop_out_in_training_alone() -> None
 
 
 def test_linear_layers_begin_as_the_authors() -> None:
-    model = ssdg.SSDG(options(), 3)
+    model = ssdg.SSDG(options(width=64), 3)
     for layer, deviation, bias in (
         (model.feature, 0.005, 0.1),
         (model.classes, 0.01, 0),
@@ -158,7 +152,7 @@ def entropies(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
 def test_the_loss_is_the_classes_the_triplets_and_the_adversary(adversary: str) -> None:
     made = method(adversary=adversary, triplet_weight=3.0, adversarial_weight=0.2, margin=0.4)
     batch = mixed()
-    output = ssdg.Output(torch.randn(12, 2).double(), nn.functional.normalize(torch.randn(12, 512).double()))
+    output = ssdg.Output(torch.randn(12, 2).double(), nn.functional.normalize(torch.randn(12, 32).double()))
     losses = {name: x.item() for name, x in made.losses(output, batch).items()}
     place, attack = np.arange(12) // 2 % 3, np.arange(12) % 2
     classes = np.where(attack, 1 + place, 0)
@@ -184,7 +178,7 @@ def test_the_loss_is_the_classes_the_triplets_and_the_adversary(adversary: str) 
 
 def test_the_adversarys_gradient_is_turned_before_it_reaches_features_alone() -> None:
     made, batch = method(), replace(mixed(), progress=0.3)
-    features = torch.randn(12, 512, dtype=torch.float64).requires_grad_()
+    features = torch.randn(12, 32, dtype=torch.float64).requires_grad_()
     last = made.network.datasets[3].weight
     output = ssdg.Output(torch.zeros(12, 2).double(), features)
     loss = made.losses(output, batch)["adversarial"]
@@ -220,7 +214,7 @@ def test_the_head_has_as_many_outputs_as_data_sets_train(domains: tuple[int, ...
 
 
 def test_a_score_is_bona_fide_minus_attack() -> None:
-    output = ssdg.Output(torch.tensor([[3.0, 1.0], [-1.0, 0.5]]), torch.zeros(2, 512))
+    output = ssdg.Output(torch.tensor([[3.0, 1.0], [-1.0, 0.5]]), torch.zeros(2, 32))
     assert method().scores(output)[HEADLINE].tolist() == [2.0, -1.5]
 
 

@@ -158,23 +158,6 @@ OURS = [
     *mutants(
         _ROW,
         _OWN,
-        "Trunk",
-        ("all_parts_are_stages", 'name.startswith("layer")', 'name.startswith("l") or name == "relu"'),
-    ),
-    *mutants(
-        _ROW,
-        _OWN,
-        "resnet18_trunk",
-        ("weights_ignored", "if begun.state is not None:", "if begun.state is None:"),
-        ("another_start", 'mode="fan_out", nonlinearity="relu"', 'mode="fan_out", nonlinearity="linear"'),
-        ("other_fan", 'mode="fan_out"', 'mode="fan_in"'),
-        ("one_block", "range(STAGE_BLOCKS - 1)", "range(STAGE_BLOCKS - 2)"),
-        ("stride_within", "BasicBlock(inside, outside, stride, past)", "BasicBlock(inside, outside, 1, past)"),
-        ("pool_not_padded", "nn.MaxPool2d(3, stride=2, padding=1)", "nn.MaxPool2d(3, stride=2)"),
-    ),
-    *mutants(
-        _ROW,
-        _OWN,
         "SSAN",
         ("released_input_always", 'options.input_range == "released"', "True"),
         ("running_averages_of_one_pass", "module.momentum = TWICE", "module.momentum = 0.1"),
