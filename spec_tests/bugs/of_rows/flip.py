@@ -170,7 +170,7 @@ OURS = [
         "simclr_loss",
         ("own_rows_in", ".fill_diagonal_(-math.inf)", ""),
         ("own_rows_at_zero", "-math.inf", "0.0"),
-        ("neighbour_for_view", "cosines.diagonal(len(first))", "cosines.diagonal(1)[: len(first)]"),
+        ("neighbour_for_view", "cosines.diagonal(len(first))", "cosines.diagonal(1)"),
         ("lengths_in", "F.normalize(torch.cat([first, second]))", "torch.cat([first, second])"),
     ),
     *mutants(
@@ -181,7 +181,7 @@ OURS = [
         ("one_more_drawn", "cumsum(1) <= size // 2", "cumsum(1) <= size // 2 + 1"),
         ("others_drawn_too", "& own[:, None] &", "&"),
         ("places_from_one", "own.cumsum(1) - 1", "own.cumsum(1)"),
-        ("others_ranked_first", "masked_fill(~own, 2.0)", "masked_fill(~own, -1.0)"),
+        ("others_ranked_first", "masked_fill(~own, math.inf)", "masked_fill(~own, -1.0)"),
         ("one_draw_for_all", "own.new_empty(own.shape, ", "own.new_empty(own.shape[1], "),
         ("second_of_everybody", "(own & (first == 0))", "(first == 0)"),
     ),
