@@ -191,8 +191,7 @@ def simclr_loss(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tens
     """
     rows = F.normalize(torch.cat([first, second]))
     cosines = (rows @ rows.T / temperature).fill_diagonal_(-math.inf)
-    other = torch.cat([cosines.diagonal(len(first)), cosines.diagonal(-len(first))])
-    return (cosines.logsumexp(1) - other).mean()
+    return cosines.logsumexp(1).mean() - cosines.diagonal(len(first)).mean()
 
 
 def caption_halves(
@@ -214,7 +213,7 @@ def caption_halves(
         place = own.cumsum(1) - 1
         first = ((drawn[:, :, None] == place[:, None]) & own[:, None] & counts[:, :, None]).sum(1)
     else:
-        rank = lots.masked_fill(~own, 2.0).argsort(1).argsort(1)
+        rank = lots.masked_fill(~own, math.inf).argsort(1).argsort(1)
         first = (rank < size // 2).long()
     return first, (own & (first == 0)).long()
 
@@ -230,8 +229,7 @@ def text_view_consistency(
     """
 
     def cosine(view: Tensor, half: Tensor) -> Tensor:
-        counts = half.to(captions.dtype)
-        return F.cosine_similarity(view, counts @ captions / counts.sum(1, keepdim=True))
+        return F.cosine_similarity(view, half.to(captions.dtype) @ captions)  # a sum has the direction of its mean
 
     return F.mse_loss(cosine(first, first_half), cosine(second, second_half))
 
