@@ -12,22 +12,10 @@ from hypothesis import strategies as st
 
 from spec_tests.equations.adapter import call, gradients, spec
 from spec_tests.equations.strategies import Draw, draws, exact_draws, fewer
-from spec_tests.equations.tolerances import FALSE_ALARM, close, f64
+from spec_tests.equations.tolerances import close, close_counts, f64
 
 SIZES = st.integers(1, 5)
 SCALED = st.booleans()
-
-
-def check_counts(counts, probabilities):
-    """Reject when an outcome's count is too far from its expectation: Chernoff's bound on its tail says how far."""
-    total = sum(counts.values())
-    assert counts.keys() <= {outcome for outcome, p in probabilities.items() if p}, "an outcome that cannot be"
-    assert math.isclose(sum(probabilities.values()), 1)
-    for outcome, p in probabilities.items():
-        share = counts[outcome] / total
-        divergence = sum(q * math.log(q / r) for q, r in ((share, p), (1 - share, 1 - p)) if q and r)
-        bound = math.exp(-total * divergence)
-        assert bound >= FALSE_ALARM, f"{outcome} came {counts[outcome]} of {total} times, expected {float(p) * total}"
 
 
 # Attention between channels
@@ -164,10 +152,10 @@ def test_depth_and_infrared_of_every_sample_are_dropped_independently(draw, prob
     dropped = list(zip(*(blackened(*pair) for pair in zip((depth, ir), after, strict=True)), strict=True))
     p = {True: probability, False: 1 - probability}
     pairs = list(product(p, p))
-    check_counts(Counter(dropped), {(a, b): p[a] * p[b] for a, b in pairs})
+    close_counts(Counter(dropped), {(a, b): p[a] * p[b] for a, b in pairs})
     neighbours = list(zip(dropped[::2], dropped[1::2], strict=True))
     joint = {(a, b): p[a[0]] * p[a[1]] * p[b[0]] * p[b[1]] for a in pairs for b in pairs}
-    check_counts(Counter(neighbours), joint)
+    close_counts(Counter(neighbours), joint)
 
 
 @spec("flexmodal-dropping", "drop_modalities")
@@ -239,7 +227,7 @@ def test_cutout_blackens_one_possible_rectangle_of_all_modalities(draw, count, h
 def test_every_centre_and_every_side_is_as_likely_as_any_other(draw, size, limit):
     images = pictures(draw, 1500, *size)
     after = call("cut_out", *images, limit, draw.generator())
-    check_counts(Counter(cuts(images, after)), rectangles(*size, limit))
+    close_counts(Counter(cuts(images, after)), rectangles(*size, limit))
 
 
 @spec("flexmodal-cutout", "cut_out")

@@ -12,23 +12,11 @@ from hypothesis import strategies as st
 
 from spec_tests.equations.adapter import call, gradients, spec
 from spec_tests.equations.strategies import Draw, draws, exact_draws, fewer
-from spec_tests.equations.tolerances import FALSE_ALARM, close, f64
+from spec_tests.equations.tolerances import close, close_counts, f64
 
 SIZES = st.integers(1, 5)
 WIDTHS = st.integers(2, 6)
 FLAGS = st.booleans()
-
-
-def check_counts(counts, probabilities):
-    """Reject when an outcome's count is too far from its expectation: Chernoff's bound on its tail says how far."""
-    total = sum(counts.values())
-    assert counts.keys() <= probabilities.keys(), "an outcome that cannot be"
-    assert math.isclose(sum(probabilities.values()), 1)
-    for outcome, p in probabilities.items():
-        share = counts[outcome] / total
-        divergence = sum(q * math.log(q / r) for q, r in ((share, p), (1 - share, 1 - p)) if q and r)
-        bound = math.exp(-total * divergence)
-        assert bound >= FALSE_ALARM, f"{outcome} came {counts[outcome]} of {total} times, expected {float(p) * total}"
 
 
 def dot(a, b):
@@ -236,7 +224,7 @@ def test_every_draw_is_as_likely_as_any_other(draw, size, replacement):
     owner = [1, 1, 0, 1, *[0] * (size - 1), 1, 1, 1, 1]
     first, _ = halves_of(draw, owner, [0] * 1500, replacement=replacement)
     own = [i for i, class_ in enumerate(owner) if class_ == 0]
-    check_counts(Counter(map(tuple, first[:, own].tolist())), outcomes(size, replacement))
+    close_counts(Counter(map(tuple, first[:, own].tolist())), outcomes(size, replacement))
 
 
 @spec("flip-halves", "caption_halves")

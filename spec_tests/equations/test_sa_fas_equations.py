@@ -12,21 +12,9 @@ from hypothesis import strategies as st
 
 from spec_tests.equations.adapter import call, gradients, spec
 from spec_tests.equations.strategies import Draw, draws, exact_draws, fewer
-from spec_tests.equations.tolerances import FALSE_ALARM, close, f64
+from spec_tests.equations.tolerances import close, close_counts, f64
 
 SIZES = st.integers(1, 5)
-
-
-def check_counts(counts, probabilities):
-    """Reject when an outcome's count is too far from its expectation: Chernoff's bound on its tail says how far."""
-    total = sum(counts.values())
-    assert counts.keys() <= {outcome for outcome, p in probabilities.items() if p}, "an outcome that cannot be"
-    assert math.isclose(sum(probabilities.values()), 1, rel_tol=1e-9)
-    for outcome, p in probabilities.items():
-        share = counts[outcome] / total
-        pairs = (share, p), (1 - share, 1 - p)
-        divergence = sum(q * (math.log(q / r) if r > 0 else math.inf) for q, r in pairs if q)
-        assert math.exp(-total * divergence) >= FALSE_ALARM, f"{outcome} came {counts[outcome]} of {total} times"
 
 
 # Squares at random places
@@ -60,7 +48,7 @@ def test_areas_are_uniform_and_places_are(draw, sizes):
     boxes = call("random_boxes", 6000, *sizes, draw.generator())
     assert boxes.shape == (6000, 3)
     assert boxes.dtype == torch.int64
-    check_counts(Counter(map(tuple, boxes.tolist())), law(*sizes))
+    close_counts(Counter(map(tuple, boxes.tolist())), law(*sizes))
 
 
 @spec("sa-fas-squares", "random_boxes")

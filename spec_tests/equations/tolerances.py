@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -53,6 +57,23 @@ def close(got: torch.Tensor, expected: object, magnitude: float = 1.0) -> None:
 def close_rate(got: object, expected: object) -> None:
     """Assert that a rate or an area is the expected number, up to a few roundings in float64."""
     assert abs(float(got) - float(expected)) <= RATE, f"got {float(got)!r}, expected {float(expected)!r}"
+
+
+def close_counts(counts: Mapping[Any, int], probabilities: Mapping[Any, float]) -> None:
+    """Assert that no outcome was counted too far from its expectation: Chernoff's bound on its tail says how far.
+
+    `counts` hold how often each outcome came, `probabilities` all outcomes that can be.
+    """
+    total = sum(counts.values())
+    assert counts.keys() <= {outcome for outcome, p in probabilities.items() if p}, "an outcome that cannot be"
+    assert math.isclose(sum(probabilities.values()), 1, rel_tol=1e-9)
+    for outcome, p in probabilities.items():
+        share = counts.get(outcome, 0) / total
+        pairs = (share, float(p)), (1 - share, 1 - float(p))
+        divergence = sum(q * (math.log(q / r) if r > 0 else math.inf) for q, r in pairs if q)
+        assert math.exp(-total * divergence) >= FALSE_ALARM, (
+            f"{outcome} came {share * total:.0f} of {total} times, expected {float(p) * total:.1f}"
+        )
 
 
 def _short(array: np.ndarray) -> str:
