@@ -119,7 +119,7 @@ class Training(Evaluation):
         for dataset, lost in faces.missing_report().items():
             if any(lost.values()):
                 counts = ", ".join(f"{modality} {n}" for modality, n in lost.items() if n)
-                print(f"{dataset}: modalities missing or all zero, fed as black: {counts}", flush=True)
+                print(f"{dataset}: modalities missing or all zero: {counts}", flush=True)
         self.sets = evaluation_sets(faces, self.rows["val"], self.rows["test"], options.missing)
         if options.labels == "shuffled":
             labels = faces.bonafide.copy()
@@ -241,12 +241,13 @@ class Training(Evaluation):
             if every and self._step % every == 0 and self._step < steps:
                 self._save(self._epoch, self._step)
 
-    def stream(self, rows: Rows, missing: str = "") -> Batches:
+    def stream(self, rows: Rows, missing: str = "", nothing: float = BLACK) -> Batches:
         """The samples `rows` (N,) in order, in batches, as they are: for evaluation, and for what is computed of a
-        whole split. `missing` names modalities, of R, D and I, that every sample goes without."""
+        whole split. `missing` names modalities, of R, D and I, that every sample goes without; `nothing` is fed for
+        them."""
         size = self.options.batch_size
         order = [rows[i : i + size] for i in range(0, rows.size, size)]
-        return batches(self.faces, order, self.device, missing, nothing=self.nothing)
+        return batches(self.faces, order, self.device, missing, nothing=nothing)
 
     def predict(self, network: nn.Module, heads: Callable[[Batch], Mapping[str, Tensor]]) -> Scores:
         """Scores of every set by every head; `heads` gives those (B,) of a batch, `network` is put to evaluation."""
@@ -254,7 +255,7 @@ class Training(Evaluation):
         scores = {}
         for name, rows in self.sets.items():
             with torch.inference_mode(), sdpa_kernel(ATTENTION):
-                parts = [heads(batch) for batch in self.stream(rows, missing_in(name))]
+                parts = [heads(batch) for batch in self.stream(rows, missing_in(name), self.nothing)]
             scores[name] = {head: torch.cat([part[head] for part in parts]).float().cpu().numpy() for head in parts[0]}
         return scores
 

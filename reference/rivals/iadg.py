@@ -7,7 +7,8 @@ Zhou, Zhang, Yao, Lu, Yi, Ding, Ma: Instance-Aware Domain Generalization for Fac
 
 A convolution and three blocks of three make maps of 128 channels at a half, a quarter and an eighth of the image's
 side; the first two are pooled to the third's side, 32 at 256 x 256, and the 384 channels together are the features x.
-Every convolution is followed by instance norm without parameters and ReLU. Three ideas stand on this trunk:
+Every convolution, a dynamic block counting as one, is followed by instance norm without parameters and ReLU. Three
+ideas stand on this trunk:
 
   - Dynamic kernels. The middle convolution of each block splits its channels in two halves. The second goes through an
     ordinary 3 x 3 convolution. Each channel of the first, of each sample, has a 3 x 3 kernel of its own, made of the
@@ -55,16 +56,18 @@ Readings:
       with `--final all` they see f alone, in training and at test.
   R7  The code's first epoch is plain: neither styles nor whitening. The same number says how often bases and masks are
       taken anew, which is every epoch. One configuration sets it to 0 and fails at a division by it; we take 0 at its
-      word.
-  R8  The depth map of a bona fide face came with the authors' data: an estimate from RGB, which nobody has for these
-      data sets, and the tables say nothing of it. `flat` is 1 everywhere; `sample` is the sample's own depth image,
+      word. The code does not forget an epoch's variances before the next one: their mean counts there as one batch
+      among the new ones, `--variances kept`.
+  R8  The code reads the depth maps of bona fide faces beside their images; no public source of them is known to us, and
+      the tables do not say what took their place. `flat` is 1 everywhere; `sample` is the sample's own depth image,
       where it has one.
   R9  The depth map goes through instance norm, too: its mean is 0 before the ReLU, so that no map can be 1 everywhere,
       and flat ones are approached, not reached. `--depth-head plain` leaves the norm out.
   R10 Score: the code adds the mean of the depth map to the probability of bona fide. It then averages over the frames
-      of a video, which is not done here: tables judge frames. `--score classifier` is the classifier alone.
+      of a video, which is not done here: tables judge frames. `--score classifier` is the classifier alone. The code
+      keeps the checkpoint of the best AUC on its target, judged several times an epoch; tables choose here.
   R11 Training: Adam with weight decay 1e-5, its rate 1e-4 divided by ten after every ten epochs, 50 epochs, by the
-      code. Its epoch shows each class's largest data set once; `--steps` (D1) decides here.
+      code. Its epoch ends with the smaller one of the largest data sets of both classes; `--steps` (D1) decides here.
   R12 Batches: five of each class of three data sets (six for one target). The table takes six, for 36 are also nine of
       each class of two.
   R13 The original is trained at 256 x 256 without augmentation; the tables have 224 x 224 and flips. The map's side is
@@ -72,8 +75,9 @@ Readings:
   R14 First weights: Kaiming's normal ones for every convolution, as in the code; batch norm's scales uniform between
       0.02 and 1. The code passes its heads' options one place too far to the left, which happens to change nothing.
   R15 Bases come from the training split once; the code's from as many repetitions as make all data sets equally long,
-      which only changes the chance of the first one. Covariances come from the batches of the epoch that begins; the
-      code shuffles anew. The code tells classes apart by their halves of the batch, we by labels.
+      which only changes which style is likely to be drawn first. Covariances come from the batches of the epoch that
+      begins; the code shuffles anew. The code tells classes apart by their halves of the batch, we by labels. Where a
+      class has fewer frames than L the code repeats its first base.
 
 The crops of the original's faces, of three sizes for three targets, belong to its files.
 """
@@ -147,6 +151,9 @@ class Options(stem.Options, domains.Options):
     final: Literal["styled", "all"] = reading("styled")
     """R6: what goes through the convolution f before it is judged: styled features alone, or all, at test too."""
 
+    variances: Literal["fresh", "kept"] = reading("fresh", released="kept")
+    """R7: an epoch's pairs are chosen by its own batches, or also by what the epochs before it had found."""
+
     plain_epochs: int = reading(1)
     """R7: epochs at the start without styles and whitening."""
 
@@ -190,6 +197,10 @@ class Options(stem.Options, domains.Options):
     def side(self) -> int:
         """Of the map."""
         return divisible(self.image_size, STRIDE)
+
+    @property
+    def sees(self) -> str:
+        return super().sees if self.depth_target == "flat" or "D" in super().sees else "RD"
 
     def check(self) -> None:
         super().check()
@@ -359,6 +370,8 @@ class IADG(nn.Module):
     means: Tensor
     deviations: Tensor
     masks: Tensor
+    variances: Tensor
+    counted: Tensor
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -395,6 +408,8 @@ class IADG(nn.Module):
         nn.init.uniform_(norm.weight, 0.02, 1)
         self.register_buffer("means", torch.zeros(CLASSES, options.styles, channels))
         self.register_buffer("deviations", torch.zeros(CLASSES, options.styles, channels))
+        self.register_buffer("variances", torch.zeros(CLASSES, channels, channels))  # R7: means over `counted` batches
+        self.register_buffer("counted", torch.tensor(0))
         self.register_buffer("masks", torch.zeros(CLASSES, channels, channels, dtype=torch.bool))
 
     def features(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
@@ -513,15 +528,19 @@ class Method(method.Method[Options]):
 
     def choose_pairs(self, batches: Iterable[Batch]) -> None:
         options, network = self.options, self.network
-        variance = torch.zeros_like(network.masks, dtype=network.means.dtype)
+        if options.variances == "fresh":
+            network.variances.zero_()
+            network.counted.zero_()
         for batch in batches:
             features = network.features(*batch.images)
             both = torch.cat([features, network.restyled(features, batch.label, self.draws)])
             covariances = pair_covariances(network.final(both), options.covariance == "centred")
             for number in range(CLASSES):
-                variance[number] += covariances[batch.label.repeat(2) == number].var(0)  # a sum ranks as a mean does
+                network.variances[number] += covariances[batch.label.repeat(2) == number].var(0)
+            network.counted += 1
+        network.variances /= network.counted
         for number, share in enumerate((options.bonafide_share, options.attack_share)):
-            network.masks[number] = sensitive_pairs(variance[number], share, options.share_of == "pairs")
+            network.masks[number] = sensitive_pairs(network.variances[number], share, options.share_of == "pairs")
 
 
 if __name__ == "__main__":

@@ -252,6 +252,18 @@ def test_the_rate_is_halved_after_so_many_epochs(rate: str, last_at_full: int) -
     np.testing.assert_allclose(rates, np.array(expected)[:, None].repeat(2, 1))
 
 
+def test_rgb_takes_infrareds_place_at_test_where_the_reading_says_so() -> None:
+    pictures = images(3, 12)
+    scores = {}
+    for reading in ("own", "rgb"):
+        made = flex_modal.FlexModalMethod(options(infrared_at_test=reading), CPU)
+        made.network = lambda rgb, depth, ir: torch.stack([ir.mean((1, 2, 3)), depth.mean((1, 2, 3))], 1)  # type: ignore[assignment]
+        scores[reading] = made.predict(batch_of(pictures))[HEADLINE]
+    rgb, depth, ir = (x.mean((1, 2, 3)) for x in pictures)
+    torch.testing.assert_close(scores["own"], ir - depth)
+    torch.testing.assert_close(scores["rgb"], rgb - depth)
+
+
 def test_a_constant_rate_stays_what_the_optimiser_has() -> None:
     optimiser = torch.optim.SGD([torch.zeros(1)], lr=0.5)
     made = flex_modal.FlexModalMethod(options(rate="constant", epochs=47), CPU)
@@ -285,6 +297,7 @@ def test_presets_part_where_their_sources_do() -> None:
     assert [x.sampling for x in (table, described, released)] == ["balanced", "shuffled", "shuffled"]
     assert [x.drop_modality for x in (table, described, released)] == [0, 0.5, 0.5]
     assert [x.missing_as for x in (table, described, released)] == ["black", "black", "grey"]
+    assert [x.infrared_at_test for x in (table, described, released)] == ["own", "own", "rgb"]
     assert [x.cutout for x in (table, described, released)] == [0, 30, 30]
     assert [(x.brightness, x.gamma) for x in (table, described, released)] == [(0, 0), (40, 0.5), (40, 0.5)]
     for x in (table, described, released):

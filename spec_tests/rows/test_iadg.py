@@ -407,6 +407,23 @@ def test_pairs_are_those_whose_covariance_varies_most_within_batches(covariance:
         assert expected.sum() == int(share * (276 if share_of == "pairs" else 576))
 
 
+def test_variances_of_epochs_before_are_forgotten_or_count_as_one_batch() -> None:
+    first, second = [samples(1, 4), samples(2, 6)], [samples(3, 4), samples(4, 6), samples(5, 4)]
+
+    def variances(reading: str, *epochs: list[Batch]) -> Tensor:
+        made = method(variances=reading)
+        for batches in epochs:
+            made.draws = torch.Generator().manual_seed(5)
+            with torch.no_grad():
+                made.choose_pairs(batches)
+        return made.network.variances
+
+    one, two = variances("fresh", first), variances("fresh", second)
+    same(variances("fresh", first, second), two)
+    same(variances("kept", first), one)
+    same(variances("kept", first, second), (one + 3 * two) / 5)
+
+
 def test_a_plain_epoch_chooses_nothing_and_fewer_frames_are_whole_batches() -> None:
     made, split = method(batch_size=4, plain_epochs=2), Split()
     before = made.network.means.clone()
@@ -420,7 +437,7 @@ def test_a_plain_epoch_chooses_nothing_and_fewer_frames_are_whole_batches() -> N
 
 def test_what_an_epoch_needs_is_in_the_checkpoint() -> None:
     state = method().network.state_dict()
-    assert {"means", "deviations", "masks"} <= state.keys()
+    assert {"means", "deviations", "masks", "variances", "counted"} <= state.keys()
     assert state["masks"].dtype == torch.bool
 
 

@@ -187,6 +187,17 @@ def test_losses_and_scores_of_a_float64_network_are_float64(row: Row, narrow: Mo
         assert value.dtype == torch.float64, name
 
 
+@of_each(*[row for row in TRAINED if row.clip])
+def test_cosines_are_scaled_in_float32_whatever_the_arithmetic(row: Row, narrow: ModuleType) -> None:
+    made = built(row, narrow)
+    made.network.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        output = made.forward(batch_of(images(6, size(row), batch=4)))
+    logits = output if isinstance(output, Tensor) else output.logits
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())
+
+
 @of_each(*TRAINED)
 def test_a_few_steps_teach_what_is_bona_fide(row: Row, narrow: ModuleType) -> None:
     made = built(row, narrow)

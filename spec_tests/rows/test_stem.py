@@ -57,6 +57,10 @@ def test_it_has_thirty_parameters_or_none() -> None:
     assert torch.equal(alone(rgb, depth, ir), nn.Softplus()(rgb))
 
 
+def test_a_row_of_rgb_alone_asks_an_index_for_rgb_alone() -> None:
+    assert [stem.Options(index=Path(), run_dir=Path(), stem=s).sees for s in ("conv", "rgb")] == ["RDI", "R"]
+
+
 def test_the_tables_rows_see_three_modalities_and_the_papers_own_see_rgb() -> None:
     kind = {preset: stem.Options(index=Path(), run_dir=Path(), preset=preset) for preset in ("table", "described")}
     assert [options.stem for options in kind.values()] == ["conv", "rgb"]

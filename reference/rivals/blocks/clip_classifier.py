@@ -58,7 +58,9 @@ class ClipClassifier(nn.Module):
         pixels = 255 * (torch.cat([rgb, depth, ir]) + 1) / 2
         features = F.normalize(at_least_float32(self.clip.encode_image(normalise(pixels, self.input_range))), dim=-1)
         sample = F.normalize(torch.stack(features.chunk(3)).mean(0), dim=-1)  # (B, D)
-        return self.clip.scale * (sample @ self.classes().T).flip(-1)
+        classes = self.classes()
+        with torch.autocast(sample.device.type, enabled=False):  # a hundred cosines: too coarse in bfloat16
+            return self.clip.scale * (sample @ classes.T).flip(-1)
 
 
 T = TypeVar("T", bound=CaptionOptions)

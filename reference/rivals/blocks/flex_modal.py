@@ -58,6 +58,9 @@ class Options(vit_trunk.Sizes):
     missing_as: Literal["black", "grey"] = reading("black", released="grey")
     """R4: a modality that is missing at test is black, as one that was dropped in training, or grey, as in the code."""
 
+    infrared_at_test: Literal["own", "rgb"] = reading("own", released="rgb")
+    """R4: at test infrared's place holds the sample's infrared, or its RGB, as in the code."""
+
     drop_modality: float = reading(0.5, table=0.0)
     """R4: probability with which a training sample's depth becomes black, and as well its infrared."""
 
@@ -214,7 +217,7 @@ class FlexModalMethod(StartedMethod[T]):
         return ShuffledSampler(training.train.size, self.options.batch_size, self.options.seed)
 
     def views(self, batch: Batch, training: Training) -> Batch:
-        """In the authors' order: flip, colours, dropped modalities, cutout."""
+        """In this order: flip, colours, dropped modalities, cutout."""
         options = self.options
         rgb, depth, ir = super().views(batch, training).images
         if options.brightness or options.gamma:
@@ -224,6 +227,9 @@ class FlexModalMethod(StartedMethod[T]):
         if options.cutout:
             rgb, depth, ir = cut_out(rgb, depth, ir, options.cutout, self.draws)
         return replace(batch, rgb=rgb, depth=depth, ir=ir)
+
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
+        return super().predict(replace(batch, ir=batch.rgb) if self.options.infrared_at_test == "rgb" else batch)
 
     def schedule(self, optimiser: torch.optim.Optimizer, batch: Batch, training: Training) -> None:
         options = self.options

@@ -33,6 +33,10 @@ class Options(method.Options):
     stem_range: Literal["shared", "own"] = reading("shared")
     """S4: it is fed (x - 127.5) / 128, as the tables' loaders make it, or what the row feeds its own network."""
 
+    @property
+    def sees(self) -> str:
+        return "R" if self.stem == "rgb" else super().sees
+
 
 class Stem(nn.Module):
     """RGB, depth and infrared (B, 3, S, S) in [-1, 1] to the three channels (B, 3, S, S) of a network of RGB.

@@ -133,6 +133,13 @@ OURS = [
     *mutants(
         _BLOCK,
         _OWN,
+        "FlexModalMethod.predict",
+        ("always_rgb", 'self.options.infrared_at_test == "rgb"', "True"),
+        ("never_rgb", 'self.options.infrared_at_test == "rgb"', "False"),
+    ),
+    *mutants(
+        _BLOCK,
+        _OWN,
         "FlexModalMethod.schedule",
         ("always_late", 'training.epoch + (options.rate == "halved_early")', "training.epoch"),
         (

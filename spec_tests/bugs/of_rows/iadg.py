@@ -297,7 +297,10 @@ OURS = [
             "torch.cat([features, network.restyled(features, batch.label, self.draws)])",
             "torch.cat([features, features + 0 * network.restyled(features, batch.label, self.draws)])",
         ),
-        ("last_batch_alone", "variance[number] +=", "variance[number] ="),
+        ("last_batch_alone", "variances[number] +=", "variances[number] ="),
+        ("always_forgets", 'options.variances == "fresh"', "True"),
+        ("never_forgets", 'options.variances == "fresh"', "False"),
+        ("not_counted", "network.counted += 1", "network.counted.fill_(1)"),
         ("means_for_variances", ".var(0)", ".mean(0)"),
         (
             "shares_swapped",
