@@ -124,6 +124,8 @@ class RunOptions:
         for name, least in bounds.items():
             if not getattr(self, name) >= least:
                 raise BadInput(f"{option(name)} {getattr(self, name)}: give at least {least}")
+            if getattr(self, name) == math.inf:
+                raise BadInput(f"{option(name)} inf: give a finite number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +201,9 @@ class Options(RunOptions):
         self.at_least({"image_size": 1, "batch_size": 2, "epochs": 1, "evaluate_every": 1, "threads": 1})
         self.at_least({"weight_decay": 0, "warmup": 0, "checkpoint_every": 0})
         if self.batch_size % 2:
-            raise BadInput(f"--batch-size {self.batch_size}: give an even number, half of it bona fide")
+            raise BadInput(
+                f"--batch-size {self.batch_size}: give an even number, so that half of a batch can be bona fide"
+            )
         if not self.warmup <= 1:
             raise BadInput(f"--warmup {self.warmup}: it is a share of all steps; give at most 1")
         if not 0 < self.learning_rate < math.inf:

@@ -44,9 +44,9 @@ Readings:
   R3  The code takes the tokens before the transformer's final LayerNorm, which it keeps and never applies; the paper
       says nothing of it. `--final-norm applied` applies it.
   R4  Dropping modalities belongs to the authors' reading of files, not to their network. mmFAS trained every row in the
-      same way, so the preset `table` drops nothing; `--drop-modality 0.5` is theirs. What is
-      missing at test is black as in training; their code feeds zeros after normalising, `--missing-as grey`. At test
-      it also reads RGB a second time where infrared belongs, which it does not do in training: `--infrared-at-test rgb`.
+      same way, so the preset `table` drops nothing; `--drop-modality 0.5` is theirs. What is missing at test is black
+      as in training; their code feeds zeros after normalising, `--missing-as grey`. At test it also reads RGB a second
+      time where infrared belongs, which it does not do in training: `--infrared-at-test rgb`.
   R5  So does cutout: a black square, the same in all modalities, at a random place, of a side below `--cutout`.
   R6  So do brightness, of every channel by up to 40 of 255, and gamma, from 0.5 to 1.5, drawn anew for each image of a
       sample. The authors round to whole grey values between the two, we do not.

@@ -176,7 +176,7 @@ class Options(clip_classifier.CaptionOptions, domains.Options, stem.Options):
     def check(self) -> None:
         super().check()
         self.at_least({"mlp": 1, "embedding": 1, "simclr_weight": 0, "consistency_weight": 0})
-        if not self.temperature > 0:
+        if not 0 < self.temperature < math.inf:
             raise BadInput(f"--temperature {self.temperature}: cosines are divided by it; give a number above 0")
 
 

@@ -418,7 +418,7 @@ class IADG(nn.Module):
         scales = []
         for each in self.blocks:
             x = each(x)
-            scales.append(F.adaptive_avg_pool2d(x, self.side))
+            scales.append(F.avg_pool2d(x, x.shape[-1] // self.side))
         return torch.cat(scales, 1)
 
     def judge(self, features: Tensor) -> Judged:

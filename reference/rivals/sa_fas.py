@@ -25,14 +25,13 @@ The score is the mean of all heads' probabilities. A training face is seen twice
 own, cropped to a random square of 0.2 to 1 of its area and enlarged again, and mirrored or not. The original input is
 RGB at 256 x 256 with ImageNet's mean and standard deviation taken out.
 
-Parameters with three sources and the preset `released`, our counts (the stem of preset `table`, 30 parameters, comes to
-these):
+Parameters with three sources and the preset `released`, our counts (the stem of preset `table` has 30 more):
 
     ResNet-18 without its linear layer  11 176 512
     three heads                              1 539   512 weights and a bias each
     on the path                         11 178 051
-    bn_scale                                     2   these two are computed, but multiplied to nothing: the authors'
-    fc_scale                                   513   command line sets the scale that they would give to 1
+    bn_scale                                     2   these two are computed and then replaced by ones, times the
+    fc_scale                                   513   scale that the command line gives, 1
     proj                                   262 656   never called
     state of the original               11 441 222
 
@@ -49,12 +48,13 @@ where it is silent `described` is the code):
   R3  Its temperatures: 0.1, and the factor 0.1 / 0.07, with which the loss is written in the code that it is from.
       `--base-temperature` equal to `--temperature` leaves the factor out. The script tries 0.07 as a temperature. An
       anchor without another view of its class, which two views exclude, is left out.
-  R4  Crop at test: a square of 0.9 of the image's area. The code takes it at a random place, so that a face's score is
-      another one each time: `--test-crop random`. The presets `table` and `described` take the middle.
+  R4  Crop at test: a square of 0.9 of the image's area. The code takes it at a random place of a face as its
+      detector cut it out, so that a score is another one each time, unless the face is much higher than wide, where
+      its crop falls back to the middle: `--test-crop random`. The presets `table` and `described` take the middle.
   R5  Training views: angles up to 180 degrees, areas from 0.2. The script tries no angle at all. The code turns with
-      the nearest pixel, before it crops; `--turning bilinear` mixes four. It rounds to whole grey values after both,
-      ours does not. All three modalities of a view are turned and cropped alike. The code mirrors last, ours first,
-      which is the same by chance.
+      the nearest pixel, before it crops; `--turning bilinear` mixes four. It crops a face in its own resolution and
+      resizes once, where ours crops the square image; it rounds to whole grey values after both. All three modalities
+      of a view are turned and cropped alike. The code mirrors last, ours first, which is the same by chance.
   R6  Normalisation: ImageNet's in every preset, which the code takes with ImageNet's weights; with other weights it
       takes mean and standard deviation 0.5, `--normalise half`.
   R7  Training: SGD with momentum 0.9, weight decay 5e-4, rate 0.005, halved after every 40 epochs, 100 epochs, batches
@@ -62,21 +62,22 @@ where it is silent `described` is the code):
       --halve-every 120`. The script tries rates from 0.01 to 0.02, and batches of 128.
   R8  What an epoch is: the code shows one random frame of each video, in an order of chance and without a balance of
       sources or classes, `--sampling recordings`. The preset `table` shows every frame of the tables' lists so,
-      `frames`. `balanced` holds equally many of each source and class.
+      `frames`. `balanced` holds equally many of each source and class. The code's filter of splits is commented out, so
+      that it trains on all videos of a source, and tests on all of the target; ours keeps to the index's splits.
   R9  A source without a face in a batch adds nothing to the loss, and is counted in its mean, as in the code.
   R10 Losses are computed from logits: the same as of probabilities, whose logarithms the code cuts off at -100.
+      The script of the search also tries to multiply logits by 0.5, which is not built.
   S1 to S4 are the readings of blocks/stem.py.
 
 The code also scores one random frame of each video at test, and picks the best epoch by the target's own scores; which
 images are scored, and how an epoch is chosen, is the tables' here.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -88,6 +89,7 @@ from reference.rivals.blocks import domains, resnet18, stem
 from reference.rivals.blocks.domains import places
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
+from reference.rivals.blocks.recordings import RecordingSampler
 from reference.rivals.blocks.resnet18 import resnet18_trunk
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.stem import Stem
@@ -174,8 +176,8 @@ class Options(stem.Options, domains.Options, resnet18.Options):
         if not 0 <= self.alpha <= 1:
             raise BadInput(f"--alpha {self.alpha}: it is a share; give a number from 0 to 1")
         for name in ("temperature", "base_temperature"):
-            if not getattr(self, name) > 0:
-                raise BadInput(f"{option(name)} {getattr(self, name)}: give a number above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise BadInput(f"{option(name)} {getattr(self, name)}: give a finite number above 0")
         for name in ("test_area", "least_area"):
             if not 0 < getattr(self, name) <= 1:
                 raise BadInput(f"{option(name)} {getattr(self, name)}: it is a share; give one above 0, at most 1")
@@ -228,22 +230,6 @@ def turned_faces(x: Tensor, degrees: Tensor, by: str = "nearest") -> Tensor:
     rows = torch.stack([cos, -sin, zero], 1), torch.stack([sin, cos, zero], 1)
     grid = F.affine_grid(torch.stack(rows, 1), list(x.shape), align_corners=False)
     return F.grid_sample(x - BLACK, grid, mode=by, align_corners=False) + BLACK
-
-
-class RecordingSampler:
-    """One frame of each recording an epoch, drawn anew, in an order drawn as well; recording (N,) of all frames. The
-    last batch may be smaller."""
-
-    def __init__(self, recording: NDArray[np.int64], batch_size: int, seed: int) -> None:
-        self.frames = [np.flatnonzero(recording == number) for number in np.unique(recording)]
-        self.batch_size, self.seed = batch_size, seed
-        self.steps = -(-len(self.frames) // batch_size)
-
-    def epoch(self, e: int) -> list[NDArray[np.int64]]:
-        """Positions, int64 (B,) of each step, of epoch `e` counted from 0."""
-        draws = np.random.default_rng([self.seed, e])
-        order = draws.permutation([draws.choice(frames) for frames in self.frames])
-        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
 
 # Losses, heads, score

@@ -50,8 +50,8 @@ Readings:
       paper profile asks for; without it they are fresh.
   R1  The gradient of the third term: `--reversal reversed` turns it round, with Ganin's rising coefficient; `plain`
       does not, as the authors' code. Its layer is a module with a method `backward`, which PyTorch never calls, so that
-      the content learns to tell the data sets apart. The code would count training steps up to the number of all of
-      them, from 1 where we count from 0, and steps of evaluation too; its class's default of 4000 is not used.
+      the content learns to tell the data sets apart. Did it call it, the code would count training steps up to the
+      number of all of them, from 1 where we count from 0; its class's default of 4000 is not used.
   R2  `--convolutions live` is the block above. In the authors' block each line takes x again instead of what the line
       before made, which leaves x + AdaIN(x; g, b): `dead`. Their four convolutions get no gradient and are not built.
   R3  The variance of AdaIN divides by one less than the number of positions, as the code does; no formula says so.
@@ -67,8 +67,7 @@ Readings:
   R7  Weights of the two further terms: 1 and 1, as in the code; the paper's, if it has others, are not known here.
   R8  Training is the code's: Adam at 1e-4 with weight decay 5e-5, batches of 16, 1200 epochs, the rate halved after
       every 500. An epoch being one frame of a recording, these are 400 passes over three frames of each. The preset
-      `table` takes the 80 passes of MMDA's own training, so that the rows of its tables are trained equally long, and
-      halves the rate after the same share of it, every 33.
+      `table` takes the 80 passes of MMDA's own training, and halves the rate after the same share of it, every 33.
   R9  Images are mirrored, which is the code's default (`--trans p`). Its other choices, brightness and contrast with
       cutout, are not built; nor is its cropping, of 1 to 1.4 times the face in training and 1.3 times at test, because
       an index holds too little of what surrounds a face.
@@ -88,7 +87,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -102,9 +100,10 @@ from reference.rivals.blocks.domains import places
 from reference.rivals.blocks.gradient_reversal import reversal_coefficient, reverse_gradient
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
+from reference.rivals.blocks.recordings import RecordingSampler
 from reference.rivals.blocks.resnet18 import resnet18_trunk
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
-from reference.rivals.blocks.stem import Stem
+from reference.rivals.blocks.stem import SHARED_SCALE, Stem
 from reference.rivals.blocks.step_rate import stepped_rate
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
@@ -112,8 +111,8 @@ from reference.training import Training
 
 ASSEMBLIES = 2
 DROPOUT = 0.5  # in the head of the data sets
-INPUT_SCALE = 127.5 / 128  # from (x - 127.5) / 127.5 to the authors' (x - 127.5) / 128
 TWICE = 1 - (1 - 0.1) ** 2  # a running average's share of the new after two steps of 0.1
+LEAST_BATCH = 2  # of one frame a batch norm may be unable to take statistics (R5)
 LEAST_SIZE = 33  # smaller images leave the content one position, which has no variance
 UNTURNED = -1.0  # the coefficient with which a turned gradient is as it was
 
@@ -194,6 +193,7 @@ class Options(domains.Options, resnet18.Options, stem.Options):
 
 
 def _restyled(x: Tensor, scale: Tensor, shift: Tensor, biased: bool) -> Tensor:
+    x = at_least_float32(x)  # differences from a mean, which bfloat16 would round away
     if biased:
         return scale[..., None, None] * F.instance_norm(x, eps=EPSILON) + shift[..., None, None]
     return adaptive_instance_norm(x, scale, shift)
@@ -241,7 +241,7 @@ class SmallerInput(nn.Module):
     """An image in [-1, 1] to (x - 127.5) / 128 (R4)."""
 
     def forward(self, image: Tensor) -> Tensor:
-        return INPUT_SCALE * image
+        return SHARED_SCALE * image
 
 
 class Assembly(nn.Module):
@@ -306,16 +306,16 @@ class SSAN(nn.Module):
         """Content (B, C, H, W), and the style's scale and shift (B, C), C four times the width."""
         low, middle, high = self.trunk(self.stem(rgb, depth, ir))
         joined = self.to_style(self.to_high(self.to_middle(low) + middle) + high)
-        style = self.style(F.adaptive_max_pool2d(joined, 1).flatten(1))
+        style = self.style(joined.amax((2, 3)))
         parts = (self.content(high), self.scale(style), self.shift(style))
-        content, scale, shift = map(at_least_float32, parts)  # AdaIN takes differences that bfloat16 would round away
+        content, scale, shift = map(at_least_float32, parts)
         return content, scale, shift
 
     def assemble(self, content: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
         """The feature (B, 8 widths) of contents in styles."""
         for assembly in self.assemblies:
             content = assembly(content, scale, shift)
-        return F.adaptive_avg_pool2d(self.feature(content), 1).flatten(1)
+        return self.feature(content).mean((2, 3))
 
     def judge(self, feature: Tensor) -> Tensor:
         return self.classes(feature).flip(-1)  # the original counts attack, bona fide
@@ -329,27 +329,8 @@ class SSAN(nn.Module):
         content, scale, shift = self.encode(rgb, depth, ir)
         own = self.assemble(content, scale, shift)
         mixed = self.assemble(content, scale[partners], shift[partners])
-        invariant = reverse_gradient(F.adaptive_avg_pool2d(content, 1).flatten(1), coefficient)
+        invariant = reverse_gradient(content.mean((2, 3)), coefficient)
         return Output(self.judge(own), own, mixed, self.domain(invariant), partners)
-
-
-class RecordingSampler:
-    """One frame at random of each recording once an epoch, all shuffled; a pure function of the seed and the epoch.
-
-    `recording` (n,) has the number of each frame's recording. The last batch may be smaller; of one frame it is left
-    out (R5).
-    """
-
-    def __init__(self, recording: NDArray[np.int64], batch_size: int, seed: int) -> None:
-        self.frames = [np.flatnonzero(recording == number) for number in np.unique(recording)]
-        self.batch_size, self.seed = batch_size, seed
-        self.steps = (len(self.frames) + batch_size - 2) // batch_size
-
-    def epoch(self, e: int) -> list[NDArray[np.int64]]:
-        """Positions, int64 (B,) of each step, of epoch `e` counted from 0."""
-        draws = np.random.default_rng([self.seed, e])
-        chosen = draws.permutation([draws.choice(frames) for frames in self.frames])
-        return [chosen[i * self.batch_size : (i + 1) * self.batch_size] for i in range(self.steps)]
 
 
 class Method(StartedMethod[Options]):
@@ -381,7 +362,7 @@ class Method(StartedMethod[Options]):
             return super().sampler(training)
         every = np.arange(training.train.size)
         recording = training.faces.recording[training.train] if options.sampling == "recordings" else every
-        return RecordingSampler(recording, options.batch_size, options.seed)
+        return RecordingSampler(recording, options.batch_size, options.seed, LEAST_BATCH)
 
     def schedule(self, optimiser: torch.optim.Optimizer, batch: Batch, training: Training) -> None:
         for group in optimiser.param_groups:

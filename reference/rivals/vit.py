@@ -9,12 +9,12 @@ Which network this row is, nobody says. MMDG calls it its baseline and published
 baselines exist: the row's four cells of Table 1 have a mean HTER of 35.16 and a mean AUC of 67.74 (MMDA prints 36.60
 and 68.12), and a line "ViT + CE" of DADM's ablation has 31.14 and 74.81. Here are two as well:
 
-  shared     MMDG's and DADM's skeleton without what either adds to it, blocks/vit_trunk.py: one ViT-B/16 sees one
-             modality at a time, each with a class token and positions of its own; the three class tokens, after the
-             final norm, go side by side through a linear layer to two logits. The row's numbers are MMDG's and the
-             ablation's DADM's: both come from those who built on this skeleton, so it is the likelier network of the two.
-  flexmodal  Flex-Modal-FAS's cross-attention between channels, blocks/flex_modal.py: the nearest code with a licence.
-             No number of MMDA's tables is known to be its.
+shared     MMDG's and DADM's skeleton without what either adds to it, blocks/vit_trunk.py: one ViT-B/16 sees one
+modality at a time, each with a class token and positions of its own; the three class tokens, after the final norm, go
+side by side through a linear layer to two logits. The row's numbers are MMDG's and the ablation's DADM's: both come
+from those who built on this skeleton, so it is the likelier network of the two. flexmodal  Flex-Modal-FAS's
+cross-attention between channels, blocks/flex_modal.py: the nearest code with a licence. No number of MMDA's tables is
+known to be its.
 
     loss = cross-entropy of the two classes                            of either
 
@@ -34,8 +34,8 @@ Readings:
 
   V1  `--baseline shared` (table, described) or `flexmodal` (released): above.
   T1  MMDG and DADM freeze all but the last layer, the final norm, class tokens and positions (`--trained last`), which
-      asks for trained weights: behind a frozen trunk of random ones a last layer learns next to nothing. The cpu profile, which has no
-      weights, trains `all`. Flex-Modal-FAS trains all of its network in any case.
+      asks for trained weights: behind a frozen trunk of random ones a last layer learns next to nothing. The cpu
+      profile, which has no weights, trains `all`. Flex-Modal-FAS trains all of its network in any case.
   T2  MMDG's code draws the positions anew, N(0, 0.02), although they come with the weights; `table` does as the row's
       source does. `described` keeps them, as one does who fine-tunes a ViT.
   T3  MMDG copies the frozen patch embedding for each modality; frozen copies of one thing are one thing, which
@@ -44,7 +44,8 @@ Readings:
       and the paper profile does. Flex-Modal-FAS's were timm's for its transformer, `torchvision` names torchvision's.
   R1  Of the flexmodal baseline: how its maps meet. R2: whether its attention is divided. R3: its final norm.
   R4  Of the preset `released`: depth and infrared are dropped in training; what is missing at test is grey there, and
-      black elsewhere; and RGB stands there at test where infrared belongs, as in Flex-Modal-FAS's code. R5: cutout. R6: brightness and gamma.
+      black elsewhere; and RGB stands there at test where infrared belongs, as in Flex-Modal-FAS's code. R5: cutout. R6:
+      brightness and gamma.
   R7  Training. `table` and `described`: how the row was trained is published nowhere; these are DADM's, of the same
       skeleton: Adam at 5e-5 with weight decay 5e-5 in the gradient, batches of 16, 80 epochs, flips. `released`:
       Flex-Modal-FAS's AdamW at 1e-5 with weight decay 0.05, batches of 64, 30 epochs, flips, shuffled frames. Whether

@@ -55,3 +55,8 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_a_folder_is_made(tmp_pa
     with pytest.raises(BadInput, match=r"--batch-size 8: .*3 data sets; give a multiple of 6"):
         Training(options(index, tmp_path, "", 8), "nobody", Path(domains.__file__))
     assert not (tmp_path / "run").exists()
+
+
+def test_an_epoch_has_no_negative_number_of_steps(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--steps -1: give at least 0"):
+        domains.Options(index=tmp_path, run_dir=tmp_path, steps=-1).check()

@@ -221,9 +221,10 @@ class Interrupted(Exception):
 def test_an_interrupted_run_goes_on_bit_for_bit(
     row: Row, narrow: ModuleType, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two epochs of four steps, interrupted after the third step, one step behind the last checkpoint."""
-    places = {"index": index, "cache_dir": tmp_path / "cache", "protocol": "mmfas"}
-    shape = places | {"epochs": 2, "checkpoint_every": 2, "augmentation": "flip"}
+    """Two epochs of four steps on three data sets, interrupted after the third step, one step behind the last
+    checkpoint."""
+    places = {"index": index, "cache_dir": tmp_path / "cache", "protocol": "official"}
+    shape = places | {"epochs": 2, "batch_size": 6, "checkpoint_every": 2, "augmentation": "flip"}
     method.train(narrow.Method, smallest(row, narrow, run_dir=tmp_path / "whole", **shape))
     taken, step = 0, method.step
 

@@ -128,6 +128,38 @@ def test_features_and_the_head_of_data_sets_drop_out_in_training_alone() -> None
         assert not torch.equal(model.datasets(features), model.datasets(features))
 
 
+def test_half_drops_out_and_the_head_of_data_sets_has_one_rectified_layer() -> None:
+    model = network()
+    assert model.drop.p == model.datasets[2].p == 0.5
+    features = torch.linspace(-2, 2, 96, dtype=torch.float64).reshape(3, 32)
+    w = {name: x.numpy() for name, x in model.datasets.state_dict().items()}
+    hidden = np.maximum(features.numpy() @ w["0.weight"].T + w["0.bias"], 0)
+    with torch.no_grad():
+        np.testing.assert_allclose(model.datasets(features).numpy(), hidden @ w["3.weight"].T + w["3.bias"], rtol=1e-9)
+
+
+def test_features_are_normalised_in_float32_where_the_rest_is_not() -> None:
+    model, pictures = network().float(), images(8, SIZE)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        features = model(*pictures).features
+    assert features.dtype == torch.float32
+    torch.testing.assert_close(features.norm(dim=1), torch.ones(2), rtol=1e-5, atol=0)
+
+
+def test_training_shows_all_frames_or_the_seventh_of_each_recording() -> None:
+    recording = np.array([4] * 8 + [2] * 3 + [9] * 7 + [5] * 7)
+    bonafide, domain = np.array([True] * 8 + [False] * 17), np.array([0] * 25)
+    bonafide[18:] = True
+    faces = SimpleNamespace(recording=recording, bonafide=bonafide, domain=domain)
+    training: Any = SimpleNamespace(train=np.arange(25), faces=faces, sampler="everybody's")
+    assert method(frames="all").sampler(training) == "everybody's"
+    sampler = method(frames="one", batch_size=4, steps=3).sampler(training)
+    assert sampler.steps == 3
+    shown = [places.tolist() for e in range(4) for places in sampler.epoch(e)]
+    assert all(bonafide[places].sum() == 2 for places in shown)
+    assert {place for places in shown for place in places} == {6, 10, 17, 24}
+
+
 def test_linear_layers_begin_as_the_authors() -> None:
     model = ssdg.SSDG(options(width=64), 3)
     for layer, deviation, bias in (

@@ -127,6 +127,9 @@ ROWS = {  # the rows that may begin so, the part of the network that does, and t
     "deeppixbis": ("encoder", "densenet161"),
     "a_deeppixbis": ("encoder", "densenet161"),
     "pipenet": ("pipelines.0", "resnet18"),
+    "ssdg": ("trunk", "resnet18"),
+    "ssan": ("trunk", "resnet18"),
+    "sa_fas": ("trunk", "resnet18"),
     "flexmodal": ("vit", "vit_b_16"),
     "vit": ("trunk", "vit_b_16"),
 }
@@ -156,6 +159,7 @@ def test_a_rows_trunk_computes_what_torchvisions_does(tmp_path: Path, name: str)
     scrambled(theirs, 6)
     choice = saved(tmp_path, theirs.state_dict())
     made = module.Method(module.Options(index=Path(), run_dir=Path(), weights=choice, **sizes), torch.device("cpu"))
+    made.domains = (0, 1, 2)
     assert made.inputs["weights"].startswith("sha256 ")
     trunk = made.build().get_submodule(part).eval()
     theirs.eval()
@@ -163,6 +167,10 @@ def test_a_rows_trunk_computes_what_torchvisions_does(tmp_path: Path, name: str)
     with torch.inference_mode():
         if network_name == "densenet161":
             ours, expected = trunk(x), theirs.features[:8](x)
+        elif name != "pipenet" and network_name == "resnet18":
+            ours = trunk(x)[2]
+            stem = theirs.maxpool(torch.relu(theirs.bn1(theirs.conv1(x))))
+            expected = theirs.layer3(theirs.layer2(theirs.layer1(stem)))
         elif network_name == "resnet18":
             ours = trunk[1:](x)
             stem = torch.relu(theirs.bn1(theirs.conv1(x)))
@@ -184,7 +192,7 @@ def test_weights_of_another_size_are_refused(tmp_path: Path) -> None:
     given = {"index": Path(), "run_dir": Path(), "weights": choice, "image_size": 32}
     given |= {"width": 64, "depth": 2, "heads": 2}
     with pytest.raises(BadInput, match=r"class_token is \[1, 1, 32\], but \[1, 1, 64\] in the network to be trained"):
-        module.Method(module.Options(**given), torch.device("cpu")).build()
+        module.Method(module.Options(**given), torch.device("cpu"))  # before anything is built or written
     module = importlib.import_module("reference.rivals.pipenet")
     with pytest.raises(BadInput, match=r"--width 32: the weights of --weights .* are of 64 channels"):
         module.Options(index=Path(), run_dir=Path(), weights=choice, width=32).check()

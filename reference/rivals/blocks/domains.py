@@ -1,4 +1,4 @@
-"""Training on several data sets, of which each batch holds equally many samples, bona fide and attacks alike."""
+"""Training on several data sets: batches that may hold equally many samples of each class of each, and their places."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from reference.rivals import method
 
 @dataclass(frozen=True, kw_only=True)
 class Options(method.Options):
-    """What rows have that take from each data set its share of a batch.
+    """What rows have that train on several data sets.
 
-    A batch is balanced whatever its size, so that the published numbers "n of each class of each source" hold for three
-    sources; with two, each gives half as many again.
+    Batches are balanced by data set and class unless a row says otherwise. A published "n of each class of each source"
+    is meant for three sources, and `--batch-size` is their sum; with two sources each gives half as many again.
     """
 
     steps: int = reading(0)

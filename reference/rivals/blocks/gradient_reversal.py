@@ -1,7 +1,6 @@
 """A layer that turns gradients round, so that what is before it learns against what is behind it.
 
-Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation. ICML 2015, arXiv 1409.7495: equations 11 and 12,
-and 14 for the coefficient.
+Ganin, Lempitsky: Unsupervised Domain Adaptation by Backpropagation. ICML 2015, arXiv 1409.7495.
 """
 
 import math

@@ -41,7 +41,8 @@ class Start:
                     f"--weights {self.choice}: {key} is {has}, but {needs} in the network to be trained; take the "
                     f"published sizes and a file of torchvision's {self.name}, or --weights {NONE}"
                 )
-        network.load_state_dict(dict(self.state))
+        if not next(network.parameters()).is_meta:  # there it is only tried whether they fit
+            network.load_state_dict(dict(self.state))
         return network
 
 
@@ -68,6 +69,10 @@ class StartedMethod(method.Method[T]):
         super().__init__(options, device)
         self.start = start(options.weights, self.TRUNK)
         self.inputs = {"weights": self.start.identity}
+        if self.start.state is not None:  # weights of another network are refused before a folder is made
+            self.domains = (0,)
+            with torch.device("meta"):
+                self.build()
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -178,7 +178,12 @@ OURS = [
         "test_densenet161.py",
         "",
         ("one_module_more", "[:8]", "[:9]"),
-        ("range_not_shifted", "(rgb + 1) / 2", "rgb"),
+    ),
+    *mutants(
+        "reference.rivals.blocks.imagenet_input",
+        "test_densenet161.py",
+        "",
+        ("range_not_shifted", "(image + 1) / 2", "image"),
         ("deviation_forgotten", " / self.sd", ""),
         ("channels_exchanged", "(0.485, 0.456, 0.406)", "(0.406, 0.456, 0.485)"),
     ),

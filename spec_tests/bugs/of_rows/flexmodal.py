@@ -207,12 +207,6 @@ OURS = [
         ("constant_for_none", 'options.rate != "constant"', "True"),
         ("one_group", "for group in optimiser.param_groups:", "for group in optimiser.param_groups[1:]:"),
         ("always_early", 'options.rate == "halved_early"', "True"),
-        ("epochs_of_one_step", "// steps", "// 1"),
-        (
-            "rounded_down",
-            "round(batch.progress * steps * options.epochs)",
-            "int(batch.progress * steps * options.epochs)",
-        ),
         ("attacks_accepted", "logit_difference(output)", "-logit_difference(output)"),
         ("labels_the_wrong_way", "cross_entropy(output, batch.label)", "cross_entropy(output, batch.bonafide)"),
     ),

@@ -370,7 +370,7 @@ OURS = [
         ("released_is_clipped", 'released="wrapped"', 'released="clipped"'),
         ("free_in_the_code", 'reading("free", released="unit_columns")', 'reading("free")'),
         ("captions_of_mmda", 'captions: str = "templates"', 'captions: str = "extended"'),
-        ("no_temperature_taken", "self.temperature > 0", "self.temperature >= 0"),
+        ("no_temperature_taken", "0 < self.temperature", "0 <= self.temperature"),
         ("decoupled_decay", 'reading("adam_l2")', 'reading("adamw")'),
         ("four_hundred_steps", "steps: int = reading(100)", "steps: int = reading(10)"),
     ),

@@ -229,7 +229,7 @@ OURS = [
             'self.register_buffer("masks", torch.zeros(CLASSES, channels, channels, dtype=torch.bool))',
             'self.register_buffer("masks", torch.zeros(CLASSES, channels, channels, dtype=torch.bool), persistent=False)',
         ),
-        ("last_scale_thrice", "F.adaptive_avg_pool2d(x, self.side)", "F.adaptive_max_pool2d(x, self.side)"),
+        ("last_scale_thrice", "F.avg_pool2d(x, x.shape", "F.max_pool2d(x, x.shape"),
         ("one_assembly", "range(ASSEMBLIES)", "range(1)"),
         ("residual_lost", "x = x + adaptive_instance_norm", "x = adaptive_instance_norm"),
         ("mean_and_deviation_swapped", "scale, shift = assembled", "shift, scale = assembled"),

@@ -344,21 +344,6 @@ OURS = [
     *mutants(
         _ROW,
         _OWN,
-        "RecordingSampler",
-        ("first_frame", "draws.choice(frames)", "frames[0]"),
-        ("same_every_epoch", "[self.seed, e]", "[self.seed]"),
-        ("seed_forgotten", "[self.seed, e]", "[e]"),
-        (
-            "no_order",
-            "draws.permutation([draws.choice(frames) for frames in self.frames])",
-            "np.array([draws.choice(frames) for frames in self.frames])",
-        ),
-        ("last_batch_dropped", "-(-len(self.frames) // batch_size)", "len(self.frames) // batch_size"),
-        ("steps_of_all_frames", "-(-len(self.frames) // batch_size)", "-(-len(recording) // batch_size)"),
-    ),
-    *mutants(
-        _ROW,
-        _OWN,
         "Options",
         ("always_by_data_set", 'return self.sampling == "balanced"', "return True"),
         ("never_by_data_set", 'return self.sampling == "balanced"', "return False"),

@@ -127,6 +127,8 @@ OURS = [
         ("weights_not_begun", "begun=begun, ", ""),
         ("input_as_it_comes", "Stem(options, ImageNetInput())", "Stem(options, nn.Identity())"),
         ("not_rectified", ".relu()))", "))"),
+        ("head_bends_otherwise", "nn.ReLU(), nn.Dropout", "nn.Tanh(), nn.Dropout"),
+        ("features_in_bfloat16", "at_least_float32(self.drop(", "(self.drop("),
         (
             "feature_does_not_drop_out",
             "self.drop(self.feature(maps.mean((2, 3))).relu())",
@@ -197,5 +199,14 @@ OURS = [
         ("a_pass_an_epoch", "steps: int = reading(10)", "steps: int = reading(0)"),
         ("counting_without_steps", 'self.reversal == "counted" and not self.steps', "False"),
         ("negative_fall_taken", '{"fall_after": 0, ', "{"),
+    ),
+    *mutants(
+        _ROW,
+        _OWN,
+        "Method.sampler",
+        ("always_all", 'self.options.frames == "all"', "True"),
+        ("never_all", 'self.options.frames == "all"', "False"),
+        ("first_frame", "[rows], FRAME)", "[rows], 0)"),
+        ("passes_over_the_split", "domain, options.steps)", "domain)"),
     ),
 ]
