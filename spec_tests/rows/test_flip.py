@@ -458,7 +458,7 @@ def test_one_caption_has_no_halves(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        ({"temperature": 0.0}, "--temperature 0.0: cosines are divided by it; give a finite number above 0"),
+        ({"temperature": 0.0}, "--temperature 0.0: cosines are divided by it; give a number above 0"),
         ({"mlp": 0}, "--mlp 0: give at least 1"),
         ({"embedding": 0}, "--embedding 0: give at least 1"),
         ({"simclr_weight": -1.0}, "--simclr-weight -1.0: give at least 0"),
