@@ -269,6 +269,11 @@ def test_nine_channels_become_three_in_the_table() -> None:
     np.testing.assert_allclose(trunks_input(row, pictures)[0], expected, rtol=1e-4, atol=1e-5)
 
 
+def test_features_are_means_over_a_map_of_several_places() -> None:
+    _, features, _ = trunks_input(built(image_size=64), images(2, 64))
+    assert features.shape == (2, 32)
+
+
 def test_every_source_has_a_head_with_a_bias() -> None:
     for domains in ((0,), (0, 3), (0, 1, 2, 5)):
         row = built(domains)

@@ -277,6 +277,14 @@ OURS = [
     ),
     *mutants(
         _ROW,
+        _OWN,
+        "Method.choose_pairs",
+        ("always_forgets", 'options.variances == "fresh"', "True"),
+        ("never_forgets", 'options.variances == "fresh"', "False"),
+        ("not_counted", "network.counted += 1", "network.counted.fill_(1)"),
+    ),
+    *mutants(
+        _ROW,
         _CHOICES,
         "Method",
         ("one_plain_epoch_less", "if epoch < self.options.plain_epochs", "if epoch + 1 < self.options.plain_epochs"),
@@ -298,9 +306,6 @@ OURS = [
             "torch.cat([features, features + 0 * network.restyled(features, batch.label, self.draws)])",
         ),
         ("last_batch_alone", "variances[number] +=", "variances[number] ="),
-        ("always_forgets", 'options.variances == "fresh"', "True"),
-        ("never_forgets", 'options.variances == "fresh"', "False"),
-        ("not_counted", "network.counted += 1", "network.counted.fill_(1)"),
         ("means_for_variances", ".var(0)", ".mean(0)"),
         (
             "shares_swapped",

@@ -267,6 +267,7 @@ OURS = [
     *mutants(
         _ROW, _SCORE, "mean_probability", ("of_the_mean_logit", "logits.sigmoid().mean(1)", "logits.mean(1).sigmoid()")
     ),
+    *mutants(_ROW, "test_start.py", "SaFas", ("weights_not_begun", ", begun=begun", "")),
     *mutants(
         _ROW,
         _OWN,
@@ -278,7 +279,6 @@ OURS = [
         ("first_head_alone", "head(features) for head in self.heads", "self.heads[0](features) for head in self.heads"),
         ("normalised_features", "return features,", "return F.normalize(features, dim=1),"),
         ("largest_for_mean", ".mean((2, 3))", ".amax((2, 3))"),
-        ("weights_not_begun", ", begun=begun", ""),
     ),
     *mutants(
         _ROW,
