@@ -200,8 +200,12 @@ def _alternatives(node: Any) -> Iterator[ast.AST]:
 
 
 def equivalent() -> dict[str, str]:
-    """Mutant id → the argument that it computes the same; a `ValueError` names an entry without one."""
-    entries = tomllib.loads(HERE.joinpath("equivalent.toml").read_text(encoding="utf-8")).get("mutant", [])
+    """Mutant id → the argument that it computes the same; a `ValueError` names an entry without one, and a table that
+    is called otherwise than `mutant`."""
+    content = tomllib.loads(HERE.joinpath("equivalent.toml").read_text(encoding="utf-8"))
+    if odd := sorted(content.keys() - {"mutant"}):
+        raise ValueError(f"equivalent.toml has [[{odd[0]}]]; each of its tables is called [[mutant]]")
+    entries = content.get("mutant", [])
     for entry in entries:
         if not entry["why"].strip():
             raise ValueError(f"equivalent.toml gives no reason for {entry['id']}")
