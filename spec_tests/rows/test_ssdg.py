@@ -46,6 +46,11 @@ def method(**chosen: Any) -> ssdg.Method:
     return made
 
 
+def normal(seed: int, *shape: int) -> Tensor:
+    """Standard normal numbers of this shape, in float64."""
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape))
+
+
 def mixed(count: int = 12) -> Batch:
     """As many samples of each class of each data set."""
     rows = torch.arange(count)
@@ -184,7 +189,7 @@ def entropies(logits: np.ndarray, target: np.ndarray) -> np.ndarray:
 def test_the_loss_is_the_classes_the_triplets_and_the_adversary(adversary: str) -> None:
     made = method(adversary=adversary, triplet_weight=3.0, adversarial_weight=0.2, margin=0.4)
     batch = mixed()
-    output = ssdg.Output(torch.randn(12, 2).double(), nn.functional.normalize(torch.randn(12, 32).double()))
+    output = ssdg.Output(normal(0, 12, 2), nn.functional.normalize(normal(1, 12, 32)))
     losses = {name: x.item() for name, x in made.losses(output, batch).items()}
     place, attack = np.arange(12) // 2 % 3, np.arange(12) % 2
     classes = np.where(attack, 1 + place, 0)
@@ -210,7 +215,7 @@ def test_the_loss_is_the_classes_the_triplets_and_the_adversary(adversary: str) 
 
 def test_the_adversarys_gradient_is_turned_before_it_reaches_features_alone() -> None:
     made, batch = method(), replace(mixed(), progress=0.3)
-    features = torch.randn(12, 32, dtype=torch.float64).requires_grad_()
+    features = normal(2, 12, 32).requires_grad_()
     last = made.network.datasets[3].weight
     output = ssdg.Output(torch.zeros(12, 2).double(), features)
     loss = made.losses(output, batch)["adversarial"]
