@@ -488,7 +488,8 @@ class Method(method.Method[Options]):
                 covariances = pair_covariances(at_least_float32(features), options.covariance == "centred")
                 parts[name] = whitening_loss(covariances, batch.label, self.network.masks)
         weights = {"depth": options.depth_weight, "styled_depth": options.depth_weight}
-        return {"loss": sum((weights.get(name, 1.0) * part for name, part in parts.items()), 0 * target.sum()), **parts}
+        loss = torch.stack([weights.get(name, 1.0) * part for name, part in parts.items()]).sum()
+        return {"loss": loss, **parts}
 
     def scores(self, output: Output) -> dict[str, Tensor]:
         judged = output[0]
