@@ -704,6 +704,27 @@ def side_by_side(features, modalities=3):
     return torch.einsum("mbc->bmc", features.reshape(modalities, -1, features.shape[1])).flatten(1)
 
 
+# MM-CDCN
+
+
+# CMFL
+
+
+# AMA
+
+
+# VP-FAS
+
+
+# ViTAF
+
+
+# MMDG
+
+
+# DADM
+
+
 # blocks of several rows
 
 

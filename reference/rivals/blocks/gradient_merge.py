@@ -1,0 +1,52 @@
+"""ReGrad: gradients of the modalities' own losses that are projected onto each other before they are added.
+
+MMDG: CVPR 2024, arXiv 2402.19298, Eq. 5. DADM: ICCV 2025, arXiv 2503.00429, takes it over with other weights.
+
+What belongs to a modality (its tokens, its adapters) is reached by the losses of all three. The fastest modality is the
+one that learns most easily. A slow one keeps its own gradient and takes from the others what agrees with it; the fast
+one gives way to the others.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+EPSILON = 1e-8  # added to the squared length that a projection divides by
+
+
+def projected_gradient(gradient: Tensor, base: Tensor) -> Tensor:
+    """What of a gradient agrees with `base`, of the same shape: its part along base where both point the same way,
+    otherwise its part at a right angle to base."""
+    dot = (gradient * base).sum()
+    along = dot / (base.square().sum() + EPSILON) * base
+    return torch.where(dot > 0, along, gradient - along)
+
+
+def merged_gradient(gradients: Sequence[Tensor], own: int, fastest: int, weights: Sequence[Tensor]) -> Tensor:
+    """What a parameter of modality `own` gets of the gradients of all modalities' losses, each of its shape.
+
+    g_own + sum of w_j P(g_j onto g_own) over the others j where own is not the fastest; where it is,
+    w_own P(g_own onto the sum of the others) + that sum. `weights` w () of each modality.
+    """
+    mine = gradients[own]
+    others = [j for j in range(len(gradients)) if j != own]
+    if own != fastest:
+        return mine + torch.stack([weights[j] * projected_gradient(gradients[j], mine) for j in others]).sum(0)
+    rest = torch.stack([gradients[j] for j in others]).sum(0)
+    return weights[own] * projected_gradient(mine, rest) + rest
+
+
+def add_merged_gradients(
+    losses: Sequence[Tensor], owned: Sequence[tuple[nn.Parameter, int]], fastest: int, weights: Sequence[Tensor]
+) -> None:
+    """Add to each owned parameter, which comes with its modality, what it gets of the gradients of the modalities'
+    losses (). A loss that does not reach a parameter has a gradient of zeros there. The losses' graph stays."""
+    parameters = [parameter for parameter, _ in owned]
+    of_each = [
+        torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for loss in losses
+    ]
+    for place, (parameter, own) in enumerate(owned):
+        merged = merged_gradient([gradients[place] for gradients in of_each], own, fastest, weights)
+        parameter.grad = merged if parameter.grad is None else parameter.grad + merged
