@@ -47,7 +47,7 @@ ONE = $(addprefix reproduce-mmfas-,table1 table2 table3 figure6) \
       $(addprefix reproduce-mmda-,table1 table2 table3 table4 table5 figure3 figure4)
 
 .PHONY: $(ONE) $(addprefix reproduce-table,1 2 3 4 5) reproduce-mmfas-figure5 readings-mmfas
-.PHONY: cost reproduce-mmfas-figure7 reproduce-mmda-figure5 reproduce-mmda-figure6 mmda-batch-leak
+.PHONY: cost reproduce-mmfas-figure7 reproduce-mmda-figure5 reproduce-mmda-figure6 mmda-batch-leak rivals-dead-gradients
 reproduce-table1: $(ENV) ## Table 1 of both papers; likewise reproduce-table2 to reproduce-table5
 	@$(TABLES) mmfas-table1 mmda-table1 $(options)
 
@@ -84,6 +84,12 @@ reproduce-mmda-figure6: reproduce-mmda-figure5 ## MMDA Figure 6: before and afte
 
 mmda-batch-leak: $(ENV) ## how much of a released MMDA score is owed to its batch; takes two runs of Table 1
 	@$(TABLES) mmda-batch-leak $(options)
+
+rivals-dead-gradients: $(ENV) ## which loss of each comparison row trains which parameters, METHODS or all; leaves build/tables/rivals-dead-gradients/
+	@$(TABLES) mmda-table1 --prepare-only --profile cpu
+	@$(PYTHON) -m reference.standin_clip
+	@$(PYTHON) -m reference.probes.dead_gradients --index build/index/phantom-1-cpu/index.csv \
+	  --out build/tables/rivals-dead-gradients $(if $(filter-out all,$(METHODS)),--methods $(METHODS))
 
 $(ONE): reproduce-%: $(ENV)
 	@$(TABLES) $* $(options)

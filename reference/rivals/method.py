@@ -158,6 +158,13 @@ def step(
     return {name: loss.detach() for name, loss in losses.items()}
 
 
+def enter(method: Method[Any], training: Training) -> None:
+    """Give the method what it has once the loop has begun."""
+    method.domains = training.domains
+    training.nothing = GREY if method.options.missing_as == "grey" else BLACK
+    method.network, method.draws = method.build().to(training.device), training.draws
+
+
 def train(kind: type[Method[T]], options: T) -> None:
     """Run one row to a finished folder, from its start or from where it was killed.
 
@@ -169,9 +176,7 @@ def train(kind: type[Method[T]], options: T) -> None:
     with Training(options, file.stem, file, method.inputs) as training:
         if training.done:
             return
-        method.domains = training.domains
-        training.nothing = GREY if options.missing_as == "grey" else BLACK
-        method.network, method.draws = method.build().to(training.device), training.draws
+        enter(method, training)
 
         def evaluate(epoch: int) -> Scores:
             return method.evaluate(training)

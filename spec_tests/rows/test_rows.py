@@ -61,16 +61,18 @@ def narrow(row: Row, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The row's file with the stanza's narrow network; `--clip phantom` is an untrained CLIP of a few weights."""
     module = importlib.import_module(row.program)
     for name, value in row.narrow.items():
-        assert type(getattr(module, name)) is type(value), name
-        monkeypatch.setattr(module, name, value)
+        if name.isupper():
+            assert type(getattr(module, name)) is type(value), name
+            monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(clip_classifier, "load_clip", lambda *_: tiny_clip())
     return module
 
 
 def smallest(row: Row, module: ModuleType, **changes: Any) -> Any:
-    """The row's options at the smallest images."""
+    """The row's options at the smallest images, for its narrow network."""
     usual = {"device": "cpu", "batch_size": 2, "learning_rate": 1e-3, "index": Path(), "run_dir": Path()}
-    stanza = {name.replace("-", "_"): value for name, value in row.smallest.items()}
+    declared = {name: value for name, value in (row.smallest | row.narrow).items() if not name.isupper()}
+    stanza = {name.replace("-", "_"): value for name, value in declared.items()}
     return module.Options(**(usual | stanza | changes))
 
 
