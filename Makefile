@@ -88,8 +88,7 @@ mmda-batch-leak: $(ENV) ## how much of a released MMDA score is owed to its batc
 rivals-dead-gradients: $(ENV) ## which loss of each comparison row trains which parameters, METHODS or all; leaves build/tables/rivals-dead-gradients/
 	@$(TABLES) mmda-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m reference.standin_clip
-	@$(PYTHON) -m reference.probes.dead_gradients --index build/index/phantom-1-cpu/index.csv \
-	  --out build/tables/rivals-dead-gradients $(if $(filter-out all,$(METHODS)),--methods $(METHODS))
+	@$(PYTHON) -m reference.probes.dead_gradients --out build/tables/rivals-dead-gradients $(if $(filter-out all,$(METHODS)),--methods $(METHODS))
 
 $(ONE): reproduce-%: $(ENV)
 	@$(TABLES) $* $(options)

@@ -1,7 +1,7 @@
 """Which loss of a comparison row trains which of its parameters, and which parameters does none of them train?
 
     make rivals-dead-gradients
-    python -m reference.probes.dead_gradients --index build/…/index.csv --out build/tables/rivals-dead-gradients
+    python -m reference.probes.dead_gradients --out build/tables/rivals-dead-gradients --methods ssdg,iadg
 
 A code can compute a loss and never add it, merge gradients and stop at the sixth tensor, or hold layers that nothing
 asks. A table of numbers does not show it; gradients do. Each row that trains takes a few steps in each of its presets:
@@ -30,6 +30,7 @@ import tyro
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput, cli_errors
+from data_manifests.phantom.sets import VERSION
 from reference import options as base
 from reference.batches import Batch, batches
 from reference.environment import pick_device, random_state, set_random_state
@@ -49,6 +50,8 @@ COLUMNS = ("row", "preset", "loss", "weight", "tensors moved", "parameters moved
 class Options(ProbeOptions):
     """Find out which losses of the comparison rows reach which parameters."""
 
+    index: Path = Path(f"build/index/phantom-{VERSION}-cpu/index.csv")
+    """The index.csv to take steps on."""
     out: Path
     """Folder that receives table.json and table.md."""
     methods: str = ""
@@ -167,15 +170,15 @@ def of_row(row: Row, options: Options, preset: str) -> Finding:
     """The row's published network with one of its presets."""
     module = importlib.import_module(row.program)
     with TemporaryDirectory() as folder:
-        usual: dict[str, Any] = {
-            "index": options.index,
-            "cache_dir": options.cache_dir,
-            "run_dir": Path(folder) / "run",
-        }
-        chosen = {name.replace("-", "_"): value for name, value in row.smallest.items()} | {"batch_size": BATCH}
+        chosen: dict[str, Any] = {name.replace("-", "_"): value for name, value in row.smallest.items()}
         if row.clip:
             chosen["image_size"] = IMAGE_SIZE  # the stand-in CLIP's
-        chosen |= {"cache_dir": options.cache_dir, "device": options.device, "protocol": "official"}
+        chosen |= {
+            "cache_dir": options.cache_dir,
+            "device": options.device,
+            "protocol": "official",
+            "batch_size": BATCH,
+        }
         run_dir = Path(folder) / "run"
         return look(row, module.Options(index=options.index, run_dir=run_dir, preset=preset, **chosen))
 
