@@ -24,7 +24,6 @@ from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import gather
 from paper_tables.planning import counts, plan, runner
 from paper_tables.planning.data import protocol_of
-from paper_tables.planning.request import STANDIN_SIDE
 from paper_tables.rendering import figures, render
 from paper_tables.rendering.files import write
 from paper_tables.rendering.page import page
@@ -288,7 +287,6 @@ def test_the_stand_in_clip_is_made_once_and_only_for_runs_that_take_it(tmp_path,
     assert "standin_clip" not in out
     assert "--clip openai" in out
     assert "--image-size 224" in out
-    assert STANDIN_SIDE == IMAGE_SIZE
 
 
 def test_methods_are_looked_up_in_all_tables_asked_for(tmp_path, capsys):
@@ -336,7 +334,7 @@ def test_the_counted_parameters_are_the_published_ones(tmp_path, monkeypatch):
 
 def results_of(table, build, seeds=1, leave_out=1):
     """The results of stand-in runs with drawn scores, all but the last `leave_out`."""
-    profile = replace(CPU, mmda=CPU.mmda | {"image-size": STANDIN_SIDE})
+    profile = replace(CPU, mmda=CPU.mmda | {"image-size": IMAGE_SIZE})
     jobs = jobs_of(table, profile, seeds, build / "runs")
     fill(table, jobs[: len(jobs) - leave_out], samples=12, epochs=(0, 1))
     protocol, clip = ("official", "phantom") if table.clip else (None, None)
