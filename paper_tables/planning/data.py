@@ -58,7 +58,7 @@ def _index(roots: Path, folder: Path) -> tuple[tuple[str, ...], ...]:
 
 def standin_clip(jobs: Iterable[Job]) -> tuple[tuple[str, ...], ...]:
     """The command that trains each stand-in CLIP that one of the runs takes; once trained, it ends at once."""
-    words = {}
+    words: dict[tuple[str, ...], None] = {}
     for job in jobs:
         options = dict(pairwise(job.command))
         if is_standin(options.get("--clip", "")):
