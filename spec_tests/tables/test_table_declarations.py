@@ -289,6 +289,25 @@ def test_the_stand_in_clip_is_made_once_and_only_for_runs_that_take_it(tmp_path,
     assert "--image-size 224" in out
 
 
+def test_kernels_and_the_seed_of_the_stand_in_reach_every_command_that_they_concern(tmp_path, capsys):
+    command = ["mmda-table1", "--profile", "cpu", "--dry-run", "--build", str(tmp_path), "--methods", "mmda,ssdg"]
+
+    def lines(*more):
+        assert main([*command, *more]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if " -m reference." in line]
+
+    usual, portable, other = lines(), lines("--kernels", "portable"), lines("--clip", "phantom/2")
+    assert len(usual) == len(portable) == len(other) == 1 + 4 + 4  # the stand-in, then four parts of either row
+    assert ["--kernels portable" in line for line in portable] == [True] * 9
+    assert "--kernels" not in "".join(usual + other)
+    assert [line.partition("standin_clip")[2] for line in (usual[0], portable[0], other[0])] == [
+        "", " --kernels portable", " --seed 2",
+    ]  # fmt: skip
+    assert ["--clip phantom/2" in line and "--image-size 48" in line for line in other if "reference.mmda" in line] == [
+        True
+    ] * 4
+
+
 def test_methods_are_looked_up_in_all_tables_asked_for(tmp_path, capsys):
     command = ["--profile", "cpu", "--dry-run", "--build", str(tmp_path), "--methods", "mmda_released"]
     assert main(["mmfas-table1", "mmda-table3", *command]) == 0
