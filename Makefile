@@ -5,6 +5,7 @@ PROFILE ?= auto
 SEEDS   ?=
 METHODS ?=
 JOBS    ?=
+KERNELS ?=
 DRY     ?=
 TABLE   ?= mmfas-table1
 PYTHON  ?= .venv/bin/python
@@ -14,7 +15,7 @@ ENV   := $(if $(filter .venv/bin/python,$(PYTHON)),.venv/installed)
 TABLES = $(PYTHON) -m paper_tables
 
 options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
-          $(if $(JOBS),--jobs $(JOBS)) $(if $(filter-out 0,$(DRY)),--dry-run)
+          $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(DRY)),--dry-run)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,6 +33,7 @@ help: ## this list
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
 	@echo '  TABLE=mmfas-table1         whose rows `make cost` measures'
 	@echo '  JOBS=n                     trainings at the same time'
+	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
 	@echo '  DRY=1                      print the commands instead of running them'
 	@echo '  PYTHON=python3             use this environment instead of building .venv'
 

@@ -125,14 +125,14 @@ def load_clip(clip: str = "openai", weights: Path | None = None, device: torch.d
     """The CLIP of that name, on `device`, everything trainable.
 
     `clip` is `openai` (ViT-B/16 with OpenAI's weights), `MODEL/PRETRAINED` as `open_clip.list_pretrained()` names
-    them, or `phantom` (the stand-in CLIP). Without `weights` the published file is taken from the local cache or
-    downloaded, and the stand-in from build/clip; `weights` is a checkpoint of that architecture: a `.safetensors`
-    file or one of `torch.save`, read with `weights_only`, bare or under `state_dict`.
+    them, or `phantom` (the stand-in CLIP; `phantom/1` for the one of seed 1). Without `weights` the published file is
+    taken from the local cache or downloaded, and the stand-in from build/clip; `weights` is a checkpoint of that
+    architecture: a `.safetensors` file or one of `torch.save`, read with `weights_only`, bare or under `state_dict`.
 
     Raises `BadInput` with a remedy: unknown name, no file and no network, or a file that is not exactly this model.
     """
-    if clip == "phantom":
-        return _open(standin.ARCHITECTURE, weights or standin.find(), standin.NAME, device)
+    if standin.is_standin(clip):
+        return _open(standin.ARCHITECTURE, weights or standin.find(clip), standin.NAME, device)
     model, _, tag = ("ViT-B-16/openai" if clip == "openai" else clip).partition("/")
     architecture, published = _published(clip, model, tag)
     if weights is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from data_manifests.errors import BadInput
+from reference.kernels import kernels
 
 
 def cpu_name() -> str:
@@ -40,6 +41,7 @@ def environment(device: torch.device, attention_backend: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cpu": cpu_name(),
         "threads": torch.get_num_threads(),
+        "kernels": kernels(),
         "attention_backend": attention_backend,
     }
 

@@ -22,6 +22,7 @@ from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
 import tyro
 
 from data_manifests.errors import BadInput
+from reference.kernels import Kernels, start_again_for
 
 _UNSET: Any = type("Unset", (), {"__repr__": lambda self: "the preset's"})()
 _PRESETS = "presets"
@@ -69,9 +70,12 @@ def parse(kind: type[T], module: str, description: str | None, words: Sequence[s
     """The options of `python -m module` from its command line; `--help` shows the values of the preset that is asked
     for. Ends the process with a usage message for options that are not `kind`'s."""
     words = sys.argv[1:] if words is None else words
-    return tyro.cli(
+    options = tyro.cli(
         kind, prog=f"python -m {module}", description=description, args=words, default=_defaults(kind, words)
     )
+    if isinstance(options, Options):
+        start_again_for(options.kernels)
+    return options
 
 
 def _defaults(kind: type[T], words: Sequence[str]) -> Any:
@@ -170,6 +174,9 @@ class Options(RunOptions):
 
     threads: int = 1
     """CPU threads of torch; their number changes rounding, so it belongs to the run."""
+
+    kernels: Kernels = "fastest"
+    """CPU kernels: the fastest of this machine, or the same on all (portable): slower, and the same bits everywhere."""
 
     precision: Literal["auto", "float32", "bf16"] = "auto"
     """Arithmetic of training: bf16 is bfloat16 autocast; auto takes bf16 on CUDA and float32 elsewhere."""

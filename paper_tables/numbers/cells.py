@@ -338,7 +338,7 @@ def cells(
             tests = list(dict.fromkeys(place.sets for place in places if place.part == part))
             heads = run.heads if all_heads and run.heads else (HEADLINE,)
             records[run.folder] = evaluate(run, tests, kinds, heads)
-    resamples = _Resamples(kinds) if ci else None
+    resamples = Resamples(kinds) if ci else None
 
     out: dict[tuple[str, str, str], Cell] = {}
     for rule in rules:
@@ -371,7 +371,7 @@ def _cell(
     rule: str,
     metric: str,
     records: Mapping[Path, list[Record]],
-    resamples: "_Resamples | None",
+    resamples: "Resamples | None",
 ) -> Cell:
     values, resampled, images = [], [], []
     for place in column.places:
@@ -389,7 +389,7 @@ def _cell(
     return Cell(*mean_sd(mean), tuple(mean), tuple(c.epoch for c in chosen), interval, heads, tuple(seeds))
 
 
-class _Resamples:
+class Resamples:
     """Bootstrapped metrics of each run's epochs, computed when first asked for."""
 
     def __init__(self, kinds: Sequence[str]) -> None:
@@ -411,7 +411,8 @@ class _Resamples:
             self.draws[name] = bootstrap.draw(target.subject, target.bonafide, name)
         return self.draws[name]
 
-    def _of(self, run: RunScores, sets: Sequence[str], chosen: Record) -> dict[str, NDArray[np.float64]]:
+    def of(self, run: RunScores, sets: Sequence[str], chosen: Record) -> dict[str, NDArray[np.float64]]:
+        """Every metric of one epoch and head: (resamples,), from 0 to 1."""
         key = (run.folder, "+".join(sets), chosen.epoch, chosen.head)
         if key not in self.known:
             at = int(np.flatnonzero(run.epochs == chosen.epoch)[0])
@@ -430,4 +431,4 @@ class _Resamples:
         self, runs: Sequence[RunScores], sets: Sequence[str], metric: str, chosen: Sequence[Record]
     ) -> NDArray[np.float64]:
         """(resamples,) of the mean over seeds, in %."""
-        return 100 * np.mean([self._of(run, sets, c)[metric] for run, c in zip(runs, chosen, strict=True)], axis=0)
+        return 100 * np.mean([self.of(run, sets, c)[metric] for run, c in zip(runs, chosen, strict=True)], axis=0)

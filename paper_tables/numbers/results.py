@@ -8,6 +8,7 @@ from paper_tables.declarations.profile import Profile, Settings
 from paper_tables.declarations.published import Published, PublishedRow, load
 from paper_tables.declarations.table import Row, Table
 from paper_tables.numbers.cells import Cell, RunScores, cells, read_run
+from paper_tables.numbers.gaps import Gaps, resampled_gaps
 from paper_tables.planning.plan import Job, command_line
 from paper_tables.planning.runner import Failure
 
@@ -47,6 +48,7 @@ class RowResult:
     cells: dict[Key, Cell]
     published: PublishedRow | None
     leaf_parameters: int | None = None  # where the table counts those
+    gaps: Gaps | None = None  # of the last column, where intervals are asked for and the table tells gaps
 
     @property
     def runs(self) -> list[RunScores]:
@@ -128,7 +130,10 @@ def gather(
         numbers = cells(by_seed, table.columns, ci, table.rules, table.kinds)
         printed = published.rows[row.published] if published and row.published else None
         parameters = (leaf_parameters or {}).get(row.name)
-        rows.append(RowResult(row, tuple(finished), tuple(missing), numbers, printed, parameters))
+        gaps = None
+        if ci and table.gap and finished and not missing:
+            gaps = resampled_gaps(by_seed, table.columns[-1], table.kinds)
+        rows.append(RowResult(row, tuple(finished), tuple(missing), numbers, printed, parameters, gaps))
     return Results(table, profile, seeds, data, stand_in, ci, published, tuple(rows), images, protocol, clip)
 
 

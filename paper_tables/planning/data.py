@@ -13,6 +13,7 @@ from data_manifests.phantom.sets import VERSION
 from paper_tables.declarations.profile import Profile
 from paper_tables.declarations.table import Table
 from paper_tables.planning.plan import Job
+from reference.standin_clip.weights import command, is_standin
 
 _PHANTOM_MARKER = "phantom.json"  # lies beside the trees that `data_manifests.phantom render` wrote
 _PYTHON = (sys.executable, "-m")
@@ -56,10 +57,14 @@ def _index(roots: Path, folder: Path) -> tuple[tuple[str, ...], ...]:
 
 
 def standin_clip(jobs: Iterable[Job]) -> tuple[tuple[str, ...], ...]:
-    """The command that trains the stand-in CLIP, where one of the runs takes it; once trained, it ends at once."""
-    if any(("--clip", "phantom") in pairwise(job.command) for job in jobs):
-        return ((*_PYTHON, "reference.standin_clip"),)
-    return ()
+    """The command that trains each stand-in CLIP that one of the runs takes; once trained, it ends at once."""
+    words: dict[tuple[str, ...], None] = {}
+    for job in jobs:
+        options = dict(pairwise(job.command))
+        if is_standin(options.get("--clip", "")):
+            kernels = ("--kernels", options["--kernels"]) if "--kernels" in options else ()
+            words[(*_PYTHON, *command(options["--clip"]), *kernels)] = None
+    return tuple(words)
 
 
 def protocol_of(table: Table, index: Index | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from paper_tables.declarations.profile import Profile, Settings
 from paper_tables.declarations.table import Row, Table
+from reference.kernels import Kernels
 from reference.sources import ROOT, sources
 
 
@@ -55,11 +56,12 @@ def plan(
     device: str,
     common: Sequence[str] = (),
     clip: Settings | None = None,
+    kernels: Kernels = "fastest",
 ) -> list[Job]:
     """The runs of every implemented row, seeds 0 … seeds-1, one run for each part.
 
-    `common` are options of all of them, `clip` of those whose rows take a CLIP. Without `index_sha256` (nothing is
-    indexed yet) the hash in each folder's name is `XXXXXXXX`.
+    `common` are options of all of them, `clip` of those whose rows take a CLIP, `kernels` of those that look at images.
+    Without `index_sha256` (nothing is indexed yet) the hash in each folder's name is `XXXXXXXX`.
     """
     jobs = []
     for row in table.rows:
@@ -76,6 +78,7 @@ def plan(
             for name, value in training.items():
                 settings += [f"--{name}", str(value)]
             settings += ["--threads", str(profile.threads), "--device", device]
+            settings += ["--kernels", kernels] if kernels != "fastest" else []
         for seed in range(seeds if row.seeded else 1):
             for part in table.parts:
                 options = [*row.options, *part.options, *common, *settings]

@@ -20,9 +20,10 @@ from paper_tables.declarations.tables import TABLES
 from paper_tables.planning import probes
 from paper_tables.planning.data import Data, locate, protocol_of, standin_clip
 from paper_tables.planning.plan import Job, command_line, plan
+from reference.kernels import Kernels
+from reference.standin_clip.weights import CHOICE, IMAGE_SIZE, is_standin
 
-STANDIN_CLIP, REAL_CLIP = "phantom", "openai"
-STANDIN_SIDE = 48  # pixels of the images that the stand-in CLIP takes, whatever the profile says
+REAL_CLIP = "openai"
 
 
 @cache
@@ -72,17 +73,20 @@ class Request:
     at_once: int
     data: Data
     clip: str
+    kernels: Kernels
     build: Path
 
     def jobs(self, table: Table, index: Index | None) -> list[Job]:
         """Every run of a table."""
         common = [*(("--protocol", protocol_of(table, index)) if table.protocols else ())]
         clip: profiles.Settings = {"clip": self.clip}
-        if self.clip == STANDIN_CLIP:
-            clip["image-size"] = STANDIN_SIDE
+        if is_standin(self.clip):
+            clip["image-size"] = IMAGE_SIZE  # whatever the profile says
         sha256 = index.sha256 if index else None
         runs = self.build / "runs"
-        return plan(table, self.profile, self.seeds, self.data.index, sha256, runs, self.device, common, clip)
+        return plan(
+            table, self.profile, self.seeds, self.data.index, sha256, runs, self.device, common, clip, self.kernels
+        )
 
     def probe_jobs(self, probe: Probe, index: Index | None) -> list[Job]:
         """The runs that a probe looks at."""
@@ -135,6 +139,7 @@ def request(
     seeds: int | None,
     jobs: int | None,
     clip: str | None,
+    kernels: Kernels = "fastest",
 ) -> Request:
     """Complete what a command line says, tables and probes by `names`, with what the profile and the machine say.
     Raises BadInput."""
@@ -152,6 +157,6 @@ def request(
     # One run more than the cores hold: five equal runs then fill two cores to the end, instead of leaving one idle.
     at_once = jobs or (1 if device == "cuda" else cores() // settings.threads + 1)
     located = locate(data, settings, build)
-    clip = clip or (STANDIN_CLIP if located.stand_in else REAL_CLIP)
+    clip = clip or (CHOICE if located.stand_in else REAL_CLIP)
     seeds = seeds or settings.seeds
-    return Request(tables, probes, chosen, settings, seeds, device, at_once, located, clip, build)
+    return Request(tables, probes, chosen, settings, seeds, device, at_once, located, clip, kernels, build)

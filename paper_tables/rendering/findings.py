@@ -5,7 +5,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from paper_tables.numbers.bootstrap import RESAMPLES, interval
 from paper_tables.numbers.cells import Cell, mean_sd
+from paper_tables.numbers.gaps import METRICS
 from paper_tables.numbers.results import Results, RowResult
 from paper_tables.rendering.wording import HEADS, HONEST, RULE_NAMES, cell_text, number
 
@@ -37,7 +41,8 @@ class Difference:
 def sections(results: Results) -> list[Section]:
     """The findings of a table that has runs for them."""
     table = results.table
-    every = [*([_gap(results)] if table.gap else []), *([_differences(results)] if table.baseline else [])]
+    every = [*([_gap(results), _favour(results)] if table.gap else [])]
+    every += [_differences(results)] if table.baseline else []
     return [section for section in every if section.rows]
 
 
@@ -74,6 +79,39 @@ def _gap(results: Results) -> Section:
         "threshold. Gaps are differences seed by seed, in points."
     )
     return Section("What choosing on the test set is worth", (meaning, *sentences), heads, tuple(rows), long=True)
+
+
+def _favour(results: Results) -> Section:
+    """Each row's gap beside the mean of all rows' gaps, with intervals."""
+    told = [result for result in results.rows if result.gaps]
+    title = "Does choosing on the test set favour some methods?"
+    columns = [f"{HEADS[metric][:-2]} {what}" for metric in METRICS for what in ("gap", "gap less the mean gap")]
+    heads = ("method", "choices", *columns)
+    if len(told) < 2:
+        return Section(title, (), heads, ())
+    rows, beyond = [], []
+    for result in told:
+        texts = []
+        for metric in METRICS:
+            every = np.array([other.gaps[metric] for other in told if other.gaps])  # (rows, resamples)
+            own = every[told.index(result)]
+            for values in (own, own - every.mean(0)):
+                low, high = interval(values)
+                texts.append(f"{signed(float(values.mean()))} [{signed(low)}, {signed(high)}]")
+            if low > 0 or high < 0:
+                beyond.append(f"{result.row.label} ({HEADS[metric][:-2]}, {signed(float(values.mean()))})")
+        run = result.runs[0]
+        rows.append((result.row.label, str(run.epochs.size * max(1, len(run.heads))), *texts))
+    meaning = (
+        f"{results.table.columns[-1].label}: what one epoch and head and a threshold, all chosen on the test set, add "
+        "to the epoch and the threshold of source validation; means and 95 % percentile intervals over "
+        f"{RESAMPLES} resamples of the test subjects, in each of which the test set chooses anew. Choices: evaluated "
+        "epochs times heads. How another training would come out is not in the intervals."
+    )
+    verdict = "No row's gap differs from the mean gap beyond its interval."
+    if beyond:
+        verdict = f"The interval of the difference from the mean gap leaves out 0 for: {', '.join(beyond)}."
+    return Section(title, (meaning, verdict), heads, tuple(rows), long=True)
 
 
 def difference(values: Sequence[float], baseline: Sequence[float]) -> Difference:

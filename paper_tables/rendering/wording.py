@@ -10,7 +10,7 @@ from paper_tables.numbers import bootstrap
 from paper_tables.numbers.cells import POLICIES, Cell
 from paper_tables.numbers.results import Results, RowResult
 from paper_tables.numbers.selection import ON_TEST_SET
-from paper_tables.planning.request import STANDIN_SIDE
+from reference.standin_clip.weights import CHOICE, IMAGE_SIZE, is_standin, settings_of
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ PROTOCOL_SENTENCES = {
 }
 STANDIN_CLIP_SENTENCE = (
     "CLIP: a stand-in, a small one trained on procedural pictures; it never saw a photograph. Its rows' images have "
-    f"{STANDIN_SIDE} × {STANDIN_SIDE} pixels."
+    f"{IMAGE_SIZE} × {IMAGE_SIZE} pixels."
 )
 NOT_IMPLEMENTED = "not implemented yet"
 
@@ -184,7 +184,9 @@ def run_sentences(results: Results) -> list[str]:
     """What the runs behind the table were trained with."""
     sentences = [profile_sentence(results)]
     if results.clip:
-        sentences.append(STANDIN_CLIP_SENTENCE if results.clip == "phantom" else f"CLIP: {results.clip}.")
+        sentences.append(STANDIN_CLIP_SENTENCE if is_standin(results.clip) else f"CLIP: {results.clip}.")
+        if is_standin(results.clip) and results.clip != CHOICE:
+            sentences.append(f"The stand-in's own seed is {settings_of(results.clip).seed}.")
     if results.protocol:
         sentences.append(PROTOCOL_SENTENCES[results.protocol])
     return [*sentences, seeds_sentence(results)]

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data_manifests.errors import BadInput
 from reference.captions import CAPTION_SETS, load_captions
+from reference.kernels import kernels
 from reference.sources import sources
 
-NAME = "stand-in CLIP"
+NAME, CHOICE = "stand-in CLIP", "phantom"  # in words, and for `--clip`
 FOLDER = Path("build/clip")
 IMAGE_SIZE = 48
 
@@ -23,7 +24,7 @@ ARCHITECTURE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What decides the weights beside the sources; no command line sets it.
+    """What decides the weights beside the sources and the kernels; a command line sets the seed alone.
 
     Each of the `people` who are learned from, and of the `held_out` people whom the weights are measured on, has
     `recordings` recordings of one frame each, half of them bona fide.
@@ -48,13 +49,32 @@ def place(folder: Path = FOLDER, settings: Settings = SETTINGS) -> Path:
     # The module that trains is named and not imported, since it imports the towers, and the towers this file.
     files = sources("reference.standin_clip.training")
     captions = {name: load_captions(name) for name in CAPTION_SETS}
-    identity = json.dumps([asdict(settings), ARCHITECTURE, captions, files], sort_keys=True)
+    identity = json.dumps([asdict(settings), ARCHITECTURE, captions, files, kernels()], sort_keys=True)
     return folder / f"standin-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.safetensors"
 
 
-def find() -> Path:
+def is_standin(clip: str) -> bool:
+    """Whether `--clip` asks for the stand-in: `phantom`, or `phantom/SEED` for one that began otherwise."""
+    return clip.partition("/")[0] == CHOICE
+
+
+def settings_of(clip: str) -> Settings:
+    """The settings of the stand-in that `--clip` asks for. Raises `BadInput`."""
+    _, slash, seed = clip.partition("/")
+    if slash and not seed.isdecimal():
+        raise BadInput(f"--clip {clip}: {seed!r} is no seed of the stand-in; give {CHOICE}, or {CHOICE}/1 for seed 1")
+    return replace(SETTINGS, seed=int(seed or SETTINGS.seed))
+
+
+def command(clip: str) -> tuple[str, ...]:
+    """What `python -m` runs to train that stand-in."""
+    seed = settings_of(clip).seed
+    return ("reference.standin_clip", *(("--seed", str(seed)) if seed != SETTINGS.seed else ()))
+
+
+def find(clip: str = CHOICE) -> Path:
     """The weights in build/clip. Raises `BadInput` with the command that trains them."""
-    path = place()
+    path = place(settings=settings_of(clip))
     if not path.exists():
-        raise BadInput(f"{path}: the stand-in CLIP is not there; make it with python -m reference.standin_clip")
+        raise BadInput(f"{path}: the stand-in CLIP is not there; make it with python -m {' '.join(command(clip))}")
     return path

@@ -367,6 +367,22 @@ def test_without_a_stand_in_its_command_is_named(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=r"make it with python -m reference\.standin_clip"):
         load_clip("phantom")
+    with pytest.raises(BadInput, match=r"make it with python -m reference\.standin_clip --seed 2"):
+        load_clip("phantom/2")
+
+
+def test_a_stand_in_of_another_seed_is_asked_for_by_number() -> None:
+    assert weights.settings_of("phantom") == weights.settings_of("phantom/0") == SETTINGS
+    assert weights.settings_of("phantom/12") == replace(SETTINGS, seed=12)
+    assert weights.command("phantom/0") == ("reference.standin_clip",)
+    assert weights.command("phantom/12") == ("reference.standin_clip", "--seed", "12")
+    assert len({place(settings=weights.settings_of(f"phantom/{seed}")) for seed in range(3)}) == 3
+    assert [weights.is_standin(clip) for clip in ("phantom", "phantom/3", "openai", "ViT-B-16/openai")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    for wrong in ("phantom/", "phantom/one", "phantom/-1"):
+        with pytest.raises(BadInput, match=f"--clip {wrong}: .* is no seed of the stand-in; give phantom, or"):
+            load_clip(wrong)
 
 
 # -- captions ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import gather
 from paper_tables.planning import counts, plan, runner
 from paper_tables.planning.data import protocol_of
-from paper_tables.planning.request import STANDIN_SIDE
 from paper_tables.rendering import figures, render
 from paper_tables.rendering.files import write
 from paper_tables.rendering.page import page
@@ -288,7 +287,25 @@ def test_the_stand_in_clip_is_made_once_and_only_for_runs_that_take_it(tmp_path,
     assert "standin_clip" not in out
     assert "--clip openai" in out
     assert "--image-size 224" in out
-    assert STANDIN_SIDE == IMAGE_SIZE
+
+
+def test_kernels_and_the_seed_of_the_stand_in_reach_every_command_that_they_concern(tmp_path, capsys):
+    command = ["mmda-table1", "--profile", "cpu", "--dry-run", "--build", str(tmp_path), "--methods", "mmda,ssdg"]
+
+    def lines(*more):
+        assert main([*command, *more]) == 0
+        return [line for line in capsys.readouterr().out.splitlines() if " -m reference." in line]
+
+    usual, portable, other = lines(), lines("--kernels", "portable"), lines("--clip", "phantom/2")
+    assert len(usual) == len(portable) == len(other) == 1 + 4 + 4  # the stand-in, then four parts of either row
+    assert ["--kernels portable" in line for line in portable] == [True] * 9
+    assert "--kernels" not in "".join(usual + other)
+    assert [line.partition("standin_clip")[2] for line in (usual[0], portable[0], other[0])] == [
+        "", " --kernels portable", " --seed 2",
+    ]  # fmt: skip
+    assert ["--clip phantom/2" in line and "--image-size 48" in line for line in other if "reference.mmda" in line] == [
+        True
+    ] * 4
 
 
 def test_methods_are_looked_up_in_all_tables_asked_for(tmp_path, capsys):
@@ -336,7 +353,7 @@ def test_the_counted_parameters_are_the_published_ones(tmp_path, monkeypatch):
 
 def results_of(table, build, seeds=1, leave_out=1):
     """The results of stand-in runs with drawn scores, all but the last `leave_out`."""
-    profile = replace(CPU, mmda=CPU.mmda | {"image-size": STANDIN_SIDE})
+    profile = replace(CPU, mmda=CPU.mmda | {"image-size": IMAGE_SIZE})
     jobs = jobs_of(table, profile, seeds, build / "runs")
     fill(table, jobs[: len(jobs) - leave_out], samples=12, epochs=(0, 1))
     protocol, clip = ("official", "phantom") if table.clip else (None, None)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from data_manifests.errors import BadInput
 from paper_tables.declarations import mmda, mmfas
 from paper_tables.declarations.profile import load as load_profile
 from paper_tables.declarations.table import Column, Place
-from paper_tables.numbers import bootstrap, cells, selection
+from paper_tables.numbers import bootstrap, cells, gaps, selection
 from paper_tables.numbers.results import gather
 from paper_tables.planning import plan
 from paper_tables.rendering import findings
@@ -355,6 +356,74 @@ def test_the_gap_goes_from_honest_to_published_in_steps(tmp_path):
     # Without runs there is nothing to say.
     every = {f"{row.name} PSW-C seed 0" for row in mmda.TABLE_5.rows}
     assert findings.sections(gathered(mmda.TABLE_5, tmp_path / "none", scores, failed=every)) == []
+
+
+def test_a_resampled_gap_is_that_of_a_set_which_repeats_its_subjects(tmp_path):
+    """Each resample is written out, sample by sample, and judged by the metrics themselves."""
+    tied = (4, 6, 7, 8, 1, 2, 3, 4)
+    runs = {
+        part: with_heads(
+            tmp_path / part,
+            val={"cls": (ONE_WRONG, PERFECT), "align0": (PERFECT, PERFECT)},
+            **{name: {"cls": (first, ONE_WRONG), "align0": (tied, first)}},
+        )
+        for part, name, first in (("a", "W", INVERTED), ("b", "S", (5, 2, 7, 3, 1, 6, 4, 8)))
+    }
+    column = of(Place("a", ("W",)), Place("b", ("S",)))
+    found = gaps.resampled_gaps({0: runs}, column, KINDS)
+    subjects, bonafide = np.array(SUBJECT), np.array(LIVE, bool)
+    threshold = metrics.eer(np.array(PERFECT, float), bonafide)[1]  # of cls at epoch 1, which validation chooses
+    expected = {"hter": [], "auc": []}
+    drawn = {name: bootstrap.draw(subjects, bonafide, name)[0] for name in ("W", "S")}
+    names = np.unique(SUBJECT)
+    for r in range(40):
+        parts = {"hter": [], "auc": []}
+        for part, name in (("a", "W"), ("b", "S")):
+            run = runs[part]
+            places = [i for i, s in enumerate(SUBJECT) for _ in range(drawn[name][r, list(names).index(s)])]
+            live, outputs = bonafide[places], run.outputs((name,))
+            pairs = [
+                (
+                    100 * metrics.eer(scores[e][places].astype(float), live)[0],
+                    -100 * metrics.auc(scores[e][places], live),
+                )
+                for scores in outputs.values()
+                for e in range(2)
+            ]
+            hter, auc = min(pairs)
+            own = outputs["cls"][1][places]
+            parts["hter"].append(hter - 100 * metrics.hter(own, live, threshold))
+            parts["auc"].append(-auc - 100 * metrics.auc(own, live))
+        for metric in expected:
+            expected[metric].append(np.mean(parts[metric]))
+    for metric, values in expected.items():
+        np.testing.assert_allclose(found[metric][:40], values, atol=1e-9)
+        assert len(found[metric]) == bootstrap.RESAMPLES
+
+
+def test_a_gap_beyond_the_mean_of_all_rows_is_named(tmp_path):
+    results = gathered(mmda.TABLE_5, tmp_path, lambda job: {"cls": ((PERFECT, PERFECT), (PERFECT, PERFECT))})
+    assert len(findings.sections(results)) == 1  # intervals were not asked for
+    noise = np.linspace(-1.0, 1.0, bootstrap.RESAMPLES)
+    told = [{"hter": noise - far, "auc": -noise} for far in (0.0, 0.0, 9.0)]
+    rows = tuple(replace(row, gaps=of_row) for row, of_row in zip(results.rows, told, strict=True))
+    section = findings.sections(replace(results, rows=rows))[1]
+    assert section.title == "Does choosing on the test set favour some methods?"
+    assert section.rows[2][:4] == ("RS2 alignment", "2", "−9.00 [−9.95, −8.05]", "−6.00 [−6.00, −6.00]")
+    assert section.rows[0][2:] == (
+        "+0.00 [−0.95, +0.95]",
+        "+3.00 [+3.00, +3.00]",
+        "+0.00 [−0.95, +0.95]",
+        section.rows[0][-1],
+    )
+    named = "Vanilla alignment (HTER, +3.00), Smooth alignment (HTER, +3.00), RS2 alignment (HTER, −6.00)"
+    assert section.sentences[1].endswith(f"leaves out 0 for: {named}.")
+    alike = tuple(replace(row, gaps=told[0]) for row in results.rows)
+    assert findings.sections(replace(results, rows=alike))[1].sentences[1] == (
+        "No row's gap differs from the mean gap beyond its interval."
+    )
+    alone = (replace(results.rows[0], gaps=told[0]), *results.rows[1:])
+    assert len(findings.sections(replace(results, rows=alone))) == 1
 
 
 @pytest.mark.parametrize(
