@@ -188,12 +188,12 @@ def contrast_depth_loss(predicted: Tensor, target: Tensor) -> Tensor:
 def face_mask(rgb: Tensor, side: int) -> Tensor:
     """1 where an image is not black and 0 where it is, (B, side, side), of rgb (B, 3, S, S) in [-1, 1] (R5).
 
-    Grey values of 255 are rounded before and after they are resized, as in images of whole numbers.
+    Grey values of 255 are rounded before they are resized and after, halves upwards, as in images of whole numbers.
     """
     pixels = (rgb + 1) * 127.5
     grey = torch.einsum("bchw,c->bhw", pixels, pixels.new_tensor(LUMINANCE)).round()
     resized = F.interpolate(grey[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
-    return (resized.round() > 0).to(rgb)
+    return (resized >= 0.5).to(rgb)
 
 
 def mask_target(mask: Tensor, label: Tensor) -> Tensor:
@@ -234,7 +234,8 @@ def erasing_boxes(count: int, side: int, probability: float, generator: torch.Ge
 def erased(image: Tensor, boxes: Tensor) -> Tensor:
     """image (B, 3, S, S) in [-1, 1] with rectangles (B, N, 4) made black: top, left, height and width in pixels."""
     top, left, height, width = boxes[..., None, None].unbind(2)  # (B, N, 1, 1)
-    row, column = torch.arange(image.shape[2], device=image.device)[:, None], torch.arange(image.shape[3]).to(boxes)
+    column = torch.arange(image.shape[-1], device=image.device)
+    row = column[:, None]
     inside = (top <= row) & (row < top + height) & (left <= column) & (column < left + width)
     return image.masked_fill(inside.any(1, keepdim=True), BLACK)
 
