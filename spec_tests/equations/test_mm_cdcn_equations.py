@@ -43,7 +43,7 @@ def test_the_contrast_loss_is_of_eight_differences_of_each_inner_cell(draw, batc
 
 
 @spec("mm-cdcn-contrast", "contrast_depth_loss")
-@pytest.mark.parametrize(("row", "column"), product(range(3), repeat=2))
+@pytest.mark.parametrize(("row", "column"), [*product(range(3), repeat=2)])
 def test_each_of_eight_neighbours_counts_once_and_the_cell_itself_in_all_of_them(row, column):
     predicted = torch.zeros(1, 3, 3, dtype=torch.float64)
     predicted[0, row, column] = 4.0
