@@ -40,28 +40,30 @@ Readings. The paper was not read again for this file; where it is not known to s
       is whose, and nothing else.
   R4  The map's side. The code resizes to 32 whatever it is given, which is an eighth of its 256 pixels, and of our 224
       a little more than the third stage's 28. `--map-side 0` is what the third stage gives. Larger maps are made
-      smaller by bilinear interpolation without a filter, so that of four rows the middle two count.
+      smaller by bilinear interpolation without a filter: where four rows become one, the middle two count.
   R5  The mask. The code reads RGB's file once more as grey, resizes it to the map in the same way, and takes what is
-      above 0 of 255 after rounding. Neither depth nor infrared decides. Colours that are changed, and areas that are
-      erased, do not change the mask; a flip does.
+      above 0 of 255 after rounding. Neither depth nor infrared decides, in training or at test. Colours that are
+      changed and areas that are erased do not change the mask; a flip does.
   R6  Score. `--score capped` is the code's. `uncapped` leaves the limit out, which makes samples equal whose maps are
-      large; `mean` is the mean of the map, whatever the mask. The code's test averages a recording's eight frames and
-      then caps; tables judge frames, and each is capped. Where all of RGB is black the code divides by 0, and what is
-      not a number otherwise becomes 1 by its cap; here an empty mask counts as a full one.
-  R7  Rate: Adam at 1e-4, weight decay 5e-5 in the gradient, the rate halved after every 20 epochs of 50. The code asks
-      its scheduler before an epoch instead of after it, and halves after 19, 39: `--rate halved_early`.
+      large; `mean` is the mean of the map, whatever the mask. The code's test averages eight frames of a recording and
+      then caps; tables judge frames, and each is capped. Where all of RGB is black the code divides by 0, and its cap
+      makes 1 of what is infinite; here, by our decision, an empty mask counts as a full one.
+  R7  Rate: Adam at 1e-4, weight decay 5e-5 in the gradient, the rate halved after every 20 epochs of 50. The code's
+      scheduler takes its step before an epoch instead of after it, so that the rate falls after 19 epochs and 39,
+      `--rate halved_early`; by PyTorch before 1.1 it was 20 and 40.
   R8  Batches: 9 in the code, of frames that are shuffled once an epoch. Batches are even here; 8 is the nearest, and
       what the paper is recalled to name. `table` balances them by class, as everywhere here.
   R9  Changes of training images, beside flips. The code adds up to 40 of 255 to each channel of each image or takes it
-      away, raises the image to a power from 0.5 to 1.5, makes up to two rectangles of half of the samples black, and a
-      square of all samples: `--changes released`. The rectangles are meant to be grey, but their value, 0.49 of 1, is
-      written into whole numbers up to 255, which makes it 0. `none` leaves images as the tables' loaders flip them.
+      away, raises each image to a power from 0.5 to 1.5, makes one or two rectangles of half of the samples black, and
+      a square of every sample: `--changes released`. The rectangles are meant to be grey, but their value, about 0.48
+      of 1, is written into whole numbers up to 255, which makes it 0. `none` leaves images as the tables' loaders flip
+      them.
   R10 Images have 256 pixels in the code and 224 in the tables. First weights are PyTorch's in either; nothing begins
       from trained ones.
 
-The code adds the loss of no other map; its other two networks of the challenge, one of them in TensorFlow, and the
-averages of several networks' scores belong to its submission and are not built. How faces are cropped belongs to the
-files of its data set, whose background is black, which is what the mask is for.
+The authors entered this network, after 33 epochs, for one of their challenge's three protocols, and weighted means of
+three other networks' scores for the two others, which are not built. The mask presumes faces on black, as that
+challenge's files have them; where nothing around a face is black, the mask is all of the image.
 """
 
 from dataclasses import dataclass
