@@ -707,6 +707,65 @@ def side_by_side(features, modalities=3):
 # MM-CDCN
 
 
+def contrast_depth_loss(predicted, target):
+    count, height, width = predicted.shape
+    total = predicted.sum() * 0
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            contrasts = [torch.roll(x, (down, right), (1, 2)) - x for x in (predicted, target)]
+            total = total + (contrasts[0] - contrasts[1])[:, 1:-1, 1:-1].pow(2).sum()
+    return total / (8 * count * (height - 2) * (width - 2))
+
+
+def face_mask(rgb, side):
+    red, green, blue = (255 * (rgb + 1) / 2).unbind(1)
+    grey = torch.floor(0.299 * red + 0.587 * green + 0.114 * blue + 0.5)
+    size = grey.shape[-1]
+    steps = torch.arange(side, dtype=torch.float64, device=rgb.device)
+    positions = ((steps + 0.5) * size / side - 0.5).clamp(0, size - 1)
+    pixels = torch.arange(size, device=rgb.device)
+    weights = (1 - (positions[:, None] - pixels).abs()).clamp_min(0).to(grey)  # (side, S): a tent over each position
+    return torch.floor(weights @ grey @ weights.T + 0.5).clamp_max(1).to(rgb)
+
+
+def mask_target(mask, label):
+    attack = (label > 0.5).reshape(-1, 1, 1)
+    return torch.where(attack, torch.zeros_like(mask), mask)
+
+
+def map_score(predicted, mask, kind="capped"):
+    scores = []
+    for own, cells in zip(predicted, mask, strict=True):
+        if kind == "mean" or not cells.any():
+            cells = torch.ones_like(cells)
+        share = own.sum() / cells.sum()
+        scores.append(torch.minimum(share, torch.ones_like(share)) if kind == "capped" else share)
+    return torch.stack(scores)
+
+
+def erasing_boxes(count, side, probability, generator):
+    boxes = torch.zeros(count, 2, 4, dtype=torch.int64)
+    uniform = torch.rand(count, 2, 5, generator=generator, dtype=torch.float64, device=generator.device).tolist()
+    for sample, drawn in enumerate(uniform):
+        lot = drawn[0][4]
+        number = 0 if lot >= probability else 1 if lot >= probability / 2 else 2
+        for place in range(number):
+            share, shape, down, right, _ = drawn[place]
+            area, ratio = side * side * (0.01 + 0.04 * share), 0.5 + 1.5 * shape
+            height, width = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            top, left = int(down * (side - height + 1)), int(right * (side - width + 1))
+            boxes[sample, place] = torch.tensor([top, left, height, width])
+    return boxes.to(generator.device)
+
+
+def erased(image, boxes):
+    out = image.clone()
+    for sample, rectangles in enumerate(boxes.tolist()):
+        for top, left, height, width in rectangles:
+            out[sample, :, top : top + height, left : left + width] = -1
+    return out
+
+
 # CMFL
 
 
@@ -772,3 +831,9 @@ def adaptive_instance_norm(x, scale, shift, epsilon=1e-05, detached=False):
     mean, deviation = instance_statistics(x.detach() if detached else x, epsilon)
     slope = scale / deviation
     return torch.einsum("bchw,bc->bchw", x - mean[:, :, None, None], slope) + shift[:, :, None, None]
+
+
+def central_difference(x, weight, theta):
+    height, width = x.shape[2:]
+    windows = torch.nn.functional.pad(x, (1, 1, 1, 1)).unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 3, 3, H, W)
+    return torch.einsum("bcijhw,ocij->bohw", windows - theta * x[:, :, None, None], weight)
