@@ -52,8 +52,8 @@ Readings:
       `--modulated attacks`.
   R6  The code adds 1e-9 to q and to p + q in w(p, q) lest it divide by nothing. A second public copy of its loss does
       so for w(p, q) alone and takes (q + 1e-9) 2 p p / (p + q + 1e-9) for w(q, p), which is the same but for 1e-9:
-      `--epsilon asymmetric`. Neither moves a loss by more than some 1e-9; without either w is computed from the
-      logarithms of p and q, and has a limit where both are 0.
+      `--epsilon asymmetric`. Neither moves a weight by more than 2e-9. Without either, w is computed from the
+      logarithms of p and q and is 0 where both are.
   R7  alpha, gamma and lambda: the code's. The paper's text was not read again.
   R8  Score: the joint head's, as the code has it; it can also take the mean of the branches' probabilities, or of all
       heads'. Every branch's own score is kept beside it, by its modality's name: where depth is missing, that of `rgb`
@@ -66,8 +66,8 @@ The original's crops, and what makes 8 bits of its depth, belong to the images: 
 """
 
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, Literal
+from itertools import permutations
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -183,8 +183,7 @@ def cross_modal_weight(own: Tensor, other: Tensor, epsilon: str = "none") -> Ten
 
 
 def cross_modal_focal_loss(
-    first: Tensor,
-    second: Tensor,
+    branches: Tensor,
     bonafide: Tensor,
     alpha: float,
     gamma: float,
@@ -192,39 +191,29 @@ def cross_modal_focal_loss(
     partner: str = "attached",
     modulated: str = "both",
 ) -> Tensor:
-    """The mean (), over samples and both branches, of alpha (1 - w)^gamma times a branch's cross-entropy.
+    """The mean (), over samples and ordered pairs of branches, of alpha (1 - w)^gamma times the first's cross-entropy.
 
-    first and second (B,) are two branches' logits of bona fide, bonafide (B,) is 1 or 0; `epsilon`, `partner` and
-    `modulated` as of R6, R4 and R5.
+    branches (B, M) are logits of bona fide, M at least 2, bonafide (B,) is 1 or 0; `epsilon`, `partner` and `modulated`
+    as of R6, R4 and R5.
     """
-    target = bonafide.to(first)
-    one, two = (F.binary_cross_entropy_with_logits(x, target, reduction="none") for x in (first, second))
-    places = {"none": ("none", "none"), "both": ("other", "other"), "asymmetric": ("other", "own")}[epsilon]
+    target = bonafide.to(branches)
+    costs = F.binary_cross_entropy_with_logits(branches, target[:, None].expand_as(branches), reduction="none")
     terms = []
-    for own, other, place in ((one, two, places[0]), (two, one, places[1])):
+    for i, j in permutations(range(costs.shape[1]), 2):
+        own, other = costs[:, i], costs[:, j]
+        place = {"none": "none", "both": "other", "asymmetric": "other" if i < j else "own"}[epsilon]
         weight = cross_modal_weight(own, other.detach() if partner == "detached" else other, place)
         if modulated == "attacks":
             weight = weight * (1 - target)
-        terms.append(alpha * (1 - weight).clamp_min(0) ** gamma * own)  # rounding takes a weight past 1
+        terms.append(alpha * (1 - weight).clamp_min(0) ** gamma * own)  # EPSILON takes a weight past 1
     return torch.stack(terms).mean()
 
 
-def pairwise_focal_loss(branches: Tensor, bonafide: Tensor, *how: Any, **named: Any) -> Tensor:
-    """The mean () of the cross-modal focal losses of every two of the branches (B, M), their logits; bonafide (B,) and
-    everything else as `cross_modal_focal_loss` takes them."""
-    pairs = combinations(branches.unbind(1), 2)
-    return torch.stack([cross_modal_focal_loss(a, b, bonafide, *how, **named) for a, b in pairs]).mean()
-
-
-def cross_modal_objective(
-    branches: Tensor, joint: Tensor, bonafide: Tensor, balance: float, *how: Any, **named: Any
-) -> dict[str, Tensor]:
-    """balance * CMFL of the branches (B, M) + (1 - balance) * binary cross-entropy of the joint head (B,), logits all,
-    and these parts; bonafide (B,) and everything else as `cross_modal_focal_loss` takes them."""
-    of_branches = pairwise_focal_loss(branches, bonafide, *how, **named)
+def joint_objective(of_branches: Tensor, joint: Tensor, bonafide: Tensor, balance: float) -> dict[str, Tensor]:
+    """balance * the branches' loss () + (1 - balance) * binary cross-entropy of the joint head's logits (B,), as
+    "loss", and both parts; bonafide (B,) is 1 or 0."""
     of_joint = F.binary_cross_entropy_with_logits(joint, bonafide.to(joint))
-    loss = balance * of_branches + (1 - balance) * of_joint
-    return {"loss": loss, "branches": of_branches, "joint": of_joint}
+    return {"loss": balance * of_branches + (1 - balance) * of_joint, "branches": of_branches, "joint": of_joint}
 
 
 class SharedInput(nn.Module):
@@ -286,10 +275,9 @@ class Method(StartedMethod[Options]):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         branches, joint = (at_least_float32(x) for x in output)
-        o = self.options
-        return cross_modal_objective(
-            branches, joint, 1 - batch.label, o.balance, o.alpha, o.gamma, o.epsilon, o.partner, o.modulated
-        )
+        o, bonafide = self.options, 1 - batch.label
+        of_branches = cross_modal_focal_loss(branches, bonafide, o.alpha, o.gamma, o.epsilon, o.partner, o.modulated)
+        return joint_objective(of_branches, joint, bonafide, o.balance)
 
     def scores(self, output: Output) -> dict[str, Tensor]:
         branches, joint = (at_least_float32(x) for x in output)
