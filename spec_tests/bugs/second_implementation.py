@@ -769,6 +769,38 @@ def erased(image, boxes):
 # CMFL
 
 
+def cross_modal_weight(own, other, epsilon="none"):
+    p, q = torch.exp(-own), torch.exp(-other)
+    if epsilon == "none":
+        return 2 * q.square() * torch.stack([-own, -other]).softmax(0)[0]
+    extra = p * q if epsilon == "other" else q * q
+    return (2 * p * q * q + 2e-9 * extra) / (p + q + 1e-9)
+
+
+def cross_modal_focal_loss(branches, bonafide, alpha, gamma, epsilon="none", partner="attached", modulated="both"):
+    batch, count = branches.shape
+    live = bonafide.reshape(batch, 1, 1).to(branches.dtype)
+    costs = torch.nn.functional.softplus(branches * (1 - 2 * live[:, :, 0]))
+    rows, columns = costs.unsqueeze(2), (costs.detach() if partner == "detached" else costs).unsqueeze(1)
+    if epsilon == "none":
+        weights = cross_modal_weight(*torch.broadcast_tensors(rows, columns))
+    else:
+        weights = cross_modal_weight(rows, columns, "other")
+    if epsilon == "asymmetric":
+        weights = weights.triu() + cross_modal_weight(rows, columns, "own").tril(-1)
+    if modulated == "attacks":
+        weights = weights.masked_fill(live == 1, 0.0)
+    apart = 1 - torch.eye(count, dtype=costs.dtype, device=costs.device)
+    doubt = torch.relu(1 - weights).pow(gamma)
+    return alpha * torch.einsum("bij,bi,ij->", doubt, costs, apart) / (batch * count * (count - 1))
+
+
+def joint_objective(of_branches, joint, bonafide, balance):
+    missed = torch.where(bonafide == 1, -joint, joint)
+    of_joint = torch.logaddexp(missed, torch.zeros_like(missed)).mean()
+    return {"loss": of_joint + balance * (of_branches - of_joint), "branches": of_branches, "joint": of_joint}
+
+
 # AMA
 
 

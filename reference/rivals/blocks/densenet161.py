@@ -9,12 +9,19 @@ from torch import nn
 from reference.rivals.blocks.start import FRESH, Start
 
 TRUNK = "densenet161"
-STRIDE, WIDTH = 16, 384  # of the encoder's output
+GROWTH = 48  # channels that each dense layer adds
+LAYERS = (6, 12, 36, 24)  # of each dense block, the two that are cut off included
+STRIDE, WIDENING = 16, 8  # of the encoder's output; its channels are so many for each of GROWTH
+WIDTH = WIDENING * GROWTH
 
 
-def densenet161_encoder(begun: Start = FRESH) -> nn.Sequential:
-    """(B, 3, S, S) to (B, 384, S/16, S/16): a stem and two dense blocks of 6 and 12 layers, each followed by a
-    transition that halves width and resolution; torchvision's, with the weights `begun`."""
-    from torchvision.models import densenet161  # takes seconds that a finished run need not spend
+def densenet161_encoder(begun: Start = FRESH, growth: int = GROWTH) -> nn.Sequential:
+    """(B, 3, S, S) to (B, 8 growth, S/16, S/16): a stem and two dense blocks of 6 and 12 layers, each followed by a
+    transition that halves width and resolution; torchvision's, with the weights `begun`.
 
-    return nn.Sequential(*list(begun.into(densenet161(weights=None)).features.children())[:8])
+    No published weights fit a `growth` other than 48: raises BadInput.
+    """
+    from torchvision.models import DenseNet  # takes seconds that a finished run need not spend
+
+    whole = DenseNet(growth, LAYERS, 2 * growth)
+    return nn.Sequential(*list(begun.into(whole).features.children())[:8])
