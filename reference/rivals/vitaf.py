@@ -5,80 +5,84 @@ ECCV 2022, arXiv 2203.12175.
 
     python -m reference.rivals.vitaf --index build/…/index.csv --run-dir build/runs/vitaf --weights torchvision
 
-ViT-B/16 keeps its trained weights. In each of its layers two adapters stand behind the attention and two behind the
-MLP, before the addition that closes either. An adapter is a bottleneck with a residual,
+A trained ViT-B/16 stays as it is. In each of its layers two adapters stand behind the attention and two behind the MLP,
+before the addition that closes either. An adapter is a bottleneck with a residual,
 
     A(x) = x + W' GELU(W x + b) + b',        768-64-768, weights from N(0, 0.0002), biases 0,
 
 and what goes on is the sum of both, A1(x) + A2(x). Since x is in each of them, attention and MLP count twice from the
 first step on. In training, and only there, a feature-wise transformation ends each layer:
 
-    x <- x (1 + n softplus(γ)) + m softplus(β),      softplus(z) = log(1 + exp(100 z)) / 100,
+    x <- x (1 + n softplus(γ)) + m softplus(β),      softplus(z) = log(1 + exp(100 z)) / 100.
 
-with γ and β learned for each channel, and n and m drawn from N(0, 1) for each channel, anew in each step and layer, the
-same for all tokens and samples. Behind the class token, after the final norm, stand the heads: a linear layer to 512,
-ReLU, dropout 1/2, division by the root of twice the length, a linear layer to two logits. Training has two stages. First
-the heads alone learn, on class tokens of the transformer without adapters and transformation, and take no more part in
-training after that (R4). Then adapters, γ and β learn:
+γ and β are learned, a number a channel. n and m are drawn from N(0, 1) for each channel, anew in each step and layer,
+the same for all tokens and samples.
 
-    loss = cross-entropy + λ Σ over the 24 pairs of adapters of the mean over samples and tokens of cos(A1(x), A2(x))²
+Behind the class token, after the final norm, stand the heads: a linear layer to 512, ReLU, dropout 1/2, division by the
+root of twice the length, a linear layer to two logits. Training has two stages. First the heads learn alone, from class
+tokens of the transformer without adapters and transformation, and then stay as they are (R4). Then adapters, γ and β
+learn:
 
-As it begins the sum is almost 24 and its gradient almost 0, because both adapters of a pair do almost the same.
+    first    loss = cross-entropy
+    second   loss = cross-entropy + λ Σ over the 24 pairs of the mean over samples and tokens of cos(A1(x), A2(x))²
 
-The original is a method for five shots: five bona fide frames and five attacks of the target train with the sources.
-MMDA's tables are without shots, and so are all presets. The original input is RGB, 224 x 224, with ImageNet's mean and
-deviation, without any crop; the network makes it of [-1, 1] itself.
+At first the sum is almost 24 and its gradient almost 0, because the two adapters of a pair do almost the same.
+
+The original is made for five shots: five bona fide frames and five attacks of the target train with the sources. The
+tables know no shots, and no preset has them. The original input is RGB, 224 x 224, without any crop, with ImageNet's
+mean and deviation; the network makes it of [-1, 1] itself.
 
 Parameters with the preset `released`, our counts; the stem adds 30 in the preset `table`:
 
-    transformer without its classifier     85 798 656
-    adapters, 48 of 99 136                  4 758 528
-    γ and β of 12 layers                       18 432
-    heads, 393 728 and 1 026                  394 754
-    on the path                            90 970 370   of which train 394 754 in the first stage, 4 776 960 in the second
-    classifier of a thousand classes          769 000   which nothing calls
-    state of the original                  91 739 370
+    transformer without its classifier    85 798 656
+    adapters, 48 of 99 136                 4 758 528   second stage
+    γ and β of 12 layers                      18 432   second stage, which trains 4 776 960 in all
+    heads, 393 728 and 1 026                 394 754   first stage
+    on the path                           90 970 370
+    classifier of a thousand classes         769 000   nothing calls it
+    state of the original                 91 739 370
 
 The paper was not read again for this file; where nothing is recalled `described` is the code. Readings:
 
   S3  The first stage takes no gradient through the transformer, so that a stem before it learns in the second alone,
-      when the heads have already been fixed to what it made at first. It begins as the mean of the three modalities
-      here, which a transformer that knows photographs can read, and not at random.
-  R0  First weights: fresh unless `--weights torchvision` or a file says otherwise. The original's are timm's; they had
-      been trained on images with mean and deviation 0.5, and are fed with ImageNet's. torchvision's were trained so.
-  R1  The code computes the cosines and never adds them: what it calls the loss of a layer stays 0, `--cosine dropped`.
-      We recall that the paper adds them.
+      when the heads are already made for what it gave at first. It begins as the mean of the three modalities here,
+      which a transformer that knows photographs can read, and not at random.
+  R0  First weights: fresh unless `--weights torchvision` or a file says otherwise. The original's are timm's. Those had
+      been trained on images with mean and deviation 0.5 and are fed with ImageNet's; torchvision's were trained so.
+  R1  The code computes the cosines and never adds them: what it hands on as a layer's loss stays 0, `--cosines
+      dropped`. We recall that the paper adds them.
   R2  λ: the code's configurations have 1 where the target is CeFA, 0.1 for CASIA-SURF, 0.01 for WMCA, and 0.03 or 1 for
-      the four sets of RGB alone. One number for all parts of a table cannot follow its target; 0.1 is the middle one. The
-      code hands one number from layer to layer, so a sum is meant; a mean over the pairs would be a λ of a 24th.
+      the four sets of RGB alone. All parts of a table have one number here, which cannot follow a target; 0.1 is the
+      middle one. The code hands one number from layer to layer, so a sum over them is meant; a mean over the 24 pairs
+      would be a 24th of λ.
   R3  γ and β begin at 0.1 where the code's target is CeFA, CASIA-SURF or WMCA, at 0.3 and 0.5 for the four sets of RGB
       alone. The tables' sets are nearer to the first.
   R4  `--trained adapters` as above, which asks for trained weights: between frozen random layers adapters learn next to
-      nothing. With `all` the second stage trains everything, heads and transformer included, which is our own; the cpu
+      nothing. With `all` the second stage trains everything, heads and transformer included. That is our own; the cpu
       profile, which has no weights, does so.
-  R5  The first stage lasts 100 of 4100 steps, the first of 41 epochs here. Scores are always those of the transformer
-      with adapters, also after that epoch, when the code takes none.
+  R5  The first stage takes 100 of 4100 steps, the first of 41 epochs here. Scores are always those of the transformer
+      with adapters, even after that epoch, when the code takes none.
   R6  The code gives each column of the last layer's weights (2 x 512) the length 1 before every pass: `--last-layer
       unit_columns`; `free` leaves them as they were learned.
   R7  The code changes the colour saturation of half of the training images by up to 20 %. What it makes of a channel
       below black is a number far above it, since whole numbers from 0 to 255 wrap round: `--saturation wrapped`;
       `clipped` ends at black. Of this the paper says nothing that we know.
-  R8  Training: Adam at a constant 1e-4 with weight decay 1e-6 in the gradient, for each stage an optimiser of its own,
-      which one optimiser equals because nothing learns in both. The code takes 3 images of each class of four sets, which
-      are the two sources, CelebA-Spoof and the shots of the target: 24, which are 4 of each class of three data sets. It
-      evaluates after every 100 steps, which are an epoch here; each of its two loops takes one step more than its
-      number. Images are mirrored with probability 1/2.
+  R8  Training: Adam at a constant 1e-4 with weight decay 1e-6 in the gradient. The code has an optimiser for each
+      stage; one is the same, because nothing learns in both. It takes 3 images of each class of four sets, two sources,
+      CelebA-Spoof and the shots of the target; that is 24, which are 4 of each class of three data sets. It evaluates
+      after every 100 steps, which are an epoch here, and each of its two loops takes one step more than its number.
+      Images are mirrored with probability 1/2.
 
-A layer of the code takes any two things for features and a loss, so that a batch of exactly two images ends in an error;
-ours does not. The code averages the probability of two frames of a video, at the equal-error threshold of its target,
-and keeps the evaluation with the least HTER there; frames, threshold and epoch are the tables' business here.
+A layer of the code takes any two things for features and a loss, so that a batch of exactly two images ends in an
+error; here it does not. The code averages the probability of two frames of a video, at the equal-error threshold of its
+target, and keeps the evaluation with the least HTER there; frames, threshold and epoch are the tables' business here.
 
 Sizes are those of ViT-B/16 unless `--patch`, `--width`, `--depth`, `--heads` and `--bottleneck` narrow it, which no
 published weights fit.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +119,7 @@ class Options(domains.Options, vit_trunk.Sizes, stem.Options):
     stem_start: Literal["random", "mean", "rgb"] = reading("mean")
     """S3: the stem's first weights: the mean of the three modalities, random ones, or those that let RGB pass alone."""
 
-    cosine: Literal["added", "dropped"] = reading("added", released="dropped")
+    cosines: Literal["added", "dropped"] = reading("added", released="dropped")
     """R1: the squared cosines of each pair of adapters are added to the loss, or computed and left out."""
 
     cosine_weight: float = reading(0.1)
@@ -227,7 +231,7 @@ class Adaptation(nn.Module):
         self.gamma = nn.Parameter(torch.full((options.width,), options.gamma))
         self.beta = nn.Parameter(torch.full((options.width,), options.beta))
 
-    def forward(self, x: Tensor, layer: nn.Module, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, layer: Any, draws: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Tokens x (B, N, C) through torchvision's `layer`, and the loss () of the two pairs of adapters. With `draws`
         the layer ends in the feature-wise transformation."""
         y = layer.ln_1(x)
@@ -238,7 +242,7 @@ class Adaptation(nn.Module):
         if draws is not None:
             lots = x.new_empty(2, x.shape[2]).normal_(generator=draws)
             x = feature_wise_transformation(x, self.gamma, self.beta, *lots)
-        return x, sum_of_cosines(attended, mixed)
+        return x, pair_cosine_loss(*at_least_float32(attended)) + pair_cosine_loss(*at_least_float32(mixed))
 
 
 class Output(NamedTuple):
@@ -310,8 +314,9 @@ class Method(StartedMethod[Options]):
         classes = cross_entropy(output.logits, batch.label)
         if output.cosines is None:
             return {"loss": classes, "classes": classes}
-        weight = self.options.cosine_weight if self.options.cosine == "added" else 0.0
-        return {"loss": classes + weight * output.cosines, "classes": classes, "cosines": output.cosines}
+        added = self.options.cosines == "added"
+        loss = classes + self.options.cosine_weight * output.cosines if added else classes
+        return {"loss": loss, "classes": classes, "cosines": output.cosines}
 
     def scores(self, output: Output) -> dict[str, Tensor]:
         return {HEADLINE: logit_difference(output.logits)}

@@ -1,5 +1,5 @@
-"""Changes of colour saturation, as the code of FLIP and ViTAF makes them: half of the training images have up to 20 % more
-or less of it."""
+"""Changes of colour saturation, as the code of FLIP and ViTAF makes them: half of the training images have up to 20 %
+more or less of it."""
 
 import torch
 from torch import Tensor
