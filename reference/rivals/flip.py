@@ -88,16 +88,15 @@ from reference.rivals import method
 from reference.rivals.blocks import clip_classifier, domains, stem
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
-from reference.rivals.blocks.root_norm import root_normalised
+from reference.rivals.blocks.root_head import RootHead
+from reference.rivals.blocks.saturation import some_saturated
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
 from reference.training import Training
 
-V_WIDTH, V_DROPOUT = 512, 0.5
 CROP_AREA, CROP_RATIO, CROP_TRIES = (0.08, 1.0), 4 / 3, 10
 JITTER, HUE, JITTERED, GREYED, BLURRED = 0.4, 0.1, 0.8, 0.2, 0.5
 BLUR, BLUR_SIDE, BLUR_TAPS = (0.1, 2.0), 224, 13  # deviation in pixels of an image of that side; width of the kernel
-SATURATION = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,19 +323,6 @@ def random_view(images: tuple[Tensor, ...], generator: torch.Generator) -> tuple
     return torch.stack(views, 1).unbind()
 
 
-def saturated(rgb: Tensor, factors: Tensor, wrapped: bool) -> Tensor:
-    """rgb (B, 3, S, S) in [-1, 1] with the saturation of each image, as HSV has it, times its factor (B,) (R7).
-
-    The brightest channel stays, the distance of the others to it is multiplied. What falls below black ends there, or,
-    `wrapped`, whole grey values are taken modulo 256.
-    """
-    grey = (127.5 * (rgb + 1)).round()  # whole numbers again: an image comes from 8 bits
-    brightest = grey.amax(1, keepdim=True)
-    changed = brightest - factors[:, None, None, None] * (brightest - grey)
-    changed = changed.trunc().remainder(256) if wrapped else changed.clamp(min=0)
-    return changed / 127.5 - 1
-
-
 # The networks
 
 
@@ -366,23 +352,12 @@ class FlipV(nn.Module):
         super().__init__()
         self.images = Images(options)
         self.visual = clip.model.visual
-        width = self.visual.conv1.out_channels
         self.visual.proj = None  # the class token before its projection
-        self.hidden, self.drop = nn.Linear(width, V_WIDTH), nn.Dropout(V_DROPOUT)
-        self.classes = nn.Linear(V_WIDTH, 2)
-        self.unit_columns = options.last_layer == "unit_columns"
-        nn.init.normal_(self.hidden.weight, std=0.005)
-        nn.init.constant_(self.hidden.bias, 0.1)
-        nn.init.normal_(self.classes.weight, std=0.01)
-        nn.init.zeros_(self.classes.bias)
+        self.head = RootHead(self.visual.conv1.out_channels, options.last_layer == "unit_columns")
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         token = torch.stack([self.visual(x) for x in self.images(rgb, depth, ir)]).mean(0)  # (B, 768)
-        features = root_normalised(at_least_float32(self.drop(F.relu(self.hidden(token)))))
-        if self.unit_columns:
-            with torch.no_grad():
-                self.classes.weight.copy_(F.normalize(self.classes.weight, dim=0))
-        return self.classes(features).flip(-1)  # the original counts attack, bona fide
+        return self.head(token)
 
 
 class FlipIT(nn.Module):
@@ -462,10 +437,7 @@ class Method(clip_classifier.CaptionMethod[Options]):
         batch, options = super().views(batch, training), self.options
         if options.saturation == "none":
             return batch
-        lots = torch.rand(2, len(batch), generator=self.draws, device=self.draws.device)
-        factors = 1 + SATURATION * (2 * lots[0] - 1)
-        changed = saturated(batch.rgb, factors, options.saturation == "wrapped")
-        return replace(batch, rgb=torch.where(lots[1][:, None, None, None] < 0.5, changed, batch.rgb))
+        return replace(batch, rgb=some_saturated(batch.rgb, self.draws, options.saturation == "wrapped"))
 
     def schedule(self, optimiser: torch.optim.Optimizer, batch: Batch, training: Training) -> None:
         if self.options.rate == "cosine":

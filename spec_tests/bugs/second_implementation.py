@@ -810,6 +810,27 @@ def joint_objective(of_branches, joint, bonafide, balance):
 # ViTAF
 
 
+def adapter_outputs(x, down, down_bias, up, up_bias):
+    outputs = []
+    for k in range(len(down)):
+        hidden = torch.einsum("bnc,hc->bnh", x, down[k]) + down_bias[k]
+        hidden = 0.5 * hidden * torch.erfc(-hidden / math.sqrt(2))
+        outputs.append(x + torch.einsum("bnh,ch->bnc", hidden, up[k]) + up_bias[k])
+    return torch.stack(outputs)
+
+
+def pair_cosine_loss(first, second):
+    dots = torch.einsum("bnc,bnc->bn", first, second)
+    lengths = [torch.linalg.vector_norm(x, dim=2).clamp_min(1e-8) for x in (first, second)]
+    cosines = dots / lengths[0] / lengths[1]
+    return torch.einsum("bn,bn->", cosines, cosines) / cosines.numel()
+
+
+def feature_wise_transformation(x, gamma, beta, gamma_lots, beta_lots):
+    spreads = torch.logaddexp(torch.stack([gamma, beta]) * 100, x.new_zeros(())) / 100
+    return x + torch.einsum("bnc,c->bnc", x, gamma_lots * spreads[0]) + beta_lots * spreads[1]
+
+
 # MMDG
 
 

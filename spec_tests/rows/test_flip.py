@@ -14,7 +14,7 @@ from reference.clip import normalise
 from reference.rivals import flip
 from reference.rivals.blocks import clip_classifier
 from reference.rivals.blocks.imagenet_input import IMAGENET_MEAN, IMAGENET_SD
-from reference.rivals.flip import ViewLot, crop_box, random_view, saturated, view_lots, view_of
+from reference.rivals.flip import ViewLot, crop_box, random_view, view_lots, view_of
 from reference.runs import HEADLINE
 from spec_tests.support.networks import batch_of, images, scrambled
 from spec_tests.support.tiny_clip import SIDE, tiny_clip
@@ -61,10 +61,10 @@ def unit(x: np.ndarray) -> np.ndarray:
 def test_training_begins_from_the_authors_weights_of_the_classifier() -> None:
     torch.manual_seed(0)
     network = method_of(variant="v").build()
-    assert abs(float(network.hidden.weight.detach().std()) - 0.005) < 3e-4
-    assert abs(float(network.classes.weight.detach().std()) - 0.01) < 1e-3
-    assert set(network.hidden.bias.tolist()) == {float(np.float32(0.1))}
-    assert network.classes.bias.tolist() == [0, 0]
+    assert abs(float(network.head.hidden.weight.detach().std()) - 0.005) < 3e-4
+    assert abs(float(network.head.classes.weight.detach().std()) - 0.01) < 1e-3
+    assert set(network.head.hidden.bias.tolist()) == {float(np.float32(0.1))}
+    assert network.head.classes.bias.tolist() == [0, 0]
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.5]
 
 
@@ -79,19 +79,19 @@ def test_variant_v_is_a_classifier_on_the_class_token_before_its_projection(last
         clip.model.visual.load_state_dict(network.visual.state_dict() | {"proj": clip.model.visual.proj})
         torch.testing.assert_close(token @ clip.model.visual.proj, clip.encode_image(imagenet(pictures[0])))
         logits = network(*pictures)
-    hidden = np.maximum(numpy_of(token) @ w["hidden.weight"].T + w["hidden.bias"], 0)
+    hidden = np.maximum(numpy_of(token) @ w["head.hidden.weight"].T + w["head.hidden.bias"], 0)
     features = hidden / np.sqrt(2 * np.sqrt((hidden**2).sum(1, keepdims=True)))
-    last = w["classes.weight"]
+    last = w["head.classes.weight"]
     if last_layer == "unit_columns":
         last = last / np.sqrt((last**2).sum(0))
-        torch.testing.assert_close(network.classes.weight.double(), torch.from_numpy(last), atol=1e-6, rtol=1e-5)
-    attack, bonafide = (features @ last.T + w["classes.bias"]).T
+        torch.testing.assert_close(network.head.classes.weight.double(), torch.from_numpy(last), atol=1e-6, rtol=1e-5)
+    attack, bonafide = (features @ last.T + w["head.classes.bias"]).T
     np.testing.assert_allclose(logits.numpy(), np.stack([bonafide, attack], 1), rtol=1e-4, atol=1e-5)
 
 
 def test_variant_v_drops_half_of_its_hidden_features_in_training() -> None:
     made = method_of(variant="v")
-    made.network.drop.p = 0.5
+    made.network.head.drop.p = 0.5
     made.network.train()
     pictures = images(3, SIDE)
     assert not torch.equal(made.network(*pictures), made.network(*pictures))
@@ -118,7 +118,7 @@ def test_variant_it_compares_features_with_captions(class_mean: str, fusion: str
 def test_variant_v_averages_the_class_tokens_of_three_images() -> None:
     made, (rgb, depth, ir) = method_of(variant="v", fusion="mean"), images(5, SIDE)
     seen: dict[str, Tensor] = {}
-    made.network.hidden.register_forward_hook(lambda _, args, out: seen.update(token=args[0]))
+    made.network.head.hidden.register_forward_hook(lambda _, args, out: seen.update(token=args[0]))
     with torch.inference_mode():
         made.network(rgb, depth, ir)
         tokens = [made.network.visual(imagenet(x)) for x in (rgb, depth, ir)]
@@ -366,25 +366,6 @@ def test_the_views_of_modalities_stay_apart_and_in_their_order() -> None:
 
 
 # Colour saturation
-
-
-def of_grey(*values: float) -> Tensor:
-    return torch.tensor(values)[None, :, None, None] / 127.5 - 1
-
-
-def test_saturation_worked_by_hand() -> None:
-    x = of_grey(200, 100, 0)
-    for factor, clipped, wrapped in ((1.0, (200, 100, 0), (200, 100, 0)), (0.5, (200, 150, 100), (200, 150, 100))):
-        for wraps, expected in ((False, clipped), (True, wrapped)):
-            torch.testing.assert_close(saturated(x, torch.tensor([factor]), wraps), of_grey(*expected))
-    torch.testing.assert_close(saturated(x, torch.tensor([1.25]), False), of_grey(200, 75, 0))
-    torch.testing.assert_close(saturated(x, torch.tensor([1.25]), True), of_grey(200, 75, 256 - 50))
-    torch.testing.assert_close(saturated(of_grey(200, 3, 3), torch.tensor([1.25]), True), of_grey(200, 210, 210))
-    y = of_grey(101, 100, 98)  # 101 - 1.25 * 3 = 97.25
-    torch.testing.assert_close(saturated(y, torch.tensor([1.25]), False), of_grey(101, 99.75, 97.25))
-    torch.testing.assert_close(saturated(y, torch.tensor([1.25]), True), of_grey(101, 99, 97))
-    both = saturated(torch.cat([x, x]), torch.tensor([0.0, 1.0]), False)
-    torch.testing.assert_close(both, torch.cat([of_grey(200, 200, 200), x]))
 
 
 FLIPPING = SimpleNamespace(augment=lambda batch: batch_of([x.flip(-1) for x in batch.images], batch.label))

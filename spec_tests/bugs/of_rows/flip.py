@@ -5,6 +5,7 @@ from spec_tests.bugs.campaign import mutants
 
 _LOGITS, _SIMCLR, _HALVES, _CONSISTENCY = "flip-logits", "flip-simclr", "flip-halves", "flip-consistency"
 _ROW = "reference.rivals.flip"
+_HEAD, _SATURATED = "reference.rivals.blocks.root_head", "reference.rivals.blocks.saturation"
 
 
 def _own(*names: str) -> str:
@@ -26,7 +27,8 @@ _VIEWS = _own(
     "a_view_changes_all_modalities_alike_and_each_sample_apart",
     "the_views_of_modalities_stay_apart_and_in_their_order",
 )
-_SATURATION = _own("saturation_worked_by_hand")
+_SATURATION = "test_saturation.py"
+_HALF = _own("half_of_the_images_change_their_saturation")
 _V = _own(
     "training_begins_from_the_authors_weights_of_the_classifier",
     "variant_v_is_a_classifier_on_the_class_token_before_its_projection",
@@ -249,7 +251,7 @@ OURS = [
         ("modalities_mixed", "torch.stack(views, 1).unbind()", "torch.stack(views).unbind(0)[: len(images)]"),
     ),
     *mutants(
-        _ROW,
+        _SATURATED,
         _SATURATION,
         "saturated",
         ("around_the_darkest", "grey.amax(1", "grey.amin(1"),
@@ -258,6 +260,15 @@ OURS = [
         ("wraps_at_255", "remainder(256)", "remainder(255)"),
         ("never_wrapped", "if wrapped", "if False"),
         ("never_clipped", "changed.clamp(min=0)", "changed"),
+    ),
+    *mutants(
+        _SATURATED,
+        _HALF,
+        "some_saturated",
+        ("all_images_change", "< CHANGED", "< 2"),
+        ("one_lot_for_both", "lots[1][:, None", "lots[0][:, None"),
+        ("more_colour_alone", "(2 * lots[0] - 1)", "lots[0]"),
+        ("not_the_image", "changed, rgb)", "changed, changed)"),
     ),
     *mutants(
         _ROW,
@@ -280,11 +291,16 @@ OURS = [
         ("projection_kept", "self.visual.proj = None", "pass"),
         ("sum_of_tokens", ".mean(0)", ".sum(0)"),
         ("first_token", ".mean(0)", "[0]"),
+        ("columns_never", 'options.last_layer == "unit_columns"', "False"),
+        ("columns_always", 'options.last_layer == "unit_columns"', "True"),
+    ),
+    *mutants(
+        _HEAD,
+        _V,
+        "RootHead",
         ("not_rectified", "F.relu(self.hidden(token))", "self.hidden(token)"),
         ("nothing_drops_out", "self.drop(F.relu(self.hidden(token)))", "F.relu(self.hidden(token))"),
         ("length_for_its_root", "root_normalised(", "F.normalize("),
-        ("columns_never", "if self.unit_columns", "if False"),
-        ("columns_always", "if self.unit_columns", "if True"),
         ("unit_rows", "F.normalize(self.classes.weight, dim=0)", "F.normalize(self.classes.weight, dim=1)"),
         ("columns_not_kept", "self.classes.weight.copy_(", "self.classes.weight.clone().copy_("),
         ("logits_of_the_original", ".flip(-1)", ""),
@@ -321,9 +337,6 @@ OURS = [
         ("two_captions_refused", "len(sentences) < 2", "len(sentences) < 3"),
         ("one_caption_always_refused", 'options.variant == "mcl" and len', "len"),
         ("batch_not_augmented", "super().views(batch, training), self.options", "batch, self.options"),
-        ("all_images_change", "lots[1][:, None, None, None] < 0.5", "lots[1][:, None, None, None] < 2"),
-        ("one_lot_for_both", "lots[1][:, None", "lots[0][:, None"),
-        ("more_colour_alone", "(2 * lots[0] - 1)", "lots[0]"),
         ("never_wrapped", 'options.saturation == "wrapped"', "False"),
         ("always_wrapped", 'options.saturation == "wrapped"', "True"),
         ("always_cosine", 'if self.options.rate == "cosine"', "if True"),
