@@ -1,4 +1,90 @@
-"""MMDG."""
+"""MMDG, a row of MMDA's Tables 1 to 3: certain tokens teach those of another modality, and slow modalities come first.
+
+Lin, Wang, Cai, Liu, Fu, Yu, Tang, Kot: Suppress and Rebalance: Towards Generalized Multi-Modal Face Anti-Spoofing. CVPR
+2024, arXiv 2402.19298. The tables are its own: MMDA's and DADM's took them over.
+
+    python -m reference.rivals.mmdg --index build/…/index.csv --run-dir build/runs/mmdg --weights torchvision
+
+A ViT-B/16 sees one modality at a time, each with a class token and positions of its own (blocks/vit_trunk.py). The three
+class tokens, after the final norm, go side by side through a linear layer to two logits. Three ideas are added:
+
+  - Certainty. Dropout of p = 0.3 is drawn twenty times of what a layer's attention gives, without a gradient. Where the
+    draws lie apart the modality is uncertain:   U = exp(-2.25 standard deviation),   a number of each token's channel.
+  - U-Adapter. In each layer RGB takes from depth and from infrared, depth from RGB, infrared from RGB; depth and
+    infrared take nothing from each other. The tokens of both before the layer's MLP become eight channels. Queries of
+    the other modality attend to keys and values of the receiving one, each channel a head; the logits of a query are
+    multiplied by the mean U of its token's channels. What comes out is added to the receiver's eight channels, and goes
+    through layer norm, a central-difference convolution of theta 0.5 over the patches as a map, and up to 768 again,
+    beside the MLP.
+  - Single-side prototypes and ReGrad. Before an epoch the mean class token of all bona fide faces is taken, and that of
+    each data set's attacks, for each modality. SSP is the cross-entropy of minus the distances from them. The gradients
+    of the modalities' SSP are merged before they are added (blocks/gradient_merge.py); the modality of the smallest SSP
+    is the fastest, and a modality's weight is the mean U of its class tokens in the last layer.
+
+    loss = CE + 0.3 (SSP of RGB + SSP of depth + SSP of infrared)
+
+Input is 224 x 224, (x - 127.5) / 128, which the network makes of [-1, 1] itself.
+
+Parameters at 224 x 224 with the preset `released`, our counts:
+
+    three patch embeddings             1 771 776   frozen
+    eleven layers                     77 966 592   frozen
+    last layer, final norm             7 089 408
+    class tokens, positions              456 192   2 304 and 453 888
+    48 U-Adapters of 20 072              963 456   down 2 x 6 152, attention 264, norm 16, convolution 576, up 6 912
+    linear layer                           4 610
+    on the path                       88 252 034   of which train 8 513 666; the same in the original's state
+    with one patch embedding          87 070 850   the presets `table` (8 513 666 train) and `described` (968 066)
+
+Nothing published trains it: the authors' code holds the network, the prototypes and the merging, of which the last does
+not run. `released` is that code after the smallest mend, the removal of an argument that nothing defines, in the loop
+of DADM, by the same laboratory. `table` follows the code where it decides what the paper leaves open, and not where it
+fails to do what it sets out to do. What only our reading of the paper's summary says is called so.
+
+Readings:
+
+  R1  A draw of dropout makes of a number x either 0 or x / (1 - p): its deviation is |x| sqrt(p / (1 - p)) whatever the
+      network, and twenty draws estimate what is known. In training they are drawn, as published: `--draws 20`. The
+      code's dropout stays on at test, so that a score differs from one evaluation to the next and with the place of
+      the sample in its batch (`released`, `--test-draws 20`). A score of our tables is to be the sample's own and
+      repeatable: there the known deviation takes the place of its estimate, `--test-draws 0`, also for prototypes.
+  R2  p = 0.3 and twenty draws are the code's defaults. We draw how many of the twenty keep a number, which is binomial,
+      instead of twenty masks: the deviation follows from it alone.
+  R3  The paper takes the draws' variance, the code their standard deviation, with n - 1. `table` has the code's: 2.25 is
+      known from there. `described` has the paper's.
+  R4  U multiplies logits, and the logits of one query alike: it is the reciprocal of a temperature. A query that is not
+      certain at all takes the mean of all values rather than nothing. `--tempered weights` multiplies after the
+      softmax, so that it takes nothing.
+  R5  In the code the trunk's last layer, the final norm, class tokens and positions train too (`--trained last`, T1); in
+      the paper's figure adapters and classifier alone (`described`, `--trunk frozen`). `--trained all` is for a trunk
+      without trained weights. The other modalities' positions begin anew in the code (T2) and are kept in `described`,
+      where they are frozen. The code's three frozen copies of the patch embedding (T3) are one thing.
+  R6  Merged is what belongs to one modality: class tokens, positions, adapters of the modality that receives, patch
+      embeddings of its own where they train. The code names the same parameters, but stops counting at the first that
+      has no gradient, so that it finds the class tokens and positions alone, six tensors of 832: in `released` no SSP
+      reaches an adapter (`--merged tokens`). Counting on would fail at the next step twice: the last layer's adapters
+      have no gradient of the other modalities' SSP, for which nothing stands there and 0 here, and what all modalities
+      share has no rule (R7).
+  R7  What all modalities share, the last layer and the final norm, gets the sum of the SSP gradients, which is what the
+      loss says where nothing is merged; in the code as it counts it gets none. That is our decision: the paper is not
+      known to say it.
+  R8  0.3 is the code's. SSP is not in the MMDG's code; its distances are Euclidean by DADM's.
+  R9  Prototypes are of a half of the frames, seen in evaluation mode, and of an epoch's the old ones are 0.2; the first
+      ones are new altogether. The code throws a coin for each batch; we take exactly a half of the training frames.
+      A class none of whose frames was chosen pulls its prototype to zero, in the code and here.
+  R10 The code has five prototypes whatever trains: with three data sets one is always zero, a class that no sample has
+      (`released`). Elsewhere there are as many as data sets, and one.
+  R11 Before the prototypes are taken the code makes infrared's three channels of its grey values, HOG and PLGF; what
+      trains sees infrared alike in all three, at least in DADM's loop. Here infrared is plain in both, in `released`,
+      too, where that is a deviation.
+  R12 Training is published nowhere: DADM's is taken, Adam at 5e-5 with weight decay 5e-5 in the gradient, batches of
+      16, 80 epochs, flips, a constant rate. That is our decision. Batches are balanced by class as everywhere here;
+      DADM's are shuffled (`released`).
+  R0  First weights: ImageNet's in the code, `--weights torchvision`. Adapters give nothing at first.
+
+Sizes are those of ViT-B/16 unless `--patch`, `--width`, `--depth` and `--heads` narrow it, which no published weights
+fit; adapters have eight channels.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -113,15 +199,17 @@ class Options(vit_trunk.Options):
         self.at_least({"draws": 0, "test_draws": 0, "steepness": 0, "prototype_weight": 0, "prototypes": 0})
         for name in ("draws", "test_draws"):
             if getattr(self, name) == 1:
-                raise BadInput(f"{option(name)} 1: one draw has no deviation; give at least 2, or 0 for the expected one")
+                raise BadInput(f"{option(name)} 1: one draw has no deviation; give at least 2, or 0 for what to expect")
         if not 0 <= self.drop < 1:
             raise BadInput(f"--drop {self.drop}: it is a probability; give a number from 0 to below 1")
         if not 0 < self.prototype_share <= 1:
-            raise BadInput(f"--prototype-share {self.prototype_share}: give a number above 0, at most 1")
+            raise BadInput(f"--prototype-share {self.prototype_share}: it is a share; give a number above 0, at most 1")
         if not 0 <= self.prototype_memory < 1:
-            raise BadInput(f"--prototype-memory {self.prototype_memory}: give a number from 0 to below 1")
+            raise BadInput(
+                f"--prototype-memory {self.prototype_memory}: it is a share; give a number from 0 to below 1"
+            )
         if self.merged == "tokens" and self.trunk == "frozen":
-            raise BadInput("--merged tokens: with --trunk frozen no token trains; give --merged owned")
+            raise BadInput("--merged tokens: no token trains with --trunk frozen; give --merged owned")
 
 
 def kept_draws(x: Tensor, count: int, drop: float, generator: torch.Generator) -> Tensor:
@@ -203,10 +291,8 @@ class MMDG(nn.Module):
         self.trunk = SharedTrunk(options, begun)
         if options.trunk == "frozen":
             self.trunk.requires_grad_(False)
-        self.adapters = nn.ModuleList(
-            nn.ModuleList(Adapter(options.width, options.tempered == "weights") for _ in PAIRS)
-            for _ in range(options.depth)
-        )
+        after = options.tempered == "weights"
+        self.adapters = nn.ModuleList(Adapter(options.width, after) for _ in PAIRS * options.depth)  # by layer
         self.classes = nn.Linear(MODALITIES * options.width, 2)
         count = max(1 + data_sets, options.prototypes)
         self.register_buffer("prototypes", torch.zeros(MODALITIES, count, options.width))
@@ -223,15 +309,16 @@ class MMDG(nn.Module):
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor, draws: torch.Generator) -> Output:
         x = self.trunk.embed(SHARED_SCALE * rgb, SHARED_SCALE * depth, SHARED_SCALE * ir)  # (3 B, 1 + N, C)
-        for layer, adapters in zip(self.trunk.layers, self.adapters, strict=True):
+        for number, layer in enumerate(self.trunk.layers):
             y = layer.ln_1(x)
             attended = layer.dropout(layer.self_attention(y, y, y, need_weights=False)[0])
             certain = self.certainty_of(attended, draws).chunk(MODALITIES)
             x = x + attended
             y = layer.ln_2(x)
             of = y.chunk(MODALITIES)
+            adapters = self.adapters[len(PAIRS) * number : len(PAIRS) * (number + 1)]
             added = [adapter(of[m], of[n], certain[n]) for adapter, (m, n) in zip(adapters, PAIRS, strict=True)]
-            x = x + layer.mlp(y) + torch.cat([added[0] + added[1], added[2], added[3]])
+            x = x + layer.mlp(y) + torch.cat([added[0] + added[1], *added[2:]])
         features = side_by_side(self.trunk.ln(x)[:, 0])
         return Output(self.classes(features), features, torch.stack([of[:, 0].mean() for of in certain]))
 
@@ -245,9 +332,8 @@ class MMDG(nn.Module):
         if self.options.embedding == "own":
             for place, embed in enumerate(self.trunk.conv_proj):
                 yield from ((parameter, place) for parameter in embed.parameters())
-        for adapters in self.adapters:
-            for adapter, (place, _) in zip(adapters, PAIRS, strict=True):
-                yield from ((parameter, place) for parameter in adapter.parameters())
+        for adapter, (place, _) in zip(self.adapters, PAIRS * self.options.depth, strict=True):
+            yield from ((parameter, place) for parameter in adapter.parameters())
 
 
 class Method(StartedMethod[Options]):

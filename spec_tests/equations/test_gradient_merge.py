@@ -127,9 +127,7 @@ def test_a_merged_gradient_has_the_gradient_of_gradients_and_weights(draw, own, 
     base = [g for j, g in enumerate(of_each) if j != own]
     pairs = [(of_each[own], sum(base))] if own == fastest else [(g, of_each[own]) for g in base]
     if all(abs(dot(f64(a), f64(b))) > 1e-3 for a, b in pairs):
-        gradients(
-            lambda *x: call("merged_gradient", list(x[:3]), own, fastest, list(x[3:])), *of_each, *weights
-        )
+        gradients(lambda *x: call("merged_gradient", list(x[:3]), own, fastest, list(x[3:])), *of_each, *weights)
 
 
 def toy(draw, unseen):

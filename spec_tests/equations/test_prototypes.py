@@ -88,9 +88,7 @@ def distances_loss(features, prototypes, classes):
 
 
 @spec("prototypes", "prototype_loss")
-@given(
-    draw=draws(), samples=SIZES, width=SIZES, count=COUNTS, scale=st.sampled_from([0.01, 1.0, 300.0])
-)
+@given(draw=draws(), samples=SIZES, width=SIZES, count=COUNTS, scale=st.sampled_from([0.01, 1.0, 300.0]))
 def test_the_nearer_its_own_prototype_the_lower_a_samples_loss(draw, samples, width, count, scale):
     features, prototypes = draw.normal(samples, width, scale=scale), draw.normal(count, width, scale=scale)
     classes = draw.integers(samples, count)
