@@ -5,8 +5,8 @@ Lin, Wang, Cai, Liu, Fu, Yu, Tang, Kot: Suppress and Rebalance: Towards Generali
 
     python -m reference.rivals.mmdg --index build/…/index.csv --run-dir build/runs/mmdg --weights torchvision
 
-A ViT-B/16 sees one modality at a time, each with a class token and positions of its own (blocks/vit_trunk.py). The three
-class tokens, after the final norm, go side by side through a linear layer to two logits. Three ideas are added:
+A ViT-B/16 sees one modality at a time, each with a class token and positions of its own (blocks/vit_trunk.py). The
+three class tokens, after the final norm, go side by side through a linear layer to two logits. Three ideas are added:
 
   - Certainty. Dropout of p = 0.3 is drawn twenty times of what a layer's attention gives, without a gradient. Where the
     draws lie apart the modality is uncertain:   U = exp(-2.25 standard deviation),   a number of each token's channel.
@@ -50,15 +50,15 @@ Readings:
       repeatable: there the known deviation takes the place of its estimate, `--test-draws 0`, also for prototypes.
   R2  p = 0.3 and twenty draws are the code's defaults. We draw how many of the twenty keep a number, which is binomial,
       instead of twenty masks: the deviation follows from it alone.
-  R3  The paper takes the draws' variance, the code their standard deviation, with n - 1. `table` has the code's: 2.25 is
-      known from there. `described` has the paper's.
+  R3  The paper takes the draws' variance, the code their standard deviation, with n - 1. `table` has the code's, from
+      which 2.25 is known, `described` the paper's.
   R4  U multiplies logits, and the logits of one query alike: it is the reciprocal of a temperature. A query that is not
       certain at all takes the mean of all values rather than nothing. `--tempered weights` multiplies after the
       softmax, so that it takes nothing.
-  R5  In the code the trunk's last layer, the final norm, class tokens and positions train too (`--trained last`, T1); in
-      the paper's figure adapters and classifier alone (`described`, `--trunk frozen`). `--trained all` is for a trunk
-      without trained weights. The other modalities' positions begin anew in the code (T2) and are kept in `described`,
-      where they are frozen. The code's three frozen copies of the patch embedding (T3) are one thing.
+  R5  In the code the trunk's last layer, the final norm, class tokens and positions train, too (`--trained last`, T1),
+      in the paper's figure adapters and classifier alone (`described`, `--trunk frozen`). `--trained all` is for a
+      trunk without trained weights. In the code positions begin anew (T2); `described`, where they never change, keeps
+      those of the weights. The code's three copies of the frozen patch embedding (T3) are one thing.
   R6  Merged is what belongs to one modality: class tokens, positions, adapters of the modality that receives, patch
       embeddings of its own where they train. The code names the same parameters, but stops counting at the first that
       has no gradient, so that it finds the class tokens and positions alone, six tensors of 832: in `released` no SSP
@@ -68,7 +68,7 @@ Readings:
   R7  What all modalities share, the last layer and the final norm, gets the sum of the SSP gradients, which is what the
       loss says where nothing is merged; in the code as it counts it gets none. That is our decision: the paper is not
       known to say it.
-  R8  0.3 is the code's. SSP is not in the MMDG's code; its distances are Euclidean by DADM's.
+  R8  The weight 0.3 is the code's default. What computes SSP is missing there; DADM's has Euclidean distances.
   R9  Prototypes are of a half of the frames, seen in evaluation mode, and of an epoch's the old ones are 0.2; the first
       ones are new altogether. The code throws a coin for each batch; we take exactly a half of the training frames.
       A class none of whose frames was chosen pulls its prototype to zero, in the code and here.
