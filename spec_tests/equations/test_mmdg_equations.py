@@ -47,12 +47,13 @@ def test_numbers_are_kept_independently(draw, drop):
 @spec("mmdg-certainty", "kept_draws")
 @given(draw=draws(), count=COUNTS)
 def test_draws_that_drop_nothing_keep_everything_and_a_generator_repeats_itself(draw, count):
-    x, generator = draw.normal(3, 4), draw.generator()
+    x, generator = draw.normal(10, 20), draw.generator()
     assert (call("kept_draws", x, count, 0.0, generator) == count).all()
     state = generator.get_state()
-    first = call("kept_draws", x, count, 0.5, generator)
+    first, second = (call("kept_draws", x, count, 0.5, generator) for _ in range(2))
     generator.set_state(state)
     assert torch.equal(first, call("kept_draws", x, count, 0.5, generator))
+    assert not torch.equal(first, second)
 
 
 def deviation_of(value, kept, count, drop):

@@ -209,15 +209,15 @@ def test_adapters_give_nothing_at_first() -> None:
 
 
 def test_depth_and_infrared_take_nothing_from_each_other() -> None:
-    """In the last layer infrared reaches RGB's features and its own, and depth's not at all."""
-    made, batch = method(5, depth=1), samples(5, 2)
-    before = made.forward(batch).features.detach()
-    changed = made.forward(batch_of([batch.rgb, batch.depth, samples(6, 2).ir])).features.detach()
-    assert [torch.equal(*pair) for pair in zip(before.chunk(3, 1), changed.chunk(3, 1), strict=True)] == [
-        False,
-        True,
-        False,
-    ]
+    """In the only layer either reaches RGB's features and its own."""
+    made, batch, other = method(5, depth=1), samples(5, 2), samples(6, 2)
+    before = made.forward(batch).features.chunk(3, 1)
+    for changed, reached in (
+        (batch_of([batch.rgb, other.depth, batch.ir]), [True, True, False]),
+        (batch_of([batch.rgb, batch.depth, other.ir]), [True, False, True]),
+    ):
+        after = made.forward(changed).features.chunk(3, 1)
+        assert [not torch.equal(a, b) for a, b in zip(before, after, strict=True)] == reached
 
 
 def test_a_score_is_the_samples_own_and_repeatable_unless_draws_are_made_at_test() -> None:
@@ -356,6 +356,7 @@ def merged(gradients: list[np.ndarray], own: int, fastest: int, weights: list[fl
         {"preset": "described"},
         {"preset": "released"},
         {"merged": "tokens"},
+        {"trained": "all"},
         {"unowned": "none", "embedding": "own", "trained": "all"},
     ],
 )
