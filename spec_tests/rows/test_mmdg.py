@@ -281,7 +281,7 @@ def ssp(features: np.ndarray, prototypes: np.ndarray, classes: list[int]) -> flo
 def test_losses_are_cross_entropy_and_each_modalitys_distance_from_its_prototypes(weight: float) -> None:
     made, batch = method(8, prototype_weight=weight), samples(8)
     output = made.forward(batch)
-    losses = {name: float(value) for name, value in made.losses(output, batch).items()}
+    losses = {name: float(value.detach()) for name, value in made.losses(output, batch).items()}
     logits, features, certainties = network_by_hand(made, batch)
     difference = logits[:, 0] - logits[:, 1]
     expected = {"classes": bce(-difference, batch.label.numpy()).mean()}

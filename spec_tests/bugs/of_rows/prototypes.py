@@ -80,7 +80,7 @@ OURS = [
         _BLOCK,
         _PROTOTYPES,
         "prototype_classes",
-        ("first_attacks_with_bona_fide", "1 + place", "place"),
+        ("first_attacks_with_bona_fide", "0, 1 + place)", "0, place)"),
         ("turned", "bonafide, 0, 1 + place", "bonafide, 1 + place, 0"),
     ),
     *mutants(

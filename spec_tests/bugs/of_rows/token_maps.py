@@ -49,7 +49,7 @@ OURS = [
         _BLOCK,
         _MAPS,
         "quick_gelu",
-        ("steeper", "1.702", "2.0"),
+        ("steeper", "1.702 * x)", "2.0 * x)"),
         ("sigmoid_alone", "return x * ", "return "),
     ),
     *mutants(
