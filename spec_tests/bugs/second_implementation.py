@@ -834,6 +834,39 @@ def feature_wise_transformation(x, gamma, beta, gamma_lots, beta_lots):
 # MMDG
 
 
+def kept_draws(x, count, drop, generator):
+    kept = torch.zeros_like(x)
+    for _ in range(count):
+        kept += torch.rand(x.shape, generator=generator, dtype=torch.float64, device=x.device) >= drop
+    return kept
+
+
+def drawn_deviation(x, kept, count, drop):
+    survivor = x / (1 - drop)
+    mean = survivor * kept / count
+    squares = kept * (survivor - mean).square() + (count - kept) * mean.square()
+    return torch.sqrt(squares / (count - 1) + 1e-40)
+
+
+def expected_deviation(x, drop):
+    second_moment = x.square() / (1 - drop)
+    return torch.sqrt(second_moment - x.square() + 1e-40)
+
+
+def certainty(deviation, steepness, squared=False):
+    exponent = deviation * deviation if squared else deviation
+    return (exponent * steepness).exp().reciprocal()
+
+
+def tempered_attention(q, k, v, certain, after=False):
+    logits = torch.einsum("bhid,bhjd->bhij", q, k) * q.shape[-1] ** -0.5
+    if not after:
+        logits = torch.einsum("bhij,bi->bhij", logits, certain)
+    weights = torch.exp(logits - logits.logsumexp(-1, keepdim=True))
+    out = torch.einsum("bhij,bhjd->bhid", weights, v)
+    return torch.einsum("bhid,bi->bhid", out, certain) if after else out
+
+
 # DADM
 
 
@@ -890,3 +923,66 @@ def central_difference(x, weight, theta):
     height, width = x.shape[2:]
     windows = torch.nn.functional.pad(x, (1, 1, 1, 1)).unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 3, 3, H, W)
     return torch.einsum("bcijhw,ocij->bohw", windows - theta * x[:, :, None, None], weight)
+def quick_gelu(x):
+    return x * (1 + torch.tanh(0.851 * x)) / 2
+
+
+def convolved_tokens(tokens, convolution):
+    count = tokens.shape[1] - 1
+    side = math.isqrt(count)
+    grid = torch.einsum("bnc->bcn", tokens)
+    patches = convolution(grid[:, :, 1:].reshape(len(tokens), -1, side, side))
+    cell = convolution(grid[:, :, :1].unsqueeze(3))
+    return torch.einsum("bcn->bnc", torch.cat([cell.flatten(2), patches.flatten(2)], dim=2))
+
+
+def prototype_classes(bonafide, place):
+    return (place + 1) * torch.logical_not(bonafide)
+
+
+def class_means(features, classes, count):
+    rows = []
+    for number in range(count):
+        own = features[classes == number]
+        rows.append(own.sum(0) / max(len(own), 1))
+    return torch.stack(rows)
+
+
+def moved_prototypes(old, new, kept):
+    return new + kept * (old - new)
+
+
+def prototype_loss(features, prototypes, classes):
+    distances = torch.stack([torch.linalg.vector_norm(features - prototype, dim=1) for prototype in prototypes])
+    own = distances[classes, torch.arange(len(classes), device=classes.device)]
+    return (own + torch.logsumexp(-distances, dim=0)).sum() / len(classes)
+
+
+def projected_gradient(gradient, base):
+    a, b = gradient.flatten(), base.flatten()
+    share = torch.einsum("n,n->", a, b) / (torch.einsum("n,n->", b, b) + 1e-8)
+    agreeing = b * share.clamp_min(0)
+    aside = a - b * share
+    return torch.where(share > 0, agreeing, aside).reshape(gradient.shape)
+
+
+def merged_gradient(gradients, own, fastest, weights):
+    if own == fastest:
+        rest = torch.stack(list(gradients)).sum(0) - gradients[own]
+        return rest + weights[own] * projected_gradient(gradients[own], rest)
+    total = gradients[own].clone()
+    for other, gradient in enumerate(gradients):
+        if other != own:
+            total = total + weights[other] * projected_gradient(gradient, gradients[own])
+    return total
+
+
+def add_merged_gradients(losses, owned, fastest, weights):
+    for parameter, own in owned:
+        of_each = []
+        for loss in losses:
+            (gradient,) = torch.autograd.grad(loss, parameter, retain_graph=True, allow_unused=True)
+            of_each.append(torch.zeros_like(parameter) if gradient is None else gradient)
+        added = sum(of_each) if own is None else merged_gradient(of_each, own, fastest, weights)
+        before = torch.zeros_like(added) if parameter.grad is None else parameter.grad
+        parameter.grad = before + added

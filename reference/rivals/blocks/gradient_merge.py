@@ -38,15 +38,25 @@ def merged_gradient(gradients: Sequence[Tensor], own: int, fastest: int, weights
 
 
 def add_merged_gradients(
-    losses: Sequence[Tensor], owned: Sequence[tuple[nn.Parameter, int]], fastest: int, weights: Sequence[Tensor]
+    losses: Sequence[Tensor],
+    owned: Sequence[tuple[nn.Parameter, int | None]],
+    fastest: int,
+    weights: Sequence[Tensor],
 ) -> None:
     """Add to each owned parameter, which comes with its modality, what it gets of the gradients of the modalities'
-    losses (). A loss that does not reach a parameter has a gradient of zeros there. The losses' graph stays."""
+    losses (). One that comes with None belongs to all modalities and gets the plain sum. A loss that does not reach a
+    parameter has a gradient of zeros there. The losses' graph stays."""
+    if not owned:
+        return
     parameters = [parameter for parameter, _ in owned]
     of_each = [
         torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
         for loss in losses
     ]
     for place, (parameter, own) in enumerate(owned):
-        merged = merged_gradient([gradients[place] for gradients in of_each], own, fastest, weights)
-        parameter.grad = merged if parameter.grad is None else parameter.grad + merged
+        gradients = [of_loss[place] for of_loss in of_each]
+        if own is None:
+            added = torch.stack(gradients).sum(0)
+        else:
+            added = merged_gradient(gradients, own, fastest, weights)
+        parameter.grad = added if parameter.grad is None else parameter.grad + added
