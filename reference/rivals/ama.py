@@ -6,9 +6,9 @@ Yu et al.: Rethinking Vision Transformer and Masked Autoencoder in Multimodal Fa
     python -m reference.rivals.ama --index build/…/index.csv --run-dir build/runs/ama --weights torchvision
 
 A ViT-B/16 sees one class token and three times 196 patches: RGB's, depth's and infrared's, of one patch embedding. All
-of it is frozen. Beside the attention and beside the MLP of each layer stands an adapter, which reads what they read, the
-layer norm's output y, and whose own output is added to theirs. It narrows y to D channels, z = quick_gelu(down(y)), in
-which each modality's patches are a map of 14 x 14, and
+of it is frozen. Beside the attention and beside the MLP of each layer stands an adapter. It reads what they read, the
+layer norm's output y, and what it makes of it is added to theirs. It narrows y to D channels, z = quick_gelu(down(y)),
+in which the patches of each modality are a map of 14 x 14, and computes
 
     shared map          m = 3 x 3 convolution, 3 D to D channels, of the three maps together
     gates               (g_1, g_2, g_3) = sigmoid(W mean of the three maps together),   W of 3 x 3 D
@@ -21,10 +21,10 @@ to two logits.
 
     loss = cross-entropy of the two classes
 
-No code of AMA is published under its name. Its adapters and layers stand in a file of DADM's repository that nothing in
-it calls: neither how tokens, positions and head surround them nor how they were trained is in any code. In that file
-are also adapters that convolve two modalities or each one alone, which are other variants; M2A2E, the pre-training that
-the paper proposes beside AMA, is not part of this row.
+No code is published under AMA's name. Its adapter and its layer stand in a file of DADM's repository that nothing calls,
+twice under two names; which tokens, positions and head surround them is in no code, nor how they were trained. The
+file's other adapters convolve two modalities or each one alone. M2A2E, the pre-training that the paper proposes beside
+AMA, is not part of this row.
 
 Input is 224 x 224, (x - 127.5) / 128, as the tables' loaders have it; the network makes it of [-1, 1] itself.
 
@@ -45,23 +45,23 @@ A plain ViT has 301 056 positions less: 196 patches instead of 588.
 
 Readings:
 
-  R0  First weights: fresh unless `--weights torchvision` or a file says otherwise. The paper's ViT began from ImageNet's
-      and the paper profile does.
-  R1  D: the file has 8 as the default of this adapter and of its layer, and 64 as that of the adapters written after
-      them. Which of the two the row's numbers had is published nowhere; the table takes the larger one.
+  R0  First weights: fresh unless `--weights torchvision` or a file says otherwise. The paper compares its pre-training
+      with ImageNet's, from which AMA alone began; so does the paper profile.
+  R1  D: the file has 8 as the default of this adapter and of its layer, and 64 where layers combine it with others.
+      Which of the two the row's numbers had is published nowhere; the table takes the larger one.
   R2  What trains: adapters and the linear layer. Class token, positions and final norm are the ViT's and stay frozen
       with it, which is our decision. Behind a frozen trunk of random weights adapters learn next to nothing; the cpu
       profile, which has no weights, trains `all`.
-  R3  Positions of 588 patches are nowhere published, nor are those of a ViT as many. `tiled` gives a patch of each
-      modality the position that the ViT has for its place; what tells modalities apart are gates and pixels. `anew`
-      draws all positions from a normal law of deviation 0.02; new ones also train.
+  R3  A ViT has positions for 196 patches; how they became 588 is published nowhere. `tiled` gives a patch of each
+      modality the position of its place, so that only gates and pixels tell modalities apart. `anew` draws all
+      positions from a normal law of deviation 0.02; new ones also train.
   R4  Infrared: the paper's transformer sees its grey values, its HOG and its PLGF as three channels
       (blocks/infrared_stack.py), which `stack` is. The tables' loaders feed infrared three times.
-  R5  Dropped modalities: the tables test with depth or infrared black. Whether the row had seen that in training is not
-      published; by default it has not.
-  R6  Training is published nowhere that we could read: AdamW at 1e-5 with weight decay 0.05, halved after every 20 of 30
-      epochs, batches of 64, flips, are those of Flex-Modal-FAS, by the same first author. To train like it is our
-      decision, balanced batches are everybody's here.
+  R5  Dropped modalities: the tables test with depth or infrared black. Whether the row had seen that in training is
+      not published; by default it has not.
+  R6  No code says how AMA was trained, and the paper's text was not at hand. AdamW at 1e-5 with weight decay 0.05, the
+      rate halved after every 20 of 30 epochs, batches of 64, and flips are those of Flex-Modal-FAS, whose first author
+      is the same; to train like it is our decision. Batches are balanced by class, as everywhere here.
 
 Sizes are those of ViT-B/16 unless `--patch`, `--width`, `--depth` and `--heads` narrow it, which no published weights
 fit.
@@ -105,7 +105,7 @@ class Options(vit_trunk.Sizes):
     """R2: adapters and the linear layer train, with positions that are drawn anew, or all of the network."""
 
     positions: Literal["tiled", "anew"] = reading("tiled")
-    """R3: every modality's patches begin with the positions of --weights, or all with positions drawn anew."""
+    """R3: the patches of each modality have the positions of --weights at first, or all have new ones."""
 
     infrared: Literal["plain", "stack"] = reading("plain", described="stack")
     """R4: infrared as three equal channels, or as its grey values, HOG and PLGF."""

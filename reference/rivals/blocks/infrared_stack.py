@@ -23,8 +23,11 @@ REACH = 2  # of PLGF, in pixels
 
 
 def line_cells() -> Tensor:
-    """For each bin of orientation a cell (BINS, CELL, CELL) that is 1 along a line, and 0 elsewhere. The line lies along
-    the edge whose gradient has the middle orientation of the bin, and its ends are rounded down to pixels."""
+    """For each bin of orientation a cell (BINS, CELL, CELL) that is 1 along a line, and 0 elsewhere.
+
+    The line lies along the edge whose gradient has the bin's middle orientation. Its ends are rounded down to pixels,
+    which makes one drawing of the bins 2 and 3, counted from 0, and one of 5 and 6.
+    """
     cells = torch.zeros(BINS, CELL, CELL)
     centre, radius = CELL // 2, CELL // 2 - 1
     for number in range(BINS):
@@ -53,8 +56,7 @@ def oriented_gradients(grey: Tensor) -> Tensor:
     down, right = torch.zeros_like(grey), torch.zeros_like(grey)
     down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
     right[:, :, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2]
-    upward = (down < 0) | ((down == 0) & (right < 0))
-    sign = torch.where(upward, -1.0, 1.0).to(grey)
+    sign = 1 - 2 * ((down < 0) | ((down == 0) & (right < 0))).to(grey)
     angle = torch.atan2(sign * down, sign * right)  # from 0 to pi
     bins = (angle * (BINS / math.pi)).long().clamp(max=BINS - 1)
     lengths = torch.hypot(down, right)[:, None] * F.one_hot(bins, BINS).movedim(-1, 1)  # (B, BINS, H, W)
@@ -92,7 +94,7 @@ def infrared_stack(ir: Tensor) -> Tensor:
 
     Black infrared, which stands for a missing one, has a black HOG picture, and a PLGF picture of the image's edge.
     """
-    grey = 127.5 * (ir[:, 0] + 1)
+    grey = (127.5 * (ir[:, 0] + 1)).round()  # 8-bit again: rounding would turn gradients of 0 degrees to 180
     with torch.autocast(ir.device.type, enabled=False):
         pictures = torch.stack([grey, oriented_gradients(grey), gravitational_force(grey)], 1)
     return pictures / 127.5 - 1
