@@ -21,8 +21,8 @@ to two logits.
 
     loss = cross-entropy of the two classes
 
-No code is published under AMA's name. Its adapter and its layer stand in a file of DADM's repository that nothing calls,
-twice under two names; which tokens, positions and head surround them is in no code, nor how they were trained. The
+No code is published under AMA's name. Its adapter and its layer stand in a file of DADM's repository, twice under two
+names, that nothing calls; which tokens, positions and head surround them is in no code, nor how they were trained. The
 file's other adapters convolve two modalities or each one alone. M2A2E, the pre-training that the paper proposes beside
 AMA, is not part of this row.
 

@@ -181,6 +181,13 @@ def test_infrared_comes_plain_or_as_three_pictures() -> None:
         assert not torch.equal(stack(rgb, depth, ir), plain(rgb, depth, ir))
 
 
+def test_the_three_pictures_are_the_same_whatever_the_arithmetic() -> None:
+    ir = images(5, 12)[2]
+    expected = infrared_stack(ir)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(infrared_stack(ir), expected)
+
+
 # Where it begins
 
 
