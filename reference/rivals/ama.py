@@ -60,8 +60,8 @@ Readings:
   R5  Dropped modalities: the tables test with depth or infrared black. Whether the row had seen that in training is
       not published; by default it has not.
   R6  No code says how AMA was trained, and the paper's text was not at hand. AdamW at 1e-5 with weight decay 0.05, the
-      rate halved after every 20 of 30 epochs, batches of 64, and flips are those of Flex-Modal-FAS, whose first author
-      is the same; to train like it is our decision. Batches are balanced by class, as everywhere here.
+      rate halved after every 20 of 30 epochs, and batches of 64 are Flex-Modal-FAS's, whose first author is the same;
+      flips are the tables' loaders'. To train so is our decision. Batches are balanced by class, as everywhere here.
 
 Sizes are those of ViT-B/16 unless `--patch`, `--width`, `--depth` and `--heads` narrow it, which no published weights
 fit.

@@ -779,7 +779,7 @@ def gravitational_force(grey):
 
 
 def infrared_stack(ir):
-    grey = torch.round((ir[:, 0] + 1) * 127.5)
+    grey = (ir[:, 0] + 1) * 127.5
     channels = grey, oriented_gradients(grey), gravitational_force(grey)
     return torch.stack([channel / 127.5 - 1 for channel in channels], dim=1)
 

@@ -171,6 +171,11 @@ def test_a_tenth_of_the_adapted_channels_is_dropped_in_training() -> None:
     kept = thinned != 0
     assert 0.08 < 1 - kept.float().mean() < 0.12
     torch.testing.assert_close(thinned[kept], whole[kept] / 0.9)
+    with torch.no_grad():  # before the way up: what is missing is missing everywhere
+        adapter.up.weight.fill_(1.0)
+        everywhere = adapter(x)
+    torch.testing.assert_close(everywhere, everywhere[..., :1].expand_as(everywhere))
+    assert not torch.allclose(everywhere, adapter.eval()(x), rtol=0.05)
 
 
 def test_infrared_comes_plain_or_as_three_pictures() -> None:
@@ -284,8 +289,10 @@ def test_depth_and_infrared_are_dropped_after_flips_where_that_is_asked_for() ->
     training = SimpleNamespace(augment=lambda batch: batch_of([x.flip(-1) for x in batch.images], batch.label))
     flipped = [x.flip(-1) for x in pictures]
 
-    def seen(probability: float) -> list[Tensor]:
-        return [*method_of(drop_modality=probability).views(batch_of(pictures), training).images]
+    def seen(probability: float, others: int = 0) -> list[Tensor]:
+        made = method_of(drop_modality=probability)
+        torch.manual_seed(others)  # which the method does not draw from
+        return [*made.views(batch_of(pictures), training).images]
 
     assert all(torch.equal(a, b) for a, b in zip(seen(0.0), flipped, strict=True))
     rgb, depth, ir = seen(1.0)
@@ -298,7 +305,7 @@ def test_depth_and_infrared_are_dropped_after_flips_where_that_is_asked_for() ->
     assert not torch.equal(*lost)
     for x, gone, whole in zip((depth, ir), lost, flipped[1:], strict=True):
         assert torch.equal(x[~gone], whole[~gone])
-    assert all(torch.equal(a, b) for a, b in zip(seen(0.5), (rgb, depth, ir), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(seen(0.5, others=1), (rgb, depth, ir), strict=True))
 
 
 def test_the_rate_is_halved_after_every_so_many_epochs() -> None:

@@ -37,10 +37,7 @@ def line_cells() -> Tensor:
         steps = [math.floor(centre + down) - first[0], math.floor(centre - right) - first[1]]
         count = max(abs(step) for step in steps)
         for i in range(count + 1):
-            row, column = (
-                at + int(math.copysign((2 * abs(step) * i + count) // (2 * count), step))  # halves away from the start
-                for at, step in zip(first, steps, strict=True)
-            )
+            row, column = (at + round(step * i / count) for at, step in zip(first, steps, strict=True))
             cells[number, row, column] = 1
     return cells
 
@@ -94,7 +91,7 @@ def infrared_stack(ir: Tensor) -> Tensor:
 
     Black infrared, which stands for a missing one, has a black HOG picture, and a PLGF picture of the image's edge.
     """
-    grey = (127.5 * (ir[:, 0] + 1)).round()  # 8-bit again: rounding would turn gradients of 0 degrees to 180
+    grey = 127.5 * (ir[:, 0] + 1)
     with torch.autocast(ir.device.type, enabled=False):
         pictures = torch.stack([grey, oriented_gradients(grey), gravitational_force(grey)], 1)
     return pictures / 127.5 - 1

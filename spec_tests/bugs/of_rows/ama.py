@@ -177,8 +177,12 @@ SECOND = [
         ("force_of_the_gradients", "gravitational_force(grey)", "gravitational_force(oriented_gradients(grey))"),
         ("plain", "grey, oriented_gradients(grey), gravitational_force(grey)", "grey, grey, grey"),
         ("other_scale", "(ir[:, 0] + 1) * 127.5", "(ir[:, 0] + 1) * 128"),
-        ("unrounded", "torch.round((ir[:, 0] + 1) * 127.5)", "(ir[:, 0] + 1) * 127.5"),
-        ("rounded_down", "torch.round(", "torch.floor("),
+        ("rounded_down", "(ir[:, 0] + 1) * 127.5", "((ir[:, 0] + 1) * 127.5).floor()"),
+        (
+            "grey_left_out",
+            "stack([channel / 127.5 - 1 for channel in channels]",
+            "stack([ir[:, 0] * 0, *(channel / 127.5 - 1 for channel in channels[1:])]",
+        ),
         ("from_zero_to_one", "channel / 127.5 - 1", "channel / 255"),
         ("as_grey_values", "channel / 127.5 - 1", "channel"),
         ("channels_last", "dim=1)", "dim=-1)"),
@@ -192,7 +196,7 @@ OURS = [
         "modality_gates",
         ("sum_for_mean", "patches.mean(1)", "patches.sum(1)"),
         ("no_sigmoid", ").sigmoid()", ")"),
-        ("weight_as_it_lies", "weight.mT", "weight.mT.reshape(weight.shape).reshape(weight.shape[1], -1)"),
+        ("weight_as_it_lies", "weight.mT", "weight.reshape(weight.shape[1], -1)"),
     ),
     *mutants(
         _ROW,
@@ -234,16 +238,8 @@ OURS = [
         ("rounded_ends", "math.floor(centre - down)", "round(centre - down)"),
         ("long_lines", "CELL // 2 - 1", "CELL // 2"),
         ("without_its_end", "range(count + 1)", "range(count)"),
-        (
-            "halves_towards_the_start",
-            "(2 * abs(step) * i + count) // (2 * count)",
-            "(2 * abs(step) * i + count - 1) // (2 * count)",
-        ),
-        (
-            "downwards",
-            "int(math.copysign((2 * abs(step) * i + count) // (2 * count), step))",
-            "(2 * step * i + count) // (2 * count)",
-        ),
+        ("rounded_down", "round(step * i / count)", "math.floor(step * i / count)"),
+        ("straight_in_between", "round(step * i / count)", "step * (i == count)"),
     ),
     *mutants(
         _BLOCK,
@@ -274,7 +270,7 @@ OURS = [
         _BLOCK,
         _STACK,
         "infrared_stack",
-        ("unrounded", ").round()", ")"),
+        ("from_zero", "(ir[:, 0] + 1)", "ir[:, 0]"),
         (
             "another_channel_order",
             "[grey, oriented_gradients(grey), gravitational_force(grey)]",
