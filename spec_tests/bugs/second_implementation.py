@@ -804,6 +804,77 @@ def joint_objective(of_branches, joint, bonafide, balance):
 # AMA
 
 
+def modality_gates(patches, weight):
+    logits = torch.einsum("bnd,md->bm", patches, weight) / patches.shape[1]
+    return 1 / (1 + torch.exp(-logits))
+
+
+def gated_tokens(tokens, kernel, weight):
+    (count, length, dim), modalities = tokens.shape, weight.shape[0]
+    side = math.isqrt((length - 1) // modalities)
+    of_modality = kernel.reshape(dim, modalities, dim, 3, 3)
+    maps = tokens[:, 1:].reshape(count, modalities, side, side, dim)
+    framed = torch.nn.functional.pad(maps, (0, 0, 1, 1, 1, 1))
+    windows = framed.unfold(2, side, 1).unfold(3, side, 1)  # (B, M, 3, 3, D, side, side)
+    shared = torch.einsum("bmijcyx,dmcij->byxd", windows, of_modality)
+    gates = modality_gates(maps.movedim(1, 3).reshape(count, side * side, -1), weight)
+    patches = torch.einsum("bm,byxd->bmyxd", gates, shared).reshape(count, -1, dim)
+    of_class = torch.einsum("bc,dmc->bd", tokens[:, 0], of_modality[:, :, :, 1, 1])
+    return torch.cat([of_class[:, None], patches], dim=1)
+
+
+def oriented_gradients(grey):
+    drawings = [  # pixels of the line of each bin, row and column
+        "14 24 34 43 53 63",
+        "15 24 34 43 53 62",
+        "26 35 34 43 42 51",
+        "26 35 34 43 42 51",
+        "41 42 43 44 45 46 47",
+        "21 32 33 44 45 56",
+        "21 32 33 44 45 56",
+        "12 23 33 44 54 65",
+        "13 23 33 44 54 64",
+    ]
+    count, (rows, columns) = len(grey), (side // 8 for side in grey.shape[1:])
+    out = torch.zeros_like(grey)
+    field = torch.zeros(*grey.shape, 2, dtype=grey.dtype, device=grey.device)  # right, down
+    field[:, :, 1:-1, 0] = grey[:, :, 2:] - grey[:, :, :-2]
+    field[:, 1:-1, :, 1] = grey[:, 2:] - grey[:, :-2]
+    angles = math.pi * torch.arange(1, 9, dtype=grey.dtype, device=grey.device) / 9
+    right, down = field.unbind(-1)
+    turned = (down < 0) | ((down == 0) & (right < 0))
+    upper = torch.where(turned[..., None], -field, field)
+    beyond = upper[..., 1:] * torch.cos(angles) - upper[..., :1] * torch.sin(angles) >= 0  # past the start of each bin
+    bins = beyond.sum(-1) * field.any(-1)
+    lengths = field.square().sum(-1).sqrt()
+    for n, drawing in enumerate(drawings):
+        chosen = torch.where(bins == n, lengths, 0)[:, : 8 * rows, : 8 * columns]
+        heights = chosen.reshape(count, rows, 8, columns, 8).sum((2, 4)) / 64
+        for place in drawing.split():
+            out[:, int(place[0]) : 8 * rows : 8, int(place[1]) : 8 * columns : 8] += heights
+    return out.clamp(max=255)
+
+
+def gravitational_force(grey):
+    masses = grey.clamp(min=2)
+    reach = [-2, -1, 0, 1, 2]
+    places = torch.tensor([[complex(x, y) for x in reach] for y in reach], device=grey.device)
+    places = places.to(torch.complex128 if grey.dtype == torch.float64 else torch.complex64)
+    sizes = places.abs()
+    weights = torch.where(sizes > 0, places / sizes**3, 0)
+    windows = torch.nn.functional.pad(masses, (2, 2, 2, 2)).unfold(1, 5, 1).unfold(2, 5, 1)  # (B, H, W, 5, 5)
+    pull = torch.einsum("bhwij,ij->bhw", windows.to(weights.dtype), weights).abs()
+    force = torch.atan2(pull, masses + 0.0001)
+    low, high = (getattr(force.flatten(1), end)(1)[:, None, None] for end in ("amin", "amax"))
+    return 1 + 254 * torch.where(high > low, (force - low) / (high - low), 0)
+
+
+def infrared_stack(ir):
+    grey = (ir[:, 0] + 1) * 127.5
+    channels = grey, oriented_gradients(grey), gravitational_force(grey)
+    return torch.stack([channel / 127.5 - 1 for channel in channels], dim=1)
+
+
 # VP-FAS
 
 
