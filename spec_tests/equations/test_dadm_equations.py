@@ -263,15 +263,14 @@ def test_the_modality_of_most_information_keeps_its_gradient_and_others_give_way
 
 @spec("dadm-gradients", "guided_gradient")
 def test_guided_gradients_worked_by_hand():
-    along, across, against = (torch.tensor(g, dtype=torch.float64) for g in ([2.0, 0], [3.0, 4], [-1.0, 1]))
-    information = torch.tensor([0.5, 0.25, -2.0], dtype=torch.float64)
-    # RGB has most: 3 along it agrees; of (-1, 1) only the part across it is left.
-    close(call("guided_gradient", [along, across, against], 0, information), [2 + 0.25 * 3, -2 * 1], magnitude=10)
+    along, across, against = (100 * torch.tensor(g, dtype=torch.float64) for g in ([2.0, 0], [3.0, 4], [-1.0, 1]))
+    given_, information = [along, across, against], torch.tensor([0.5, 0.25, -2.0], dtype=torch.float64)
+    # RGB has most: 3 of (3, 4) agree; of (-1, 1) only the part across is left.
+    close(call("guided_gradient", given_, 0, information), 100 * np.array([2 + 0.25 * 3, -2 * 1]), magnitude=100)
     # Depth gives way to (1, 1), along which it has 3.5; infrared to (5, 4), across which it has (-36, 45) / 41.
-    close(call("guided_gradient", [along, across, against], 1, information), [1 + 0.25 * 3.5] * 2, magnitude=1e3)
-    left = np.array([-1.0, 1]) + np.array([5.0, 4]) / 41
-    expected = np.array([5.0, 4]) - 2 * left
-    close(call("guided_gradient", [along, across, against], 2, information), expected, magnitude=1e3)
+    close(call("guided_gradient", given_, 1, information), 100 * np.array([1 + 0.25 * 3.5] * 2), magnitude=100)
+    expected = 100 * (np.array([5.0, 4]) - 2 * np.array([-36.0, 45]) / 41)
+    close(call("guided_gradient", given_, 2, information), expected, magnitude=100)
 
 
 @spec("dadm-gradients", "guided_gradient")
