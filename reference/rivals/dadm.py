@@ -93,10 +93,12 @@ Readings:
       shuffled frames, by the code and the command of its README. The code picks the best epoch by the target's scores.
 
 The code makes prototypes of infrared's grey values, HOG and PLGF, but trains and tests on plain infrared; here it is
-plain in all. It numbers bona fide and WMCA's attacks the other way round in its loaders for training and for testing,
-which is harmless: at test nothing reads the number. Its model factory reads an option that its command line does not
-have; the smallest mend is to leave it out, for the model keeps its value and never reads it. Input is 224 x 224,
-(x - 127.5) / 128; the network makes it of [-1, 1] itself. The score is bona fide minus attack.
+plain in all. A class of a single sample then lies on its prototype in the first epoch of `--mode evaluation`, where the
+code's distance would have no finite gradient; ours has zeros. The code numbers bona fide and WMCA's attacks the other
+way round in its loaders for training and for testing, which is harmless: at test nothing reads the number. Its model
+factory reads an option that its command line does not have; the smallest mend is to leave it out, for the model keeps
+its value and never reads it. Input is 224 x 224, (x - 127.5) / 128; the network makes it of [-1, 1] itself. The score
+is bona fide minus attack.
 
 Sizes are the published ones unless options narrow them.
 """

@@ -83,7 +83,6 @@ SECOND = [
         ("attacks_left_out", "((True, bonafide_cosine), (False, attack_cosine))", "((True, bonafide_cosine),)"),
         ("not_normalised", "features.pow(2).sum(2, keepdim=True).sqrt()", "1"),
         ("squared_lengths", ".sum(2, keepdim=True).sqrt()", ".sum(2, keepdim=True)"),
-        ("both_orders", "if e < f]", "if e != f]"),
         ("a_source_with_itself", "if e < f]", "if e <= f]"),
         (
             "classes_that_some_have",
