@@ -86,6 +86,7 @@ from reference.batches import BLACK, Batch, Sampler, ShuffledSampler
 from reference.options import option, reading
 from reference.rivals import method
 from reference.rivals.blocks import domains, resnet18, stem
+from reference.rivals.blocks.aligned_heads import aligned_heads
 from reference.rivals.blocks.domains import places
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
@@ -232,7 +233,7 @@ def turned_faces(x: Tensor, degrees: Tensor, by: str = "nearest") -> Tensor:
     return F.grid_sample(x - BLACK, grid, mode=by, align_corners=False) + BLACK
 
 
-# Losses, heads, score
+# Losses, score
 
 
 def mean_of_risks(logits: Tensor, place: Tensor, bonafide: Tensor) -> Tensor:
@@ -263,15 +264,6 @@ def supervised_contrast(
     log_shares = (z @ z.T / temperature).fill_diagonal_(-torch.inf)[anchors].log_softmax(1)
     means = log_shares.where(positives, 0).sum(1) / positives.sum(1)
     return -temperature / base_temperature * means.sum() / max(len(means), 1)
-
-
-def aligned_heads(weights: Tensor, alpha: float) -> Tensor:
-    """The heads (E, D), each turned from its direction towards that of the head with the smallest cosine to it, the
-    first of several: the direction of alpha times the one plus 1 - alpha times the other. Lengths stay."""
-    directions = F.normalize(weights)
-    farthest = (directions @ directions.T).argmin(1)  # itself only where there is no other direction
-    turned = F.normalize(alpha * directions + (1 - alpha) * directions[farthest])
-    return weights.norm(dim=1, keepdim=True) * turned
 
 
 def mean_probability(logits: Tensor) -> Tensor:

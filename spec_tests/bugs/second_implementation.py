@@ -550,14 +550,15 @@ def supervised_contrast(features, classes, temperature=0.1, base_temperature=0.0
 
 
 def aligned_heads(weights, alpha):
-    lengths = weights.square().sum(dim=1).sqrt()
-    gram = torch.einsum("ed,fd->ef", weights, weights) / torch.outer(lengths, lengths)
+    lengths = weights.square().sum(dim=-1, keepdim=True).sqrt()
+    gram = torch.einsum("e...d,f...d->ef...", weights, weights) / torch.einsum("e...d,f...d->ef...", lengths, lengths)
+    gram = gram.reshape(len(weights), len(weights), -1).sum(2)
     out = []
     for e in range(len(weights)):
         others = [f for f in range(len(weights)) if f != e] or [e]
         f = others[int(torch.argmin(gram[e, others]))]
         between = alpha * weights[e] / lengths[e] + (1 - alpha) * weights[f] / lengths[f]
-        out.append(between * (lengths[e] / between.square().sum().sqrt()))
+        out.append(between * (lengths[e] / between.square().sum(dim=-1, keepdim=True).sqrt()))
     return torch.stack(out)
 
 
@@ -939,6 +940,57 @@ def tempered_attention(q, k, v, certain, after=False):
 
 
 # DADM
+
+
+def masked_tokens(tokens, mask):
+    out = tokens.clone()
+    out[:, 1:] = torch.einsum("bnc,bcn->bnc", tokens[:, 1:], mask.reshape(*mask.shape[:2], -1))
+    return out
+
+
+def information_bound(a, b, order_a, order_b):
+    joint = 0.5 * (a.mean() + b.mean())
+    apart = 0.5 * a.index_select(0, order_a) + 0.5 * b.index_select(0, order_b)
+    top = apart.detach().max()
+    return torch.log(torch.exp(apart - top).mean()) + top - joint
+
+
+def modality_information(tokens):
+    rd, ri, di = tokens.unbind(1)  # (L, B, 2, C) each
+    places = [(rd[:, :, 0], ri[:, :, 0]), (rd[:, :, 1], di[:, :, 0]), (ri[:, :, 1], di[:, :, 1])]
+    return torch.stack([(a + b).mean() / 2 for a, b in places])
+
+
+def angle_loss(features, bonafide, place, bonafide_cosine=1.0, attack_cosine=0.85):
+    unit = features / features.pow(2).sum(2, keepdim=True).sqrt()
+    cosines = torch.einsum("mid,njd->mnij", unit, unit)
+    sources = sorted(set(place.tolist()))
+    pairs = [(e, f) for e in sources for f in sources if e < f]
+    total = (features * 0).sum()
+    for live, target in ((True, bonafide_cosine), (False, attack_cosine)):
+        members = {e: ((place == e) & (bonafide == live)).nonzero().flatten() for e in sources}
+        if min(len(rows) for rows in members.values()) == 0:
+            continue
+        for e, f in pairs:
+            for m in range(len(features)):
+                total = total + (cosines[m, m][members[e]][:, members[f]] - target).pow(2).sum()
+                for n in range(m):
+                    x = cosines[n, m][members[e]][:, members[e]].reshape(-1, 1)
+                    y = cosines[n, m][members[f]][:, members[f]].reshape(1, -1)
+                    total = total + (x - y).pow(2).sum()
+    return total / max(len(pairs), 1)
+
+
+def guided_gradient(gradients, own, information):
+    def onto(gradient, base):
+        factor = torch.dot(gradient.flatten(), base.flatten()) / (torch.dot(base.flatten(), base.flatten()) + 1e-8)
+        return factor * base if factor > 0 else gradient - factor * base
+
+    others = [m for m in range(len(gradients)) if m != own]
+    rest = sum(gradients[m] for m in others)
+    if any(information[m] > information[own] for m in others):
+        return rest + information[own] * onto(gradients[own], rest)
+    return gradients[own] + sum(information[m] * onto(gradients[m], gradients[own]) for m in others)
 
 
 # blocks of several rows

@@ -407,19 +407,24 @@ def test_contrast_has_the_gradient_of_the_features(draw, count):
 
 
 def turned_heads(weights, alpha):
-    """Each head as a list of numbers; those it turns to are as they were before."""
+    """Each head, rows of numbers; those it turns to are as they were before."""
+
+    def dot(one, other):
+        return math.fsum(a * b for a, b in zip(one, other, strict=True))
 
     def unit(vector):
-        length = math.sqrt(math.fsum(v * v for v in vector))
-        return [v / length for v in vector]
+        return [v / math.sqrt(dot(vector, vector)) for v in vector]
 
-    directions, out = [unit(w) for w in weights], []
+    directions, out = [[unit(row) for row in head] for head in weights], []
     for e, own in enumerate(directions):
         others = [d for f, d in enumerate(directions) if f != e] or [own]
-        other = min(others, key=lambda d: math.fsum(a * b for a, b in zip(own, d, strict=True)))
-        mean = unit([alpha * a + (1 - alpha) * b for a, b in zip(own, other, strict=True)])
-        out.append([math.sqrt(math.fsum(weights[e] ** 2)) * m for m in mean])
-    return out
+        other = min(others, key=lambda d: math.fsum(map(dot, own, d)))
+        turned = []
+        for row, a, b in zip(weights[e], own, other, strict=True):
+            mean = unit([alpha * x + (1 - alpha) * y for x, y in zip(a, b, strict=True)])
+            turned.append([math.sqrt(dot(row, row)) * m for m in mean])
+        out.append(turned)
+    return np.array(out)
 
 
 SHARES = st.sampled_from([0.6, 0.9, 0.995])
@@ -429,7 +434,29 @@ SHARES = st.sampled_from([0.6, 0.9, 0.995])
 @given(draw=draws(), heads=st.integers(1, 5), width=st.integers(3, 6), alpha=SHARES)
 def test_each_head_turns_to_the_one_that_was_least_like_it(draw, heads, width, alpha):
     weights = draw.rows(heads, width)
+    expected = turned_heads(f64(weights)[:, None], alpha)
+    close(call("aligned_heads", weights, alpha), expected[:, 0], magnitude=100)
+
+
+@spec("sa-fas-heads", "aligned_heads")
+@given(draw=draws(), heads=st.integers(1, 5), rows=st.integers(1, 3), width=st.integers(3, 6), alpha=SHARES)
+def test_of_a_head_of_several_rows_each_row_turns_to_that_of_the_head_least_like_it(draw, heads, rows, width, alpha):
+    weights = torch.stack([draw.rows(rows, width) for _ in range(heads)])
     close(call("aligned_heads", weights, alpha), turned_heads(f64(weights), alpha), magnitude=100)
+
+
+@spec("sa-fas-heads", "aligned_heads")
+def test_alignment_of_rows_worked_by_hand():
+    # The first head's rows have cosines -0.6 and 1 with the second's, 0 and 0 with the third's: the third is farther,
+    # however long its rows are.
+    weights = torch.tensor(
+        [[[2.0, 0, 0], [0, 3, 0]], [[-0.6, 0.8, 0], [0, 100, 0]], [[0, 0, 9], [0, 0, 0.1]]], dtype=torch.float64
+    )
+    root = math.sqrt(0.5)
+    out = call("aligned_heads", weights, 0.5)
+    close(out[0], [[2 * root, 0, 2 * root], [0, 3 * root, 3 * root]])
+    close(out[1], [[-0.6 * root, 0.8 * root, root], [0, 100 * root, 100 * root]], magnitude=100)
+    close(out[2], [[9 * root, 0, 9 * root], [0, 0.1 * root, 0.1 * root]], magnitude=10)
 
 
 @spec("sa-fas-heads", "aligned_heads")

@@ -13,6 +13,7 @@ from torch import Tensor
 from data_manifests.errors import BadInput
 from reference.batches import Batch, ShuffledSampler
 from reference.rivals import method, sa_fas
+from reference.rivals.blocks.aligned_heads import aligned_heads
 from reference.runs import HEADLINE
 from reference.training import mirror
 from spec_tests.support.networks import batch_of, images, scrambled
@@ -332,7 +333,7 @@ def test_alignment_follows_the_optimisers_step(domains: tuple[int, ...]) -> None
         method.step(row, optimiser, batch, torch.autocast("cpu", enabled=False))
     (before, bias), (after, same_bias) = heads_of(stepped), heads_of(aligned)
     assert torch.equal(bias, same_bias)
-    assert torch.allclose(after, sa_fas.aligned_heads(before, 0.7), rtol=1e-5)
+    assert torch.allclose(after, aligned_heads(before, 0.7), rtol=1e-5)
     assert torch.allclose(before, after) == (len(domains) == 1)
     trunks = zip(stepped.network.trunk.parameters(), aligned.network.trunk.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in trunks)

@@ -160,11 +160,11 @@ SECOND = [
             "alpha * weights[e] / lengths[e] + (1 - alpha) *",
             "(1 - alpha) * weights[e] / lengths[e] + alpha *",
         ),
-        ("length_lost", "(lengths[e] / between.square().sum().sqrt())", "(1 / between.square().sum().sqrt())"),
-        ("not_normalised_again", " * (lengths[e] / between.square().sum().sqrt())", " * lengths[e]"),
+        ("length_lost", "(lengths[e] / between", "(1 / between"),
+        ("not_normalised_again", "(lengths[e] / between.square().sum(dim=-1, keepdim=True).sqrt())", "lengths[e]"),
         ("other_length_kept", "(lengths[e] / between", "(lengths[f] / between"),
         ("lengths_weigh", "(1 - alpha) * weights[f] / lengths[f]", "(1 - alpha) * weights[f] / lengths[e]"),
-        ("products_for_cosines", " / torch.outer(lengths, lengths)", ""),
+        ("products_for_cosines", ' / torch.einsum("e...d,f...d->ef...", lengths, lengths)', ""),
         ("opposite_counts_as_alike", "torch.argmin(gram[e, others])", "torch.argmin(gram[e, others].abs())"),
         (
             "one_after_another",
@@ -179,7 +179,14 @@ SECOND = [
         (
             "towards_the_mean",
             "(1 - alpha) * weights[f] / lengths[f]",
-            "(1 - alpha) * (weights / lengths[:, None]).mean(0)",
+            "(1 - alpha) * (weights / lengths).mean(0)",
+        ),
+        ("first_rows_decide", "-1).sum(2)", "-1)[..., 0]"),
+        ("least_row_decides", "-1).sum(2)", "-1).amin(2)"),
+        (
+            "matrices_of_length_1",
+            "weights.square().sum(dim=-1, keepdim=True)",
+            "weights.square().sum(dim=[*range(1, weights.ndim)], keepdim=True)",
         ),
     ),
     *mutants(
@@ -257,12 +264,21 @@ OURS = [
         ("factor_forgotten", "-temperature / base_temperature", "-1.0"),
     ),
     *mutants(
-        _ROW,
+        "reference.rivals.blocks.aligned_heads",
         _HEADS,
         "aligned_heads",
         ("nearest", "argmin", "argmax"),
-        ("not_normalised", "F.normalize(weights)", "weights"),
-        ("unit_heads", "weights.norm(dim=1, keepdim=True) * turned", "turned"),
+        ("not_normalised", "F.normalize(weights, dim=-1)", "weights"),
+        ("unit_heads", "weights.norm(dim=-1, keepdim=True) * turned", "turned"),
+        ("matrices_normalised", "F.normalize(weights, dim=-1)", "F.normalize(weights.flatten(1)).view_as(weights)"),
+        ("columns_normalised", "F.normalize(weights, dim=-1)", "F.normalize(weights, dim=1)"),
+        ("first_rows_decide", "directions.flatten(1)", "directions.flatten(1)[:, : weights.shape[-1]]"),
+        ("turned_columns_normalised", "[farthest], dim=-1)", "[farthest], dim=1)"),
+        (
+            "matrices_keep_their_length",
+            "weights.norm(dim=-1, keepdim=True)",
+            "weights.flatten(1).norm(dim=1).view(-1, *[1] * (weights.ndim - 1))",
+        ),
     ),
     *mutants(
         _ROW, _SCORE, "mean_probability", ("of_the_mean_logit", "logits.sigmoid().mean(1)", "logits.mean(1).sigmoid()")
