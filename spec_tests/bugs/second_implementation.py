@@ -1046,6 +1046,8 @@ def central_difference(x, weight, theta):
     height, width = x.shape[2:]
     windows = torch.nn.functional.pad(x, (1, 1, 1, 1)).unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 3, 3, H, W)
     return torch.einsum("bcijhw,ocij->bohw", windows - theta * x[:, :, None, None], weight)
+
+
 def quick_gelu(x):
     return x * (1 + torch.tanh(0.851 * x)) / 2
 
