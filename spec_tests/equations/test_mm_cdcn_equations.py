@@ -142,6 +142,13 @@ def test_the_mask_worked_by_hand(dtype):
 
 
 @spec("mm-cdcn-mask", "face_mask")
+@given(draw=draws(), side=st.integers(1, 6))
+def test_one_pixel_that_is_not_black_fills_a_map_of_any_size(draw, side):
+    rgb = draw.place(torch.full((1, 3, 1, 1), 1 / 127.5 - 1))
+    close(call("face_mask", rgb, side), np.ones((1, side, side)))
+
+
+@spec("mm-cdcn-mask", "face_mask")
 @given(draw=draws(), size=st.integers(3, 9), side=st.integers(1, 5))
 def test_white_is_a_full_mask_and_black_an_empty_one(draw, size, side):
     for level in (-1.0, 1.0):
@@ -305,6 +312,9 @@ def test_every_place_within_the_image_is_as_likely(draw, side):
             places = side + 1 - pair[axis]
             expected.update({(place, pair[axis]): chance / places for place in range(places)})
         close_counts(Counter((box[axis], box[axis + 2]) for box in boxes), expected)
+    places = [*product(range(side), repeat=2)]
+    single = Counter((top, left) for top, left, height, width in boxes if height == width == 1)
+    close_counts(single, dict.fromkeys(places, 1 / len(places)))
 
 
 @spec("mm-cdcn-erasing", "erasing_boxes")

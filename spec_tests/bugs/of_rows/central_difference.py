@@ -45,9 +45,12 @@ OURS = [
         _BLOCK,
         "test_mm_cdcn.py",
         "CentralDifference",
-        ("with_bias", "self.weight, self.theta = nn.Conv2d(channels, out, 3, bias=False).weight",
-         "self.weight, self.theta = nn.Conv2d(channels, out, 3).weight * 1"),
+        (
+            "with_bias",
+            "self.weight, self.theta = nn.Conv2d(channels, out, 3, bias=False).weight",
+            "self.weight, self.theta = nn.Conv2d(channels, out, 3).weight * 1",
+        ),
         ("fixed_theta", ".weight, theta", ".weight, 0.7"),
         ("small_kernels_first", "bias=False).weight", "bias=False).weight.data.mul_(0.1)"),
     ),
-]  # fmt: skip
+]
