@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torchvision.models import DenseNet
 
 from data_manifests.errors import BadInput
 from reference.batches import ShuffledSampler
@@ -153,8 +154,6 @@ def test_infrared_is_a_stream_of_its_own_or_not_looked_at(infrared: str) -> None
 
 
 def test_every_encoder_begins_from_the_weights_that_are_named_and_is_then_its_own() -> None:
-    from torchvision.models import DenseNet
-
     theirs = scrambled(DenseNet(GROWTH, (6, 12, 36, 24), 2 * GROWTH), 5)
     begun = Start("densenet161", "FILE", "", theirs.state_dict())
     model = network(begun, infrared="pairs")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.models import densenet161
 
 from reference.rivals.blocks.densenet161 import GROWTH, STRIDE, WIDENING, WIDTH, densenet161_encoder
 from reference.rivals.blocks.imagenet_input import ImageNetInput
@@ -48,8 +49,6 @@ def test_the_encoder_is_the_one_written_down_at_any_growth(growth: int) -> None:
 
 
 def test_the_published_growth_begins_with_torchvisions_own_draws() -> None:
-    from torchvision.models import densenet161
-
     torch.manual_seed(0)
     theirs = densenet161(weights=None).features
     torch.manual_seed(0)

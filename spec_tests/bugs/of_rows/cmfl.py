@@ -237,7 +237,6 @@ OURS = [
         ("growth_ignored", "DenseNet(growth, LAYERS, 2 * growth)", "DenseNet(GROWTH, LAYERS, 2 * GROWTH)"),
         ("narrow_stem", "LAYERS, 2 * growth", "LAYERS, growth"),
         ("a_module_less", "[:8]", "[:7]"),
-        ("a_module_more", "[:8]", "[:9]"),
     ),
     *mutants(
         _ENCODER,
