@@ -14,6 +14,7 @@ PYTHON  ?= .venv/bin/python
 ENV   := $(if $(filter .venv/bin/python,$(PYTHON)),.venv/installed)
 TABLES = $(PYTHON) -m paper_tables
 
+comma  := ,
 options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
           $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(DRY)),--dry-run)
 
@@ -49,7 +50,8 @@ ONE = $(addprefix reproduce-mmfas-,table1 table2 table3 figure6) \
       $(addprefix reproduce-mmda-,table1 table2 table3 table4 table5 figure3 figure4)
 
 .PHONY: $(ONE) $(addprefix reproduce-table,1 2 3 4 5) reproduce-mmfas-figure5 readings-mmfas
-.PHONY: cost reproduce-mmfas-figure7 reproduce-mmda-figure5 reproduce-mmda-figure6 mmda-batch-leak rivals-dead-gradients
+.PHONY: cost reproduce-mmfas-figure7 reproduce-mmda-figure5 reproduce-mmda-figure6
+.PHONY: mmda-batch-leak mmda-spread rivals-dead-gradients
 reproduce-table1: $(ENV) ## Table 1 of both papers; likewise reproduce-table2 to reproduce-table5
 	@$(TABLES) mmfas-table1 mmda-table1 $(options)
 
@@ -91,6 +93,10 @@ rivals-dead-gradients: $(ENV) ## which loss of each comparison row trains which 
 	@$(TABLES) mmda-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m reference.standin_clip
 	@$(PYTHON) -m reference.probes.dead_gradients --out build/tables/rivals-dead-gradients $(if $(filter-out all,$(METHODS)),--methods $(METHODS))
+
+mmda-spread: $(ENV) ## how far other seeds and other stand-in CLIPs move MMDA's rows and CLIP's (hours); leaves build/tables/mmda-spread.json
+	@$(PYTHON) -m paper_tables.spread mmda-table1 --out build/tables/mmda-spread.json $(if $(JOBS),--jobs $(JOBS)) \
+	  --methods $(or $(METHODS),mmda$(comma)mmda_released$(comma)clip_zero_shot$(comma)clip_finetuned)
 
 $(ONE): reproduce-%: $(ENV)
 	@$(TABLES) $* $(options)
