@@ -88,7 +88,7 @@ from reference.rivals import method
 from reference.rivals.blocks import clip_classifier, domains, stem
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
-from reference.rivals.blocks.root_head import RootHead
+from reference.rivals.blocks.root_classifier import RootClassifier
 from reference.rivals.blocks.saturation import some_saturated
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
@@ -353,11 +353,11 @@ class FlipV(nn.Module):
         self.images = Images(options)
         self.visual = clip.model.visual
         self.visual.proj = None  # the class token before its projection
-        self.head = RootHead(self.visual.conv1.out_channels, options.last_layer == "unit_columns")
+        self.classifier = RootClassifier(self.visual.conv1.out_channels, options.last_layer == "unit_columns")
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         token = torch.stack([self.visual(x) for x in self.images(rgb, depth, ir)]).mean(0)  # (B, 768)
-        return self.head(token)
+        return self.classifier(token)
 
 
 class FlipIT(nn.Module):

@@ -18,10 +18,10 @@ first step on. In training, and only there, a feature-wise transformation ends e
 γ and β are learned, a number a channel. n and m are drawn from N(0, 1) for each channel, anew in each step and layer,
 the same for all tokens and samples.
 
-Behind the class token, after the final norm, stand the heads: a linear layer to 512, ReLU, dropout 1/2, division by the
-root of twice the length, a linear layer to two logits. Training has two stages. First the heads learn alone, from class
-tokens of the transformer without adapters and transformation, and then stay as they are (R4). Then adapters, γ and β
-learn:
+Behind the class token, after the final norm, stands the classifier: a linear layer to 512, ReLU, dropout 1/2, division
+by the root of twice the length, a linear layer to two logits. Training has two stages. First the classifier learns
+alone, from class tokens of the transformer without adapters and transformation, and then stays as it is (R4). Then
+adapters, γ and β learn:
 
     first    loss = cross-entropy
     second   loss = cross-entropy + λ Σ over the 24 pairs of the mean over samples and tokens of cos(A1(x), A2(x))²
@@ -34,19 +34,19 @@ mean and deviation; the network makes it of [-1, 1] itself.
 
 Parameters with the preset `released`, our counts; the stem adds 30 in the preset `table`:
 
-    transformer without its classifier    85 798 656
+    transformer                           85 798 656
     adapters, 48 of 99 136                 4 758 528   second stage
     γ and β of 12 layers                      18 432   second stage, which trains 4 776 960 in all
-    heads, 393 728 and 1 026                 394 754   first stage
+    classifier, 393 728 and 1 026            394 754   first stage
     on the path                           90 970 370
-    classifier of a thousand classes         769 000   nothing calls it
+    layer of a thousand classes              769 000   nothing calls it
     state of the original                 91 739 370
 
 The paper was not read again for this file; where nothing is recalled `described` is the code. Readings:
 
   S3  The first stage takes no gradient through the transformer, so that a stem before it learns in the second alone,
-      when the heads are already made for what it gave at first. It begins as the mean of the three modalities here,
-      which a transformer that knows photographs can read, and not at random.
+      when the classifier is already made for what it gave at first. It begins as the mean of the three modalities
+      here, which a transformer that knows photographs can read, and not at random.
   R0  First weights: fresh unless `--weights torchvision` or a file says otherwise. The original's are timm's. Those had
       been trained on images with mean and deviation 0.5 and are fed with ImageNet's; torchvision's were trained so.
   R1  The code computes the cosines and never adds them: what it hands on as a layer's loss stays 0, `--cosines
@@ -58,7 +58,7 @@ The paper was not read again for this file; where nothing is recalled `described
   R3  γ and β begin at 0.1 where the code's target is CeFA, CASIA-SURF or WMCA, at 0.3 and 0.5 for the four sets of RGB
       alone. The tables' sets are nearer to the first.
   R4  `--trained adapters` as above, which asks for trained weights: between frozen random layers adapters learn next to
-      nothing. With `all` the second stage trains everything, heads and transformer included. That is our own; the cpu
+      nothing. With `all` the second stage trains everything, classifier and transformer too. That is our own; the cpu
       profile, which has no weights, does so.
   R5  The first stage takes 100 of 4100 steps, the first of 41 epochs here. Scores are always those of the transformer
       with adapters, even after that epoch, when the code takes none.
@@ -95,7 +95,7 @@ from reference.rivals import method
 from reference.rivals.blocks import domains, stem, vit_trunk
 from reference.rivals.blocks.imagenet_input import ImageNetInput
 from reference.rivals.blocks.precision import at_least_float32
-from reference.rivals.blocks.root_head import RootHead
+from reference.rivals.blocks.root_classifier import RootClassifier
 from reference.rivals.blocks.saturation import some_saturated
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.stem import Stem
@@ -134,8 +134,8 @@ class Options(domains.Options, vit_trunk.Sizes, stem.Options):
     trained: Literal["adapters", "all"] = reading("adapters")
     """R4: after the first stage adapters, γ and β train, and the stem if there is one; or everything."""
 
-    heads_epochs: int = reading(1)
-    """R5: epochs of the first stage, in which the heads train alone."""
+    classifier_epochs: int = reading(1)
+    """R5: epochs of the first stage, in which the classifier trains alone."""
 
     last_layer: Literal["free", "unit_columns"] = reading("free", released="unit_columns")
     """R6: whether each column of the last layer's weights has the length 1."""
@@ -172,10 +172,10 @@ class Options(domains.Options, vit_trunk.Sizes, stem.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"bottleneck": 1, "cosine_weight": 0, "gamma": 0, "beta": 0, "heads_epochs": 0})
-        if self.heads_epochs >= self.epochs:
+        self.at_least({"bottleneck": 1, "cosine_weight": 0, "gamma": 0, "beta": 0, "classifier_epochs": 0})
+        if self.classifier_epochs >= self.epochs:
             raise BadInput(
-                f"--heads-epochs {self.heads_epochs}: none of {self.epochs} epochs is left to the adapters; "
+                f"--classifier-epochs {self.classifier_epochs}: none of {self.epochs} epochs is left to the adapters; "
                 f"give at most {self.epochs - 1}, or more --epochs"
             )
 
@@ -265,7 +265,7 @@ class ViTAF(nn.Module):
             for part in (self.conv_proj, self.class_token, self.pos_embedding, self.layers, self.ln):
                 part.requires_grad_(False)
         self.adaptations = nn.ModuleList(Adaptation(options) for _ in range(options.depth))
-        self.head = RootHead(options.width, options.last_layer == "unit_columns")
+        self.classifier = RootClassifier(options.width, options.last_layer == "unit_columns")
 
     def embed(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         """The sequence (B, 1 + N, C) of the class token and the patches."""
@@ -273,10 +273,10 @@ class ViTAF(nn.Module):
         return modality_tokens(patches, self.class_token, self.pos_embedding)
 
     def plain(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Output:
-        """Without adapters, and no gradient beyond the heads: the first stage."""
+        """Without adapters, and no gradient beyond the classifier: the first stage."""
         with torch.no_grad():
             token = self.ln(self.layers(self.embed(rgb, depth, ir)))[:, 0]
-        return Output(self.head(token), None)
+        return Output(self.classifier(token), None)
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor, draws: torch.Generator | None = None) -> Output:
         """With `draws` features are transformed, as in training."""
@@ -285,7 +285,7 @@ class ViTAF(nn.Module):
         for layer, adaptation in zip(self.layers, self.adaptations, strict=True):
             x, cosine = adaptation(x, layer, draws)
             cosines.append(cosine)
-        return Output(self.head(self.ln(x)[:, 0]), torch.stack(cosines).sum())
+        return Output(self.classifier(self.ln(x)[:, 0]), torch.stack(cosines).sum())
 
 
 class Method(StartedMethod[Options]):
@@ -297,15 +297,15 @@ class Method(StartedMethod[Options]):
     def build(self) -> nn.Module:
         return ViTAF(self.options, self.start)
 
-    def heads_alone(self, batch: Batch) -> bool:
+    def classifier_alone(self, batch: Batch) -> bool:
         """Whether a training batch belongs to the first stage."""
-        return batch.progress < self.options.heads_epochs / self.options.epochs
+        return batch.progress < self.options.classifier_epochs / self.options.epochs
 
     def forward(self, batch: Batch) -> Output:
         network = self.network
         if not network.training:
             return network(*batch.images)
-        return network.plain(*batch.images) if self.heads_alone(batch) else network(*batch.images, self.draws)
+        return network.plain(*batch.images) if self.classifier_alone(batch) else network(*batch.images, self.draws)
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         return self.scores(self.network(*batch.images))
@@ -331,10 +331,10 @@ class Method(StartedMethod[Options]):
         return training.optimiser(p for p in self.network.parameters() if p.requires_grad)
 
     def schedule(self, optimiser: torch.optim.Optimizer, batch: Batch, training: Training) -> None:
-        """The learning rate, and whether the heads train."""
+        """The learning rate, and whether the classifier trains."""
         if self.options.rate == "cosine":
             super().schedule(optimiser, batch, training)
-        self.network.head.requires_grad_(self.options.trained == "all" or self.heads_alone(batch))
+        self.network.classifier.requires_grad_(self.options.trained == "all" or self.classifier_alone(batch))
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ def unit(x: np.ndarray) -> np.ndarray:
 def test_training_begins_from_the_authors_weights_of_the_classifier() -> None:
     torch.manual_seed(0)
     network = method_of(variant="v").build()
-    assert abs(float(network.head.hidden.weight.detach().std()) - 0.005) < 3e-4
-    assert abs(float(network.head.classes.weight.detach().std()) - 0.01) < 1e-3
-    assert set(network.head.hidden.bias.tolist()) == {float(np.float32(0.1))}
-    assert network.head.classes.bias.tolist() == [0, 0]
+    assert abs(float(network.classifier.hidden.weight.detach().std()) - 0.005) < 3e-4
+    assert abs(float(network.classifier.classes.weight.detach().std()) - 0.01) < 1e-3
+    assert set(network.classifier.hidden.bias.tolist()) == {float(np.float32(0.1))}
+    assert network.classifier.classes.bias.tolist() == [0, 0]
     assert [m.p for m in network.modules() if isinstance(m, nn.Dropout)] == [0.5]
 
 
@@ -79,19 +79,21 @@ def test_variant_v_is_a_classifier_on_the_class_token_before_its_projection(last
         clip.model.visual.load_state_dict(network.visual.state_dict() | {"proj": clip.model.visual.proj})
         torch.testing.assert_close(token @ clip.model.visual.proj, clip.encode_image(imagenet(pictures[0])))
         logits = network(*pictures)
-    hidden = np.maximum(numpy_of(token) @ w["head.hidden.weight"].T + w["head.hidden.bias"], 0)
+    hidden = np.maximum(numpy_of(token) @ w["classifier.hidden.weight"].T + w["classifier.hidden.bias"], 0)
     features = hidden / np.sqrt(2 * np.sqrt((hidden**2).sum(1, keepdims=True)))
-    last = w["head.classes.weight"]
+    last = w["classifier.classes.weight"]
     if last_layer == "unit_columns":
         last = last / np.sqrt((last**2).sum(0))
-        torch.testing.assert_close(network.head.classes.weight.double(), torch.from_numpy(last), atol=1e-6, rtol=1e-5)
-    attack, bonafide = (features @ last.T + w["head.classes.bias"]).T
+        torch.testing.assert_close(
+            network.classifier.classes.weight.double(), torch.from_numpy(last), atol=1e-6, rtol=1e-5
+        )
+    attack, bonafide = (features @ last.T + w["classifier.classes.bias"]).T
     np.testing.assert_allclose(logits.numpy(), np.stack([bonafide, attack], 1), rtol=1e-4, atol=1e-5)
 
 
 def test_variant_v_drops_half_of_its_hidden_features_in_training() -> None:
     made = method_of(variant="v")
-    made.network.head.drop.p = 0.5
+    made.network.classifier.drop.p = 0.5
     made.network.train()
     pictures = images(3, SIDE)
     assert not torch.equal(made.network(*pictures), made.network(*pictures))
@@ -118,7 +120,7 @@ def test_variant_it_compares_features_with_captions(class_mean: str, fusion: str
 def test_variant_v_averages_the_class_tokens_of_three_images() -> None:
     made, (rgb, depth, ir) = method_of(variant="v", fusion="mean"), images(5, SIDE)
     seen: dict[str, Tensor] = {}
-    made.network.head.hidden.register_forward_hook(lambda _, args, out: seen.update(token=args[0]))
+    made.network.classifier.hidden.register_forward_hook(lambda _, args, out: seen.update(token=args[0]))
     with torch.inference_mode():
         made.network(rgb, depth, ir)
         tokens = [made.network.visual(imagenet(x)) for x in (rgb, depth, ir)]

@@ -123,9 +123,9 @@ def expected(
         if lots is not None:
             gamma, beta = (np.log1p(np.exp(100 * own[name])) / 100 for name in ("gamma", "beta"))
             x = x * (1 + lots[i, 0] * gamma) + lots[i, 1] * beta
-    head = within(w, "head")
-    f = np.maximum(normalised(x, within(w, "ln"))[0] @ head["hidden.weight"].T + head["hidden.bias"], 0)
-    attack, bonafide = head["classes.weight"] @ (f / np.sqrt(2 * np.linalg.norm(f))) + head["classes.bias"]
+    last = within(w, "classifier")
+    f = np.maximum(normalised(x, within(w, "ln"))[0] @ last["hidden.weight"].T + last["hidden.bias"], 0)
+    attack, bonafide = last["classes.weight"] @ (f / np.sqrt(2 * np.linalg.norm(f))) + last["classes.bias"]
     return np.array([bonafide, attack]), cosines
 
 
@@ -164,7 +164,7 @@ def test_in_training_each_layer_ends_in_a_transformation_of_its_own() -> None:
 
 
 def test_the_first_stage_sees_the_transformer_without_adapters() -> None:
-    model, pictures = random(stem="rgb"), double(images(4, SIZE))
+    model, pictures = random(stem="rgb", trained="all"), double(images(4, SIZE))
     w = weights_of(model)
     output = model.plain(*pictures)
     by_hand = [expected(x.numpy(), w, adapted=False)[0] for x in pictures[0]]
@@ -172,7 +172,7 @@ def test_the_first_stage_sees_the_transformer_without_adapters() -> None:
     assert output.cosines is None
     output.logits.square().sum().backward()
     assert {name for name, p in model.named_parameters() if p.grad is not None} == {
-        f"head.{part}.{kind}" for part in ("hidden", "classes") for kind in ("weight", "bias")
+        f"classifier.{part}.{kind}" for part in ("hidden", "classes") for kind in ("weight", "bias")
     }
 
 
@@ -181,7 +181,7 @@ def test_the_columns_of_the_last_layer_have_length_1_where_that_is_asked_for() -
         model = random(last_layer=last_layer)
         with torch.no_grad():
             model(*double(images(4, SIZE)))
-        lengths = model.head.classes.weight.norm(dim=0)
+        lengths = model.classifier.classes.weight.norm(dim=0)
         assert torch.allclose(lengths, torch.ones_like(lengths)) == (last_layer == "unit_columns")
 
 
@@ -283,7 +283,7 @@ def test_parameter_counts(chosen: dict[str, Any], count: int, frozen: int) -> No
     assert sum(p.numel() for p in made.parameters()) == count
     assert trains(made) == count - frozen
     assert isinstance(made, vitaf.ViTAF)
-    assert trains(made.head) == 394_754
+    assert trains(made.classifier) == 394_754
     assert trains(made.adaptations) == 4_776_960
     assert [trains(a.after_mlp) for a in made.adaptations] == [2 * 99_136] * 12
 
@@ -293,7 +293,7 @@ def test_parameter_counts(chosen: dict[str, Any], count: int, frozen: int) -> No
 
 def test_the_transformation_is_of_training_alone_and_of_the_methods_own_draws() -> None:
     made, batch = method_of(stem="rgb"), replace(batch_of(images(8, SIZE, 4)), progress=SECOND)
-    made.network.head.eval()  # without dropout, which draws from torch's own generator
+    made.network.classifier.eval()  # without dropout, which draws from torch's own generator
     state = made.draws.get_state()
     moved = [made.forward(batch).logits for _ in range(2)]
     made.draws.set_state(state)
@@ -332,16 +332,16 @@ def moved_by(made: vitaf.Method, optimiser: torch.optim.Optimizer, progress: flo
 
 @pytest.mark.parametrize("trained", ["adapters", "all"])
 @pytest.mark.parametrize("preset", ["table", "described", "released"])
-def test_heads_learn_alone_and_then_the_adapters_or_everything(trained: str, preset: str) -> None:
+def test_the_classifier_learns_alone_and_then_the_adapters_or_everything(trained: str, preset: str) -> None:
     made = method_of(trained=trained, preset=preset, last_layer="free")
     training: Any = SimpleNamespace(optimiser=lambda p: torch.optim.Adam([*p], lr=1e-2, weight_decay=0.5))
     optimiser, names = made.optimiser(training), {name for name, _ in made.network.named_parameters()}
-    heads = {name for name in names if name.startswith("head.")}
+    classifier = {name for name in names if name.startswith("classifier.")}
     adapters = {name for name in names if name.startswith(("adaptations.", "stem."))}
     second = names if trained == "all" else adapters
-    assert len(optimiser.param_groups[0]["params"]) == len(names if trained == "all" else heads | adapters)
-    assert moved_by(made, optimiser, FIRST) == heads
-    assert moved_by(made, optimiser, FIRST) == heads
+    assert len(optimiser.param_groups[0]["params"]) == len(names if trained == "all" else classifier | adapters)
+    assert moved_by(made, optimiser, FIRST) == classifier
+    assert moved_by(made, optimiser, FIRST) == classifier
     assert moved_by(made, optimiser, SECOND) == second
     assert moved_by(made, optimiser, SECOND) == second
     assert {name for name in adapters if "gamma" in name or "beta" in name or "stem" in name} <= second
@@ -350,11 +350,11 @@ def test_heads_learn_alone_and_then_the_adapters_or_everything(trained: str, pre
 @given(steps=st.integers(1, 200), epochs=st.integers(2, 60), share=st.floats(0, 1))
 def test_the_first_stage_takes_as_many_epochs_as_it_is_given(steps: int, epochs: int, share: float) -> None:
     first = int(share * (epochs - 1))
-    made = vitaf.Method(options(heads_epochs=first, epochs=epochs, steps=steps), CPU)
+    made = vitaf.Method(options(classifier_epochs=first, epochs=epochs, steps=steps), CPU)
     batch = batch_of(images(0, 1))
 
     def alone(step: int) -> bool:
-        return made.heads_alone(replace(batch, progress=step / (steps * epochs)))
+        return made.classifier_alone(replace(batch, progress=step / (steps * epochs)))
 
     boundary = first * steps
     assert not alone(boundary)
@@ -364,8 +364,8 @@ def test_the_first_stage_takes_as_many_epochs_as_it_is_given(steps: int, epochs:
         assert alone(boundary - 1)
 
 
-def test_adapters_learn_against_heads_that_have_learned_otherwise() -> None:
-    """The heads learn that bona fide samples are bright, then the labels are exchanged."""
+def test_adapters_learn_against_a_classifier_that_has_learned_otherwise() -> None:
+    """The classifier learns that bona fide samples are bright, then the labels are exchanged."""
     torch.manual_seed(0)
     made = vitaf.Method(options(stem="rgb"), CPU)
     made.network, made.draws = made.build(), torch.Generator().manual_seed(5)
@@ -450,7 +450,7 @@ def test_presets_part_where_their_sources_do() -> None:
     assert [x.saturation for x in every] == ["none", "none", "wrapped"]
     for x in every:
         assert (x.optimiser, x.learning_rate, x.weight_decay, x.rate) == ("adam_l2", 1e-4, 1e-6, "constant")
-        assert (x.batch_size, x.steps, x.epochs, x.heads_epochs, x.augmentation) == (24, 100, 41, 1, "flip")
+        assert (x.batch_size, x.steps, x.epochs, x.classifier_epochs, x.augmentation) == (24, 100, 41, 1, "flip")
         assert (x.cosine_weight, x.gamma, x.beta, x.trained, x.stem_start) == (0.1, 0.1, 0.1, "adapters", "mean")
         assert (x.image_size, x.bottleneck, x.protocol, x.weights) == (224, 64, "official", "none")
         assert x.per_domain
@@ -464,10 +464,10 @@ def test_presets_part_where_their_sources_do() -> None:
         ({"cosine_weight": -0.1}, "--cosine-weight -0.1: give at least 0"),
         ({"gamma": -0.1}, "--gamma -0.1: give at least 0"),
         ({"beta": -0.1}, "--beta -0.1: give at least 0"),
-        ({"heads_epochs": -1}, "--heads-epochs -1: give at least 0"),
+        ({"classifier_epochs": -1}, "--classifier-epochs -1: give at least 0"),
         (
-            {"heads_epochs": 6, "epochs": 6},
-            "--heads-epochs 6: none of 6 epochs is left to the adapters; give at most 5, or more --epochs",
+            {"classifier_epochs": 6, "epochs": 6},
+            "--classifier-epochs 6: none of 6 epochs is left to the adapters; give at most 5, or more --epochs",
         ),
         ({"patch": 5}, "--image-size 12: this network needs a multiple of 5"),
     ],
@@ -479,5 +479,5 @@ def test_options_that_cannot_be_are_refused_in_one_sentence(chosen: dict[str, An
 
 
 def test_the_ends_of_what_options_may_be() -> None:
-    options(bottleneck=1, cosine_weight=0.0, gamma=0.0, beta=0.0, heads_epochs=0).check()
-    options(heads_epochs=5, epochs=6).check()
+    options(bottleneck=1, cosine_weight=0.0, gamma=0.0, beta=0.0, classifier_epochs=0).check()
+    options(classifier_epochs=5, epochs=6).check()

@@ -5,7 +5,7 @@ from spec_tests.bugs.campaign import mutants
 
 _LOGITS, _SIMCLR, _HALVES, _CONSISTENCY = "flip-logits", "flip-simclr", "flip-halves", "flip-consistency"
 _ROW = "reference.rivals.flip"
-_HEAD, _SATURATED = "reference.rivals.blocks.root_head", "reference.rivals.blocks.saturation"
+_CLASSIFIER, _SATURATED = "reference.rivals.blocks.root_classifier", "reference.rivals.blocks.saturation"
 
 
 def _own(*names: str) -> str:
@@ -295,9 +295,9 @@ OURS = [
         ("columns_always", 'options.last_layer == "unit_columns"', "True"),
     ),
     *mutants(
-        _HEAD,
+        _CLASSIFIER,
         _V,
-        "RootHead",
+        "RootClassifier",
         ("not_rectified", "F.relu(self.hidden(token))", "self.hidden(token)"),
         ("nothing_drops_out", "self.drop(F.relu(self.hidden(token)))", "F.relu(self.hidden(token))"),
         ("length_for_its_root", "root_normalised(", "F.normalize("),

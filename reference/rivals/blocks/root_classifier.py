@@ -11,7 +11,7 @@ from reference.rivals.blocks.root_norm import root_normalised
 WIDTH, DROPOUT = 512, 0.5
 
 
-class RootHead(nn.Module):
+class RootClassifier(nn.Module):
     """Tokens (B, C) to logits (B, 2), bona fide and attack: a linear layer, ReLU, dropout, the division by the root of
     twice the length, a linear layer. `unit_columns` gives each column of the last one's weights (2, 512) the length 1
     before every pass, outside of the gradient."""
