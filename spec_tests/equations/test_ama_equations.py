@@ -129,12 +129,13 @@ def test_an_adapter_has_the_gradient_of_tokens_kernel_and_gates(draw, side):
 
 
 def grey_values(draw, batch, height, width, levels):
-    """Whole numbers from 0 to 255, of so many levels: few make strong gradients and many that are level."""
-    values = draw.integers(batch * height * width, levels).reshape(batch, height, width)
-    return draw.place((values * (255 // (levels - 1))).double())
+    """Whole numbers from 0 to 255: so many levels, of which each is so much brighter than the one before it."""
+    count, step = levels
+    values = draw.integers(batch * height * width, count).reshape(batch, height, width)
+    return draw.place((values * step).double())
 
 
-LEVELS = st.sampled_from([2, 3, 6, 256])
+LEVELS = st.sampled_from([(256, 1), (6, 51), (3, 1), (2, 255)])
 
 
 def line(start, end):
@@ -180,10 +181,11 @@ def drawn(pictures):
 
 @spec("ama-hog", "oriented_gradients")
 @given(draw=draws(), batch=SIZES, height=st.integers(1, 20), width=st.integers(1, 20), levels=LEVELS)
-@example(draw=Draw(0), batch=2, height=17, width=25, levels=2)
-@example(draw=Draw(1), batch=1, height=24, width=16, levels=256)
-@example(draw=Draw(2), batch=1, height=7, width=16, levels=256)
-@example(draw=Draw(3), batch=1, height=16, width=7, levels=256)
+@example(draw=Draw(0), batch=2, height=17, width=25, levels=(2, 255))
+@example(draw=Draw(0), batch=2, height=16, width=16, levels=(3, 1))
+@example(draw=Draw(1), batch=1, height=24, width=16, levels=(256, 1))
+@example(draw=Draw(2), batch=1, height=7, width=16, levels=(256, 1))
+@example(draw=Draw(3), batch=1, height=16, width=7, levels=(256, 1))
 def test_each_cell_shows_its_histogram_as_lines(draw, batch, height, width, levels):
     grey = grey_values(draw, batch, height, width, levels)
     close(call("oriented_gradients", grey), drawn(f64(grey)), magnitude=255)
@@ -201,6 +203,19 @@ def test_hog_worked_by_hand():
     expected = np.zeros((8, 8))
     expected[4, 1:8] = 15
     close(call("oriented_gradients", ramp.mT), [expected])
+
+
+@spec("ama-hog", "oriented_gradients")
+def test_a_gradient_that_is_all_but_level_falls_into_the_last_bin():
+    # Its angle is that of a level one, to all digits. The bright pixel also makes a gradient to the right, one down and
+    # one up.
+    grey = torch.zeros(1, 8, 8, dtype=torch.float64)
+    grey[0, 3, 2], grey[0, 4, 3] = 64, 1e-30
+    expected = np.zeros((8, 8))
+    expected[[1, 2, 3, 4, 5, 6], [4, 4, 4, 3, 3, 3]] += 1
+    expected[4, 1:8] += 2
+    expected[[1, 2, 3, 4, 5, 6], [3, 3, 3, 4, 4, 4]] += 1
+    close(call("oriented_gradients", grey), [expected])
 
 
 @spec("ama-hog", "oriented_gradients")
@@ -266,7 +281,7 @@ def test_where_nothing_differs_everything_is_one():
 
 @spec("ama-stack", "infrared_stack")
 @given(draw=draws(), batch=SIZES, height=SIDES, width=SIDES, levels=LEVELS)
-@example(draw=Draw(5, "float32"), batch=1, height=16, width=16, levels=6)
+@example(draw=Draw(5, "float32"), batch=1, height=16, width=16, levels=(6, 51))
 def test_infrared_is_its_grey_values_its_gradients_and_its_forces(draw, batch, height, width, levels):
     grey = grey_values(draw, batch, height, width, levels)
     ir = draw.place(((grey.double() - 127.5) / 127.5)[:, None].expand(-1, 3, -1, -1))

@@ -53,8 +53,8 @@ def oriented_gradients(grey: Tensor) -> Tensor:
     down, right = torch.zeros_like(grey), torch.zeros_like(grey)
     down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]
     right[:, :, 1:-1] = grey[:, :, 2:] - grey[:, :, :-2]
-    sign = 1 - 2 * ((down < 0) | ((down == 0) & (right < 0))).to(grey)
-    angle = torch.atan2(sign * down, sign * right)  # from 0 to pi
+    turned = (down < 0) | ((down == 0) & (right < 0))
+    angle = torch.atan2(torch.where(turned, -down, down), torch.where(turned, -right, right))  # from 0 to pi
     bins = (angle * (BINS / math.pi)).long().clamp(max=BINS - 1)
     lengths = torch.hypot(down, right)[:, None] * F.one_hot(bins, BINS).movedim(-1, 1)  # (B, BINS, H, W)
     rows, columns = (side // CELL for side in grey.shape[1:])
@@ -70,20 +70,18 @@ def gravitational_force(grey: Tensor) -> Tensor:
     """The PLGF picture (B, H, W) of grey values (B, H, W) from 0 to 255, each sample's stretched to 1 to 255.
 
     A pixel is pulled by its neighbours up to two rows and columns away, by their grey values divided by their squared
-    distances; beyond the image's edge nothing pulls. The picture is the arc tangent of the sum's length, divided by the
+    distances; beyond the image's edge nothing pulls. The picture is the arc tangent of the sum's length over the
     pixel's own grey value. Where it is the same everywhere it is 1.
     """
     masses = grey.clamp(min=DARKEST)
-    places = torch.arange(-REACH, REACH + 1).to(grey)
-    down, right = torch.meshgrid(places, places, indexing="ij")
+    down = torch.arange(-REACH, REACH + 1).to(grey)[:, None].expand(-1, 2 * REACH + 1)
+    right = down.mT
     distance = torch.hypot(down, right)
-    distance[REACH, REACH] = 1  # the pixel itself, which lies in no direction
-    kernels = torch.stack([down, right])[:, None] / distance**3
+    kernels = torch.where(distance > 0, torch.stack([down, right])[:, None] / distance**3, 0)
     pull = F.conv2d(masses[:, None], kernels, padding=REACH)  # (B, 2, H, W)
     force = torch.atan(torch.hypot(pull[:, 0], pull[:, 1]) / (masses + SOFT))
     lowest, highest = force.amin((1, 2), keepdim=True), force.amax((1, 2), keepdim=True)
-    span = torch.where(highest > lowest, highest - lowest, 1)
-    return (force - lowest) / span * 254 + 1
+    return torch.where(highest > lowest, (force - lowest) / (highest - lowest), 0) * 254 + 1
 
 
 def infrared_stack(ir: Tensor) -> Tensor:

@@ -246,7 +246,11 @@ OURS = [
         _HOG,
         "oriented_gradients",
         ("level_ones_turned", "(down < 0) | ((down == 0) & (right < 0))", "down < 0"),
-        ("down_for_right", "torch.atan2(sign * down, sign * right)", "torch.atan2(sign * right, sign * down)"),
+        (
+            "down_for_right",
+            "torch.atan2(torch.where(turned, -down, down), torch.where(turned, -right, right))",
+            "torch.atan2(torch.where(turned, -right, right), torch.where(turned, -down, down))",
+        ),
         ("edges_differ", "down[:, 1:-1] = grey[:, 2:] - grey[:, :-2]", "down[:, 1:] = grey[:, 1:] - grey[:, :-1]"),
         ("cells_exchanged", '"bnrc,nij->bricj"', '"bnrc,nij->brjci"'),
         ("small_images_fail", "    if rows and columns:\n", "    if True:\n"),
@@ -263,7 +267,11 @@ OURS = [
             "force.amin((1, 2), keepdim=True), force.amax((1, 2), keepdim=True)",
             "force.amin(), force.amax()",
         ),
-        ("even_ones_divided", "torch.where(highest > lowest, highest - lowest, 1)", "highest - lowest"),
+        (
+            "even_ones_divided",
+            "torch.where(highest > lowest, (force - lowest) / (highest - lowest), 0)",
+            "(force - lowest) / (highest - lowest)",
+        ),
         ("other_masses", "min=DARKEST", "min=0"),
     ),
     *mutants(
