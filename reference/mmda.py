@@ -55,7 +55,10 @@ set, any single option replaces one of its readings:
       Rows that meet in one forward pass; gradients of `batch_size` rows are summed. 0 is the whole batch. The code
       tests in the same small batches, in list order.
   M12 --augmentation                        none       released   released
-      The text names none. The code: noise, brightness, channel shifts and gamma for each modality, one mirroring.
+      The text names none. The code changes each modality by draws of its own: one plane of noise, brightness in a
+      colour space drawn from six, shifts of the channels and gamma, all in eight bits; then mirroring of all alike.
+      `released` is equal to it in distribution but for roundings of OpenCV's (brightness.py). No draw comes twice
+      here; there each of four loading processes begins every epoch with the same draws, of all but the mirroring.
   M13 --missing-as                          black      black      black
       How a modality that is missing at test comes in: black pixels, `grey` (zeros after normalisation) or `masked`
       (its token takes no part in the attention and is zero in the concatenation).
@@ -94,6 +97,7 @@ from data_manifests.errors import BadInput
 from data_manifests.index import Index
 from reference import options as base
 from reference.batches import Batch, ShuffledSampler, batches
+from reference.brightness import SPACES, brightened
 from reference.captions import load_captions
 from reference.clip import Clip, InputRange, black_feature, load_clip, normalise
 from reference.clip_features import image_features
@@ -748,20 +752,35 @@ def inputs_in_words(index: Index, model: MMDA) -> str:
 
 
 def photometric(images: Sequence[Tensor], generator: torch.Generator) -> list[Tensor]:
-    """M12 `released`: for each modality by draws of its own, images (B, 3, S, S) in 0 ... 255 receive Gaussian noise
-    of a deviation up to 51, up to 30 of brightness, up to 40 on each channel, and a gamma of 0.5 to 1.5."""
+    """M12 `released`: images (B, 3, S, S) in 0 … 255 of each modality, each image changed by draws of its own. Every
+    step leaves whole numbers of 0 … 255, the last cuts decimals off where the others round.
+
+    One plane of Gaussian noise for all three channels, of a deviation up to 51; up to 30 of brightness, in one of six
+    colour spaces; up to 40 on each channel; a gamma of 0.5 to 1.5. Where the three channels are equal, as in depth and
+    infrared, the first step leaves them so, the second nearly, and the third does not.
+    """
+    pixels = torch.cat([*images]).round()
+    count, device = len(pixels), pixels.device
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        drawn = torch.rand(*shape, generator=generator, device=generator.device)
-        return (low + (high - low) * drawn).to(images[0].device)
+        return (low + (high - low) * torch.rand(*shape, generator=generator, device=generator.device)).to(device)
 
-    changed = []
-    for x in images:
-        b, c = x.shape[:2]
-        noise = torch.randn(x.shape, generator=generator, device=generator.device).to(x.device)
-        x = x + uniform(0, 51, b, 1, 1, 1) * noise + uniform(-30, 30, b, 1, 1, 1) + uniform(-40, 40, b, c, 1, 1)
-        changed.append(255 * (x.clamp(0, 255) / 255) ** uniform(0.5, 1.5, b, 1, 1, 1))
-    return changed
+    normal = torch.randn(count, 1, *pixels.shape[2:], generator=generator, device=generator.device).to(device)
+    pixels = (pixels + (uniform(0, 51, count, 1, 1, 1) * normal).round()).clamp(0, 255)
+
+    brighter = uniform(-30, 30, count, 1, 1).round()
+    spaces = torch.randint(len(SPACES), (count,), generator=generator, device=generator.device)
+    pixels = pixels.flip(1)  # the code hands over blue, green and red, which are taken for red, green and blue
+    for number, space in enumerate(SPACES):
+        rows = (spaces == number).nonzero()[:, 0].to(device)
+        pixels[rows] = brightened(pixels[rows], brighter[rows], space)
+    pixels = pixels.flip(1)
+
+    # The last two steps are a table of 256 numbers for each channel of each image.
+    table = torch.arange(256.0, device=device) + uniform(-40, 40, count, 3, 1).round()
+    table = (255 * (table.clamp(0, 255) / 255) ** uniform(0.5, 1.5, count, 1, 1)).floor()
+    changed = table.gather(2, pixels.flatten(2).long()).view_as(pixels)
+    return [*changed.chunk(len(images))]
 
 
 def augmented(images: tuple[Tensor, ...], how: str, generator: torch.Generator | None = None) -> list[Tensor]:

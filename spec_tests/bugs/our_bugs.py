@@ -47,6 +47,10 @@ def mmda(function: str, *changes: tuple[str, str, str], tests: str = "test_mmda_
     return mutants("reference.mmda", tests, function, *changes)
 
 
+def brightness(function: str, *changes: tuple[str, str, str]) -> list[Mutant]:
+    return mutants("reference.brightness", "test_brightness.py", function, *changes)
+
+
 def metrics(equation: str, function: str, *changes: tuple[str, str, str]) -> list[Mutant]:
     return mutants("reference.metrics", equation, function, *changes)
 
@@ -657,6 +661,76 @@ MMDA = [
         ("captions_learn_nothing", "[t.grad for t in captions]", "[0 * t.grad for t in captions]"),
         tests="test_mmda_training.py::test_the_text_tower_once_a_step_has_the_gradient_of_once_a_micro_batch",
     ),
+    *mmda(
+        "photometric",
+        ("noise_of_each_channel", "torch.randn(count, 1, *", "torch.randn(count, 3, *"),
+        ("noise_not_rounded", " * normal).round())", " * normal))"),
+        ("noise_not_cut", " * normal).round()).clamp(0, 255)", " * normal).round())"),
+        ("one_deviation", "uniform(0, 51, count, 1, 1, 1)", "uniform(0, 51, 1)"),
+        ("twice_the_deviation", "uniform(0, 51,", "uniform(0, 102,"),
+        ("brightness_not_rounded", "uniform(-30, 30, count, 1, 1).round()", "uniform(-30, 30, count, 1, 1)"),
+        ("no_brightness", "brightened(pixels[rows], brighter[rows], space)", "pixels[rows]"),
+        ("first_space_alone", "torch.randint(len(SPACES), (count,)", "torch.randint(1, (count,)"),
+        ("red_for_red", "pixels = pixels.flip(1)  # the", "pixels = pixels  # the"),
+        ("blue_for_red_ever_after", "pixels = pixels.flip(1)\n\n", "\n"),
+        ("channels_shifted_alike", "uniform(-40, 40, count, 3, 1)", "uniform(-40, 40, count, 1, 1).expand(-1, 3, -1)"),
+        ("gamma_of_each_channel", "uniform(0.5, 1.5, count, 1, 1)", "uniform(0.5, 1.5, count, 3, 1)"),
+        ("gamma_never_darkens", "uniform(0.5, 1.5,", "uniform(0.5, 1,"),
+        ("gamma_of_255ths_left_out", "(table.clamp(0, 255) / 255) **", "(table.clamp(0, 255) / 256) **"),
+        ("one_image_like_another", "uniform(-40, 40, count, 3, 1)", "uniform(-40, 40, 1, 3, 1)"),
+        tests=" ".join(
+            f"test_mmda_training.py::test_{name}"
+            for name in (
+                "flat_images_become_as_bright_and_as_noisy_as_in_the_released_code",
+                "augmentation_leaves_whole_numbers_and_changes_every_image_by_draws_of_its_own",
+                "noise_is_one_plane_for_all_three_channels",
+                "the_colour_spaces_are_drawn_alike_and_take_blue_for_red",
+            )
+        ),
+    ),
+    *brightness(
+        "brightened",
+        ("not_added", "(bright + added)", "bright"),
+        ("not_cut", "(bright + added).clamp(0, 255)", "(bright + added)"),
+        ("cut_off", ".round().clamp(0, 255)", ".floor().clamp(0, 255)"),
+    ),
+    *brightness(
+        "luma_space",
+        ("luma_is_the_mean", "0.299 * r + 0.587 * g + 0.114 * b", "(r + g + b) / 3"),
+        ("luma_not_kept_as_bits", "+ 0.114 * b).round()", "+ 0.114 * b)"),
+        ("differences_not_cut", ".clamp(-128, 127), (blue", ", (blue"),
+        ("green_of_blue_left_out", " + back[2] * u", ""),
+    ),
+    *brightness("_hue", ("no_steps", "(30 * (turn + sixth)).round()", "(30 * (turn + sixth))")),
+    *brightness("_lacks", ("green_for_blue", "(hue - 4).abs()", "(hue - 2).abs()")),
+    *brightness("to_hsv", ("saturation_of_the_range", "high.clamp(min=1)", "(high + low).clamp(min=1)")),
+    *brightness("from_hsv", ("rounded", ".floor()", ".round()")),
+    *brightness(
+        "to_hls",
+        ("the_brightest", "(high * (1 / 255) + low * (1 / 255)) * 0.5", "high * (1 / 255)"),
+        ("halves_to_even", "((high * (1 / 255) + low * (1 / 255)) * 0.5 * 255)", "((high + low) * 0.5)"),
+        ("pale_colours_too_grey", "torch.minimum(high + low, 510 - (high + low))", "high + low"),
+    ),
+    *brightness("from_hls", ("reach_of_dark_alone", "torch.minimum(lightness, 255 - lightness)", "lightness")),
+    *brightness("_xyz", ("not_linear", "((share + 0.055) / 1.055) ** 2.4", "share")),
+    *brightness("_rgb", ("power_of_two", "(1 / 2.4) - 0.055", "(1 / 2) - 0.055")),
+    *brightness("_root", ("square", "t ** (1 / 3)", "t ** (1 / 2)")),
+    *brightness("_cube", ("straight", "torch.where(root > 6 / 29,", "torch.where(root > 2,")),
+    *brightness(
+        "to_lab",
+        ("full_light_is_256", "_xyz(r, g, b, 255)", "_xyz(r, g, b, 256)"),
+        ("the_formulas_own_factor", "296 * y", "295.8 * y"),
+        ("white_of_equal_energy", "_root(x / _WHITE_X)", "_root(x)"),
+        ("blue_not_kept_as_bits", "(200 * (y - z)).round()", "200 * (y - z)"),
+    ),
+    *brightness("from_lab", ("yellow_for_blue", "y - b / 200", "y + b / 200")),
+    *brightness(
+        "to_luv",
+        ("full_light_is_255", "_xyz(r, g, b, 256)", "_xyz(r, g, b, 255)"),
+        ("rounded", "(256 * (u + 134) / 354).floor()", "(256 * (u + 134) / 354).round()"),
+        ("lightness_left_out", "13 * lightness * (9", "13 * (9"),
+    ),
+    *brightness("from_luv", ("red_of_no_light", "(3 * y * up * vp).clamp(0, 2)", "3 * y * up * vp")),
 ]
 
 SUITE = [

@@ -14,6 +14,7 @@ from data_manifests.errors import BadInput
 from data_manifests.index import load_index
 from reference import mmda, runs
 from reference.batches import Batch
+from reference.brightness import SPACES
 from reference.evaluation import missing_in
 from reference.faces import open_faces
 from reference.mmda import MMDA, Adaptor, Options, Readings, Tower
@@ -243,18 +244,76 @@ def test_a_missing_modality_has_no_say_in_any_of_its_representations(
         torch.testing.assert_close(first[0, 1], void[0])
 
 
-def test_photometric_changes_modalities_apart_and_stays_in_range() -> None:
-    g = torch.Generator().manual_seed(0)
-    x = torch.full((64, 3, 8, 8), 128.0)
-    rgb, depth, ir = mmda.photometric([x, x, x], g)
-    for y in (rgb, depth, ir):
-        assert y.min() >= 0
-        assert y.max() <= 255
-        assert y.std() > 20
-    assert not torch.equal(rgb, depth)
-    assert not torch.equal(depth, ir)
-    flipped = mmda.augmented((x / 128 - 1,) * 3, "none")
-    assert all(torch.equal(a, flipped[0]) for a in flipped)
+def flat(level: float, count: int = 600, side: int = 16) -> torch.Tensor:
+    """`count` augmented images of one level, (count, 3, pixels)."""
+    images = torch.full((count // 3, 3, side, side), level)
+    changed = mmda.photometric([images] * 3, torch.Generator().manual_seed(int(level)))
+    return torch.cat(changed).double().flatten(2)
+
+
+# Of 8 000 flat images that the released code's own augmentation changed (imgaug 0.4.0 with OpenCV 4.11): the mean, the
+# medians of the noise's deviation and of how far apart the channels' means are, and the 5th and 95th percentiles of the
+# images' means.
+@pytest.mark.parametrize(
+    ("level", "mean", "noise", "apart", "low", "high"),
+    [(0, 24.1, 9.6, 26.0, 1.3, 66.7), (128, 130.4, 24.1, 37.6, 77.6, 183.0), (255, 233.5, 9.6, 26.2, 202.9, 253.0)],
+)
+def test_flat_images_become_as_bright_and_as_noisy_as_in_the_released_code(
+    level: float, mean: float, noise: float, apart: float, low: float, high: float
+) -> None:
+    pixels = flat(level, 6000)
+    of_image = pixels.mean((1, 2))
+    assert of_image.mean().item() == pytest.approx(mean, abs=1.7)
+    assert pixels.std(-1).mean(1).median().item() == pytest.approx(noise, abs=1)
+    assert np.median(np.ptp(pixels.mean(-1).numpy(), axis=1)) == pytest.approx(apart, abs=2)
+    np.testing.assert_allclose(np.quantile(of_image, [0.05, 0.95]), [low, high], atol=4)
+
+
+def test_augmentation_leaves_whole_numbers_and_changes_every_image_by_draws_of_its_own() -> None:
+    pixels = flat(128)
+    assert torch.equal(pixels, pixels.round().clamp(0, 255))
+    assert pixels.amin() == 0
+    assert pixels.amax() == 255
+    assert len({tuple(image.flatten().tolist()) for image in pixels}) == len(pixels)
+    again = flat(128)
+    torch.testing.assert_close(again, pixels, rtol=0, atol=0)
+
+
+def test_noise_is_one_plane_for_all_three_channels() -> None:
+    """Where the channels are equal, as in depth and infrared, each comes out as a rising function of the same noise."""
+    pixels = flat(128)
+    centred = pixels - pixels.mean(-1, keepdim=True)
+    products = (centred[:, 0] * centred[:, 1]).mean(-1)
+    correlation = products / (centred[:, 0].square().mean(-1) * centred[:, 1].square().mean(-1)).sqrt()
+    assert correlation.nanmedian() > 0.999  # 0.9995 in the released code
+    assert correlation.nanmean() > 0.99  # 0.9976; it is undefined where noise of less than half a level was drawn
+    steps = pixels[:, :, :, None] - pixels[:, :, None, :64]  # of each channel, from pixel to pixel
+    assert (steps[:, 0] * steps[:, 1:].transpose(0, 1) >= 0).all()
+    assert (steps[:, 0] * steps[:, 1] > 0).double().mean() > 0.8
+
+
+def test_the_colour_spaces_are_drawn_alike_and_take_blue_for_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, int] = {}
+
+    def look(pixels: torch.Tensor, added: torch.Tensor, space: str) -> torch.Tensor:
+        seen[space] = seen.get(space, 0) + len(pixels)
+        assert pixels.flatten(2).median(-1).values.mean(0).sub(torch.tensor([200.0, 100.0, 50.0])).abs().max() < 20
+        assert torch.equal(added, added.round().clamp(-30, 30))
+        assert torch.equal(pixels, pixels.round().clamp(0, 255))
+        return pixels
+
+    monkeypatch.setattr(mmda, "brightened", look)
+    rgb = torch.tensor([50.0, 100.0, 200.0])[None, :, None, None].expand(600, 3, 8, 8)
+    changed = mmda.photometric([rgb], torch.Generator().manual_seed(0))[0]
+    assert seen.keys() == SPACES.keys()
+    assert min(seen.values()) > 70
+    assert changed.mean((0, 2, 3)).sub(torch.tensor([50.0, 100.0, 200.0])).abs().max() < 20
+
+
+def test_no_augmentation_leaves_the_pixels() -> None:
+    images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    for found in mmda.augmented((images,) * 3, "none", torch.Generator()):
+        torch.testing.assert_close(found, 127.5 * (images + 1))
 
 
 def test_a_domain_with_one_sample_is_its_own_partner() -> None:
