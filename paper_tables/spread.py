@@ -7,8 +7,6 @@ Two things are drawn anew, one at a time: the seed of the training, on the stand
 stand-in, at the training's seed 0. What is left on one machine is what other draws would have given; another kind of
 machine is such a draw too, since its kernels round otherwise (`--kernels portable`). An order of two rows is called
 beyond seed noise by the rule of `rendering/findings.py`, and holds if both kinds of draws say so.
-
-Tables of a single run a row print the figures of `declarations/spread.json`, which is what this command wrote there.
 """
 
 import argparse

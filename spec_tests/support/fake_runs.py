@@ -38,7 +38,9 @@ def write_run(folder, epochs, sets, arguments=None, index_sha256="f" * 64, shape
         )
     args = {"arguments": arguments or {}, "index_sha256": index_sha256, "git_commit": "c" * 40}
     (folder / "args.json").write_text(json.dumps(args))
-    (folder / "env.json").write_text(json.dumps({"device": "cpu", "cpu": "a CPU", "threads": 1, "torch": "2.11"}))
+    (folder / "env.json").write_text(
+        json.dumps({"device": "cpu", "cpu": "a CPU", "threads": 1, "torch": "2.11", "kernels": "fastest"})
+    )
     header = {
         name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}
         for name, shape in (shapes or {"w": [2, 3]}).items()
