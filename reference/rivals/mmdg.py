@@ -9,7 +9,7 @@ A ViT-B/16 sees one modality at a time, each with a class token and positions of
 three class tokens, after the final norm, go side by side through a linear layer to two logits. Three ideas are added:
 
   - Certainty. Dropout of p = 0.3 is drawn twenty times of what a layer's attention gives, without a gradient. Where the
-    draws lie apart the modality is uncertain:   U = exp(-2.25 standard deviation),   a number of each token's channel.
+    draws lie apart the modality is uncertain:   U = exp(-2.25 standard deviation),   for each channel of each token.
   - U-Adapter. In each layer RGB takes from depth and from infrared, depth from RGB, infrared from RGB; depth and
     infrared take nothing from each other. The tokens of both before the layer's MLP become eight channels. Queries of
     the other modality attend to keys and values of the receiving one, each channel a head; the logits of a query are
@@ -38,8 +38,8 @@ Parameters at 224 x 224 with the preset `released`, our counts:
 
 Nothing published trains it: the authors' code holds the network, the prototypes and the merging, of which the last does
 not run. `released` is that code after the smallest mend, the removal of an argument that nothing defines, in the loop
-of DADM, by the same laboratory. `table` follows the code where it decides what the paper leaves open, and not where it
-fails to do what it sets out to do. What only our reading of the paper's summary says is called so.
+of DADM, by the same laboratory. `table` follows the code, with which its numbers were made, unless the code fails to do
+what it sets out to do.
 
 Readings:
 

@@ -64,7 +64,7 @@ SECOND = [
         "add_merged_gradients",
         ("replaced", "parameter.grad = before + added", "parameter.grad = added"),
         ("subtracted", "before + added", "before - added"),
-        ("graph_freed", "retain_graph=True", "retain_graph=loss is not losses[-1] or parameter is not owned[-1][0]"),
+        ("graph_freed", "retain_graph=True", "retain_graph=parameter is not owned[-1][0]"),
         ("first_loss_alone", "for loss in losses:", "for loss in losses[:1] * len(losses):"),
         ("unseen_refused", ", allow_unused=True", ""),
         ("unseen_counts_one", "torch.zeros_like(parameter) if gradient", "torch.ones_like(parameter) if gradient"),
