@@ -185,17 +185,17 @@ def contextual_prompts(vanilla: Tensor, residual: Tensor) -> Tensor:
 
 
 def missing_modality_loss(
-    complete: Tensor, dropped: Tensor, missing: Tensor, form: str = "squared", attached: bool = False
+    complete: Tensor, dropped: Tensor, missing: Tensor, cosine: bool = False, attached: bool = False
 ) -> Tensor:
     """The regularisation (): how far a sample's embedding moves when modalities are dropped, the mean over the samples
     of which one was; 0 where none was.
 
     complete and dropped (B, C); missing (B,) bool says of which samples a modality was dropped. The distance of a
-    sample is the mean squared difference (`squared`) or 1 minus the cosine (`cosine`). Unless `attached`, the gradient
-    goes to `dropped` alone.
+    sample is the mean squared difference, or 1 minus the `cosine`. Unless `attached`, the gradient goes to `dropped`
+    alone.
     """
     target = complete if attached else complete.detach()
-    if form == "cosine":
+    if cosine:
         distances = 1 - F.cosine_similarity(dropped, target)
     else:
         distances = (dropped - target).square().mean(1)
@@ -259,6 +259,11 @@ class Learned(NamedTuple):
     missing: Tensor  # (B,) bool: whether dropping changed the sample
 
 
+def differ(one: Tensor, other: Tensor) -> Tensor:
+    """Which samples (B,) bool of two batches of images (B, 3, H, W) are not the same."""
+    return (one != other).flatten(1).any(1)
+
+
 class Method(StartedMethod[Options]):
     """The prompts under cross-entropy and the regularisation."""
 
@@ -269,11 +274,12 @@ class Method(StartedMethod[Options]):
         return PromptedViT(self.options, self.start)
 
     def forward(self, batch: Batch) -> Learned:
-        rgb, *complete = batch.images
-        dropped = drop_modalities(*complete, self.options.drop_modality, self.draws)
-        missing = torch.stack([(x != y).flatten(1).any(1) for x, y in zip(complete, dropped, strict=True)]).any(0)
-        depth, ir = (torch.cat(both) for both in zip(complete, dropped, strict=True))
-        embedding = self.network.embedding(torch.cat([rgb, rgb]), depth, ir)
+        rgb, depth, ir = batch.images
+        less_depth, less_ir = drop_modalities(depth, ir, self.options.drop_modality, self.draws)
+        missing = differ(depth, less_depth) | differ(ir, less_ir)
+        embedding = self.network.embedding(
+            torch.cat([rgb, rgb]), torch.cat([depth, less_depth]), torch.cat([ir, less_ir])
+        )
         return Learned(self.network.classes(embedding), embedding, missing)
 
     def losses(self, output: Learned, batch: Batch) -> dict[str, Tensor]:
@@ -281,7 +287,7 @@ class Method(StartedMethod[Options]):
         classes = cross_entropy(output.logits, batch.label.repeat(2))
         complete, dropped = at_least_float32(output.embedding).chunk(2)
         consistency = missing_modality_loss(
-            complete, dropped, output.missing, options.consistency, options.consistency_target == "attached"
+            complete, dropped, output.missing, options.consistency == "cosine", options.consistency_target == "attached"
         )
         total = classes + options.consistency_weight * consistency
         return {"loss": total, "classes": classes, "consistency": consistency}

@@ -730,14 +730,14 @@ def contextual_prompts(vanilla, residual):
     return moved.reshape(-1, length, width)
 
 
-def missing_modality_loss(complete, dropped, missing, form="squared", attached=False):
+def missing_modality_loss(complete, dropped, missing, cosine=False, attached=False):
     chosen = torch.nonzero(missing).flatten().tolist()
     loss = dropped.sum() * 0
     for place in chosen:
         a, b = complete[place], dropped[place]
         if not attached:
             a = a.detach()
-        if form == "squared":
+        if not cosine:
             cost = (a - b).pow(2).sum() / len(a)
         else:
             cost = 1 - torch.dot(a, b) / (torch.dot(a, a) * torch.dot(b, b)).sqrt()

@@ -14,7 +14,6 @@ from spec_tests.equations.strategies import draws, exact_draws
 from spec_tests.equations.tolerances import close, f64
 
 SIZES = st.integers(1, 4)
-FORMS = st.sampled_from(["squared", "cosine"])
 YES_NO = st.booleans()
 
 
@@ -126,17 +125,17 @@ def test_contextual_prompts_have_the_gradient_of_both_parts(draw, modalities):
 # The missing-modality regularisation
 
 
-def distance(complete, dropped, missing, form):
+def distance(complete, dropped, missing, cosine):
     """In float64, one sample at a time."""
     found = []
     for a, b, lost in zip(complete, dropped, missing, strict=True):
         if not lost:
             continue
-        if form == "squared":
-            found.append(math.fsum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / len(a))
-        else:
+        if cosine:
             dot = math.fsum(x * y for x, y in zip(a, b, strict=True))
             found.append(1 - dot / math.hypot(*a) / math.hypot(*b))
+        else:
+            found.append(math.fsum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / len(a))
     return math.fsum(found) / len(found) if found else 0.0
 
 
@@ -145,11 +144,13 @@ def lots(draw, batch):
 
 
 @spec("vp-fas-consistency", "missing_modality_loss")
-@given(draw=draws(), batch=st.integers(1, 5), width=st.integers(1, 5), form=FORMS, attached=YES_NO)
-def test_the_regularisation_is_the_mean_distance_over_samples_that_lost_a_modality(draw, batch, width, form, attached):
+@given(draw=draws(), batch=st.integers(1, 5), width=st.integers(1, 5), cosine=YES_NO, attached=YES_NO)
+def test_the_regularisation_is_the_mean_distance_over_samples_that_lost_a_modality(
+    draw, batch, width, cosine, attached
+):
     complete, dropped, missing = draw.normal(batch, width), draw.normal(batch, width), lots(draw, batch)
-    got = call("missing_modality_loss", complete, dropped, missing, form=form, attached=attached)
-    expected = distance(f64(complete), f64(dropped), missing.tolist(), form)
+    got = call("missing_modality_loss", complete, dropped, missing, cosine=cosine, attached=attached)
+    expected = distance(f64(complete), f64(dropped), missing.tolist(), cosine)
     close(got, expected, magnitude=max(1.0, *f64(complete).ravel() ** 2, *f64(dropped).ravel() ** 2))
 
 
@@ -160,26 +161,26 @@ def test_the_regularisation_worked_by_hand():
     missing = torch.tensor([True, True, False])
     # Means of squares (1 + 4) / 2 and (1 + 1) / 2; cosines 0 and 24 / 25.
     close(call("missing_modality_loss", complete, dropped, missing), (2.5 + 1.0) / 2)
-    close(call("missing_modality_loss", complete, dropped, missing, form="cosine"), (1 + 0.04) / 2)
+    close(call("missing_modality_loss", complete, dropped, missing, cosine=True), (1 + 0.04) / 2)
     one = torch.tensor([False, True, False])
     close(call("missing_modality_loss", complete, dropped, one), 1.0)
 
 
 @spec("vp-fas-consistency", "missing_modality_loss")
-@given(draw=draws(), batch=SIZES, width=SIZES, form=FORMS)
-def test_equal_embeddings_cost_nothing(draw, batch, width, form):
+@given(draw=draws(), batch=SIZES, width=SIZES, cosine=YES_NO)
+def test_equal_embeddings_cost_nothing(draw, batch, width, cosine):
     embedding = draw.rows(batch, width)
-    close(call("missing_modality_loss", embedding, embedding.clone(), lots(draw, batch), form=form), 0.0)
+    close(call("missing_modality_loss", embedding, embedding.clone(), lots(draw, batch), cosine=cosine), 0.0)
 
 
 @spec("vp-fas-consistency", "missing_modality_loss")
-@given(draw=draws(), batch=st.integers(2, 5), form=FORMS, attached=YES_NO)
-def test_a_sample_that_lost_nothing_neither_counts_nor_learns(draw, batch, form, attached):
+@given(draw=draws(), batch=st.integers(2, 5), cosine=YES_NO, attached=YES_NO)
+def test_a_sample_that_lost_nothing_neither_counts_nor_learns(draw, batch, cosine, attached):
     complete, dropped, missing = draw.normal(batch, 3), draw.normal(batch, 3), lots(draw, batch)
     apart = torch.where(missing[:, None], dropped, dropped + 3)
     learned = dropped.clone().requires_grad_()
-    before = call("missing_modality_loss", complete, learned, missing, form=form, attached=attached)
-    after = call("missing_modality_loss", complete, apart, missing, form=form, attached=attached)
+    before = call("missing_modality_loss", complete, learned, missing, cosine=cosine, attached=attached)
+    after = call("missing_modality_loss", complete, apart, missing, cosine=cosine, attached=attached)
     close(after, before.detach(), magnitude=20)
     before.backward()
     assert not learned.grad[~missing].any()
@@ -187,47 +188,45 @@ def test_a_sample_that_lost_nothing_neither_counts_nor_learns(draw, batch, form,
 
 
 @spec("vp-fas-consistency", "missing_modality_loss")
-@given(draw=draws(), batch=SIZES, form=FORMS, attached=YES_NO)
-def test_where_no_sample_lost_a_modality_the_regularisation_is_zero(draw, batch, form, attached):
+@given(draw=draws(), batch=SIZES, cosine=YES_NO, attached=YES_NO)
+def test_where_no_sample_lost_a_modality_the_regularisation_is_zero(draw, batch, cosine, attached):
     complete, dropped = (draw.normal(batch, 3).requires_grad_() for _ in range(2))
     nobody = torch.zeros(batch, dtype=torch.bool, device=complete.device)
-    loss = call("missing_modality_loss", complete, dropped, nobody, form=form, attached=attached)
+    loss = call("missing_modality_loss", complete, dropped, nobody, cosine=cosine, attached=attached)
     close(loss.detach(), 0.0)
     loss.backward()
     assert not dropped.grad.any()
 
 
 @spec("vp-fas-consistency", "missing_modality_loss")
-@given(draw=draws(), batch=SIZES, form=FORMS)
-def test_the_complete_embedding_learns_only_where_it_is_attached(draw, batch, form):
-    everyone = torch.ones(batch, dtype=torch.bool)
-    for attached in (False, True):
+@given(draw=draws(), batch=SIZES, cosine=YES_NO)
+def test_the_complete_embedding_learns_only_where_it_is_attached(draw, batch, cosine):
+    for chosen, learns in (({}, False), ({"attached": False}, False), ({"attached": True}, True)):
         complete, dropped = (draw.normal(batch, 3).requires_grad_() for _ in range(2))
-        call(
-            "missing_modality_loss", complete, dropped, everyone.to(complete.device), form=form, attached=attached
-        ).backward()
+        everyone = torch.ones(batch, dtype=torch.bool, device=complete.device)
+        call("missing_modality_loss", complete, dropped, everyone, cosine=cosine, **chosen).backward()
         assert dropped.grad.any(1).all()
-        assert (complete.grad is not None and bool(complete.grad.any(1).all())) == attached
+        assert (complete.grad is not None and bool(complete.grad.any(1).all())) == learns
 
 
 @spec("vp-fas-consistency", "missing_modality_loss")
-@given(draw=exact_draws(), form=FORMS)
-def test_the_regularisation_has_the_gradient_of_the_dropped_embedding(draw, form):
+@given(draw=exact_draws(), cosine=YES_NO)
+def test_the_regularisation_has_the_gradient_of_the_dropped_embedding(draw, cosine):
     complete, missing = draw.normal(3, 3), torch.tensor([True, False, True], device=draw.device)
 
     def loss(dropped):
-        return call("missing_modality_loss", complete, dropped, missing, form=form)
+        return call("missing_modality_loss", complete, dropped, missing, cosine=cosine)
 
     gradients(loss, draw.normal(3, 3))
 
 
 @spec("vp-fas-consistency", "missing_modality_loss")
-@given(draw=exact_draws(), form=FORMS)
-def test_attached_it_has_the_gradient_of_both(draw, form):
+@given(draw=exact_draws(), cosine=YES_NO)
+def test_attached_it_has_the_gradient_of_both(draw, cosine):
     missing = torch.tensor([True, False, True], device=draw.device)
 
     def loss(complete, dropped):
-        return call("missing_modality_loss", complete, dropped, missing, form=form, attached=True)
+        return call("missing_modality_loss", complete, dropped, missing, cosine=cosine, attached=True)
 
     gradients(loss, draw.normal(3, 3), draw.normal(3, 3))
 
@@ -237,7 +236,7 @@ def test_attached_it_has_the_gradient_of_both(draw, form):
 def test_cosines_compare_directions_and_squares_lengths_too(draw, factor):
     complete = draw.rows(3, 4)
     everyone = torch.ones(3, dtype=torch.bool, device=complete.device)
-    close(call("missing_modality_loss", complete, factor * complete, everyone, form="cosine"), 0.0)
+    close(call("missing_modality_loss", complete, factor * complete, everyone, cosine=True), 0.0)
     expected = (1 - factor) ** 2 * (f64(complete) ** 2).mean(1).mean()
-    squared = call("missing_modality_loss", complete, factor * complete, everyone, form="squared")
+    squared = call("missing_modality_loss", complete, factor * complete, everyone)
     assert float(squared) == pytest.approx(expected, rel=1e-4)

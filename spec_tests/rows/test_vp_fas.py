@@ -299,6 +299,7 @@ def test_a_sample_without_depth_and_infrared_has_nothing_to_lose() -> None:
     pictures = images(4, 12, 3)
     for x in pictures[1:]:
         x[1] = BLACK
+        x[2, :, :6] = BLACK  # of this one there is something left to lose
     made = method_of(drop_modality=1.0)
     output = made.forward(batch_of(pictures))
     assert flags(output) == [True, False, True]
