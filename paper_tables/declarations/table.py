@@ -26,6 +26,7 @@ class Row:
     sees: bool = True  # False: looks at no image either, and knows no device
     seeded: bool = True  # False: the same whatever the seed, so that one run says it all
     first: bool = True  # whether the cpu profile trains it when no rows are named
+    reconstruction: bool = False  # True: written from an abstract alone, and not its authors' method
     cost: Mapping[str, float] = field(default_factory=dict)
     training: Mapping[str, Mapping[str, int | float | str]] = field(default_factory=dict)
 
@@ -151,7 +152,7 @@ def _row(declared: comparison_rows.Row, table: str) -> Row:
     """A stanza of rows.toml as a row of the table."""
     return Row(
         declared.name,
-        declared.label,
+        declared.title,
         declared.program if declared.implemented else None,
         declared.options,
         declared.tables[table] or None,
@@ -160,6 +161,7 @@ def _row(declared: comparison_rows.Row, table: str) -> Row:
         bool(declared.sees),
         declared.seeded,
         declared.first,
+        declared.reconstruction,
         declared.cost,
         declared.training,
     )

@@ -12,5 +12,5 @@ def rows_list() -> str:
     for row in comparison_rows.load(comparison_rows.FILE).values():
         program = f"`{row.program}`" if row.implemented else "not yet"
         sees = (row.sees or "nothing") if row.implemented else ""
-        lines.append(f"| `{row.name}` | {row.label} | {', '.join(row.tables)} | {sees} | {program} |")
+        lines.append(f"| `{row.name}` | {row.title} | {', '.join(row.tables)} | {sees} | {program} |")
     return "\n".join(lines)

@@ -30,6 +30,7 @@ from paper_tables.rendering.wording import (
     number,
     parameters_text,
     profile_sentence,
+    reconstruction_sentences,
     run_sentences,
 )
 
@@ -126,7 +127,8 @@ def _content(results: Results, level: int) -> str:
 
 
 def published_alone(table: Table) -> str:
-    """The published numbers of a table of which nothing was run, as an HTML table; empty where none are printed."""
+    """The published numbers of a table of which nothing was run, as an HTML table, under the names that the paper
+    prints; empty where it prints none."""
     if table.published is None:
         return ""
     published = load(table.published, table.flat_columns)
@@ -136,10 +138,11 @@ def published_alone(table: Table) -> str:
     out.append(f'<table class="plain numbers"><thead><tr><th scope="col">Method</th>{heads}</tr></thead><tbody>')
     for row in table.rows:
         if row.published:
-            values = published.rows[row.published].values
-            cells = "".join(f"<td>{values.get(c.name, {}).get(kind, '')}</td>" for c, kind in places)
-            out.append(f'<tr><th scope="row">{escape(row.label)}</th>{cells}</tr>')
-    return "".join(out) + "</tbody></table></div>"
+            theirs = published.rows[row.published]
+            cells = "".join(f"<td>{theirs.values.get(c.name, {}).get(kind, '')}</td>" for c, kind in places)
+            out.append(f'<tr><th scope="row">{escape(theirs.printed)}</th>{cells}</tr>')
+    notes = "".join(f"<p>{escape(sentence)}</p>" for sentence in reconstruction_sentences(table))
+    return "".join(out) + f"</tbody></table></div>{notes}"
 
 
 def _printed(published: Published, column: str, kind: str) -> bool:
@@ -312,6 +315,7 @@ def _figure(results: Results, names: dict[str, str], level: int) -> str:
             f"{data_sentence(results)} {profile_sentence(results)} Epochs by source validation; {runs}. "
             "Nearer the origin is better. Axes are linear up to 1 % and logarithmic above."
         )
+        note = " ".join([note, *reconstruction_sentences(results.table)])
     else:
         labels = {kind: _sweep_label(results, kind) for kind in figure.kinds}
         note = f"{data_sentence(results)} {profile_sentence(results)} {figures.sweep_sentences(results)}"

@@ -26,6 +26,7 @@ from paper_tables.rendering.wording import (
     footnotes,
     n_text,
     parameters_text,
+    reconstruction_sentences,
     set_names,
     threshold_sentences,
     view_of,
@@ -208,6 +209,7 @@ def _tex_section(results: Results, section: Section, number: int) -> str:
     lines += [" & ".join(map(tex_escape, row)) + r" \\" for row in section.rows]
     lines += [r"\bottomrule", r"\end{tabular}}"]
     sentences = [f"{results.table.title}. {section.title}.", *caption(results, HONEST)[1:2], *section.sentences]
+    sentences += reconstruction_sentences(results.table)
     lines.append(rf"\caption{{{tex_escape(' '.join(sentences))}}}")
     lines += [rf"\label{{tab:{results.table.name}-finding-{number}}}", r"\end{table*}"]
     return "\n".join(lines)
@@ -246,6 +248,7 @@ def as_json(results: Results) -> str:
                 "method": result.row.name,
                 "label": result.row.label,
                 "implemented": result.row.program is not None,
+                "reconstruction": result.row.reconstruction,
                 "parameters": result.parameters,
                 "runs": runs,
                 "missing": [{"seed": m.seed, "reason": m.reason, "command": m.command} for m in result.missing],

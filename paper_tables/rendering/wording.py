@@ -172,6 +172,16 @@ def letters_sentence(results: Results) -> str:
     return "Sets: " + ", ".join(f"{letter} {name}" for letter, name in set_names(results).items()) + "."
 
 
+def reconstruction_sentences(table: Table) -> list[str]:
+    """For each row that is a reconstruction, run or not, a sentence that says what it is not."""
+    return [
+        f"{row.label}: written here from its paper's abstract alone, since no code of it is public; it is not the "
+        "authors' method, of which nothing is claimed, and the published numbers are not its own."
+        for row in table.rows
+        if row.reconstruction
+    ]
+
+
 def published_sentence(results: Results) -> str:
     assert results.published is not None
     sentence = (
@@ -199,7 +209,7 @@ def column_sentences(results: Results) -> list[str]:
         sentences.append(letters_sentence(results))
     if any(column.weighted for column in columns):
         sentences.append(weighted_sentence(results))
-    sentences += results.table.notes
+    sentences += [*results.table.notes, *reconstruction_sentences(results.table)]
     return sentences + ([published_sentence(results)] if results.published else [])
 
 

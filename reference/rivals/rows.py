@@ -21,6 +21,7 @@ class Row:
     tables: dict[str, str]
     paper: str = ""
     code: dict[str, str] = field(default_factory=dict)
+    reconstruction: bool = False
     module: str = ""
     options: tuple[str, ...] = ()
     sees: str = "RDI"
@@ -38,6 +39,11 @@ class Row:
     @property
     def implemented(self) -> bool:
         return self.parameters is not None
+
+    @property
+    def title(self) -> str:
+        """What tables call the row: a reconstruction never goes by the bare name of the method."""
+        return f"{self.label} (reconstruction)" if self.reconstruction else self.label
 
     @property
     def program(self) -> str:

@@ -879,6 +879,35 @@ def infrared_stack(ir):
 # VP-FAS
 
 
+def token_context(tokens, modalities=3, shared=True):
+    grouped = tokens.reshape(modalities, -1, *tokens.shape[1:])  # (M, B, 1 + N, C)
+    out = (grouped.sum(2) - grouped[:, :, 0]) / (tokens.shape[1] - 1)
+    if shared:
+        out = torch.einsum("mbc->bc", out).expand_as(out) / modalities
+    return out.flatten(0, 1)
+
+
+def contextual_prompts(vanilla, residual):
+    modalities, length, width = vanilla.shape
+    moved = vanilla.reshape(modalities, 1, length, width) + residual.reshape(modalities, -1, 1, width)
+    return moved.reshape(-1, length, width)
+
+
+def missing_modality_loss(complete, dropped, missing, cosine=False, attached=False):
+    chosen = torch.nonzero(missing).flatten().tolist()
+    loss = dropped.sum() * 0
+    for place in chosen:
+        a, b = complete[place], dropped[place]
+        if not attached:
+            a = a.detach()
+        if not cosine:
+            cost = (a - b).pow(2).sum() / len(a)
+        else:
+            cost = 1 - torch.dot(a, b) / (torch.dot(a, a) * torch.dot(b, b)).sqrt()
+        loss = loss + cost / len(chosen)
+    return loss
+
+
 # ViTAF
 
 
