@@ -57,17 +57,20 @@ Readings:
 
   R0  First weights: fresh unless `--weights torchvision` or a file says otherwise. The authors began from ImageNet's,
       and the paper profile does. Masks and adapters begin as PyTorch's layers do, the adapters' ways as said above.
-  T1  What of the trunk trains: the code trains the last layer, the final norm, class tokens and positions. The note has
-      masks and adapters alone; but positions that begin anew cannot be left as they are.
-  T2  The code draws the positions anew, as MMDG's: `--positions anew` in every preset.
+  T1  What of the trunk trains: by the code the last layer, the final norm, class tokens and positions (`--trained
+      last`), by the note masks and adapters alone (`described`, `--trunk frozen`). `--trained all` is for a trunk
+      without trained weights.
+  T2  The code draws the positions anew, as MMDG's: `--positions anew`. `described`, where they never change, keeps
+      those of the weights.
   T3  The code's three patch embeddings are frozen copies of one, which one is as well.
-  R1  Which gradients are merged. The code walks through the parameters with a counter that stays behind at the first
-      one without a gradient: it reaches three class tokens and three sets of positions, 6 of 1424 tensors, and the
-      modalities' losses teach nothing else, no mask and no adapter: `--merged tokens`. The code's names say which
-      modality a parameter belongs to, a mask to the later modality of its pair; with the counter mended its search
-      would leave out what is called fc, the hyperplanes and also the masks' linear layers: `convolutions`. `all`
-      has these too. What belongs to no modality, such as the last layer, gets the gradient of the loss alone; a loss
-      that does not reach a parameter counts as a gradient of zeros. At both places the mended code would stop.
+  R1  Which gradients are merged: those of what belongs to one modality, class tokens, positions, adapters, patch
+      embeddings of its own where they train, and masks, which by the code's names belong to the later modality of
+      their pair. The code walks through the parameters with a counter that stays behind at the first one without a
+      gradient: it reaches class tokens and positions, 6 tensors of 1424, and the modalities' losses teach nothing else,
+      no mask and no adapter: `--merged tokens --unowned none`. With the counter mended it would stop at what a loss
+      does not reach, which has a gradient of zeros here, and at what all modalities share, for which it has no rule;
+      and it would leave out the masks' linear layers, which are called fc as the hyperplanes are. What all share gets
+      the sum here, which is what the loss says where nothing is merged. That is our decision, as for MMDG.
   R2  The code puts the network to evaluation before each step, to make prototypes, and never back: batch norm keeps
       mean 0 and variance 1, and nothing is dropped out: `--mode evaluation`. With `training` each step trains, and only
       the prototypes are made in evaluation.
@@ -80,7 +83,10 @@ Readings:
       sources are present, and leaves a class out altogether which one of those present lacks. Its loss of mean
       directions is not in use, and not built.
   R5  Prototypes are the class means of the step's own batch, zeros for a class that is not in it; from the second epoch
-      on they keep 0.2 of those of the step before. So the code; MMDG made them once an epoch.
+      on they keep 0.2 of those of the step before. So the code; MMDG made them once an epoch. Before it makes them, the
+      code fills infrared's three channels with its grey values, HOG and PLGF, while all else sees infrared alike in all
+      three: `--prototype-infrared stack`. With plain infrared and `--mode evaluation` a class of one sample lies on its
+      prototype in the first epoch, where the code's distance would have no finite gradient; ours has zeros.
   R6  alpha, by which hyperplanes turn, is 0.995, from the first step on. The code adds 1e-10 to the lengths that it
       divides by, ours does not.
   R7  A missing modality is black at test. The code's loader for training with missing ones makes depth and infrared
@@ -90,21 +96,19 @@ Readings:
   R8  The code changes brightness by up to 40 of 255 in each channel, and gamma by up to a half, each modality apart,
       and flips all alike. The preset `table` only flips, as the tables' other rows.
   R9  Training: Adam at 5e-5, a constant rate, with weight decay 5e-5 in the gradient, batches of 16, 80 epochs,
-      shuffled frames, by the code and the command of its README. The code picks the best epoch by the target's scores.
+      shuffled frames, by the code and the command of its README; the preset `table` balances batches by class, as
+      everywhere here. The code picks the best epoch by the target's scores.
 
-The code makes prototypes of infrared's grey values, HOG and PLGF, but trains and tests on plain infrared; here it is
-plain in all. A class of a single sample then lies on its prototype in the first epoch of `--mode evaluation`, where the
-code's distance would have no finite gradient; ours has zeros. The code numbers bona fide and WMCA's attacks the other
-way round in its loaders for training and for testing, which is harmless: at test nothing reads the number. Its model
-factory reads an option that its command line does not have; the smallest mend is to leave it out, for the model keeps
-its value and never reads it. Input is 224 x 224, (x - 127.5) / 128; the network makes it of [-1, 1] itself. The score
-is bona fide minus attack.
+The code numbers bona fide and WMCA's attacks the other way round in its loaders for training and for testing, which is
+harmless: at test nothing reads the number. Its model factory reads an option that its command line does not have; the
+smallest mend is to leave it out, for the model keeps its value and never reads it. Input is 224 x 224, (x - 127.5) /
+128; the network makes it of [-1, 1] itself. The score is bona fide minus attack.
 
 Sizes are the published ones unless options narrow them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal, NamedTuple
@@ -122,7 +126,8 @@ from reference.rivals.blocks.aligned_heads import aligned_heads
 from reference.rivals.blocks.central_difference import CentralDifference
 from reference.rivals.blocks.domains import places
 from reference.rivals.blocks.flex_modal import drop_modalities, recoloured
-from reference.rivals.blocks.gradient_merge import merged_gradient
+from reference.rivals.blocks.gradient_merge import add_merged_gradients
+from reference.rivals.blocks.infrared_stack import infrared_stack
 from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.prototypes import class_means, moved_prototypes, prototype_classes, prototype_loss
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
@@ -135,7 +140,6 @@ from reference.training import Training
 
 NAMES = ("rgb", "depth", "infrared")
 PAIRS = ((0, 1), (0, 2), (1, 2))
-CONVOLUTIONS = ("meet", "weigh")  # of a mask, norms included
 THETA, DROPOUT = 0.7, 0.1  # of the adapters
 WIRED_HYPERPLANES, WIRED_PROTOTYPES = 3, 5  # of the code (R3)
 
@@ -150,12 +154,17 @@ class Options(vit_trunk.Options):
     adapter: int = 8
     """Channels of the adapters."""
 
-    positions: Literal["kept", "anew"] = reading("anew")
+    positions: Literal["kept", "anew"] = reading("anew", described="kept")
     """T2: the modalities' positions begin as --weights has them, or each anew from a normal law of deviation 0.02."""
 
-    merged: Literal["tokens", "convolutions", "all"] = reading("all", released="tokens")
-    """R1: what gets the modalities' merged gradients: class tokens and positions; adapters and the masks' convolutions
-    as well; or the masks' linear layers as well."""
+    trunk: Literal["trains", "frozen"] = reading("trains", described="frozen")
+    """T1: of the trunk trains what --trained says, or nothing: masks, adapters and hyperplanes alone."""
+
+    merged: Literal["owned", "tokens"] = reading("owned", released="tokens")
+    """R1: gradients are merged for all that belongs to one modality, or for class tokens and positions alone."""
+
+    unowned: Literal["sum", "none"] = reading("sum", released="none")
+    """R1: what is not merged gets the sum of the gradients of the modalities' losses, or nothing of them."""
 
     mode: Literal["training", "evaluation"] = reading("training", released="evaluation")
     """R2: in which mode the network trains: evaluation keeps batch norm's first statistics and drops nothing out."""
@@ -175,6 +184,9 @@ class Options(vit_trunk.Options):
     kept: float = reading(0.2)
     """R5: from the second epoch on, the share that prototypes keep of those of the step before."""
 
+    prototype_infrared: Literal["plain", "stack"] = reading("plain", released="stack")
+    """R5: prototypes are made of infrared as it trains, or of its grey values, HOG and PLGF in its three channels."""
+
     alpha: float = reading(0.995)
     """R6: the share of its own direction that a hyperplane keeps after each step; 1 leaves all as they are."""
 
@@ -190,7 +202,7 @@ class Options(vit_trunk.Options):
     augmentation: Literal["none", "flip"] = reading("flip")
     """R8: flip mirrors each training sample with probability 1/2, all its modalities alike."""
 
-    sampling: Literal["balanced", "shuffled"] = reading("shuffled")
+    sampling: Literal["balanced", "shuffled"] = reading("shuffled", table="balanced")
     """R9: an epoch is a shuffle of all frames, or its batches hold as many bona fide as attacks."""
 
     optimiser: Literal["adamw", "adam_l2", "sgd"] = reading("adam_l2")
@@ -222,6 +234,8 @@ class Options(vit_trunk.Options):
         for name, most in {"brightness": 255, "gamma": 0.99}.items():
             if not 0 <= getattr(self, name) <= most:
                 raise BadInput(f"{option(name)} {getattr(self, name)}: give a number from 0 to {most}")
+        if self.merged == "tokens" and self.trunk == "frozen":
+            raise BadInput("--merged tokens: no token trains with --trunk frozen; give --merged owned")
 
 
 # Special operators and losses
@@ -283,29 +297,9 @@ def angle_loss(
     return loss / max(math.comb(len(present), 2), 1)
 
 
-def guided_gradient(gradients: Sequence[Tensor], own: int, information: Tensor) -> Tensor:
-    """What a parameter of modality `own` gets of the gradients of the modalities' losses, each of its shape.
-
-    By `merged_gradient`, with information (M,) as the weights: the modality of the most information takes from the
-    others what agrees with it, and each other one gives way to the rest.
-    """
-    gives_way = bool(information[own] < information.max())
-    return merged_gradient(gradients, own, own if gives_way else -1, information.unbind())
-
-
-def add_guided_gradients(
-    losses: Sequence[Tensor], owned: Sequence[tuple[nn.Parameter, int]], information: Tensor
-) -> None:
-    """Add to each owned parameter, which comes with its modality, what it gets of the gradients of the modalities'
-    losses (). A loss that does not reach a parameter has a gradient of zeros there. The losses' graph stays."""
-    parameters = [parameter for parameter, _ in owned]
-    of_each = [
-        torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-        for loss in losses
-    ]
-    for (parameter, own), *gradients in zip(owned, *of_each, strict=True):
-        gradient = guided_gradient(gradients, own, information)
-        parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+def giving_way(information: Tensor) -> list[int]:
+    """The modalities, by number, that have less information (M,) than another: their gradients give way."""
+    return torch.nonzero(information < information.max()).flatten().tolist()
 
 
 # The network
@@ -385,13 +379,12 @@ class Alignment(nn.Module):
         adapted = [adapter((a + b) / 2) for adapter, (a, b) in zip(self.adapters, views, strict=True)]
         return torch.cat(adapted), torch.stack(tokens)
 
-    def owned(self, linear: bool) -> list[tuple[nn.Parameter, int]]:
-        """The parameters with the modality of each; the masks' linear layers are among them if `linear` says so. A
-        pair's mask belongs to the later modality of the two."""
-        parts: list[tuple[Any, int]] = [(adapter, m) for m, adapter in enumerate(self.adapters)]
+    def owned(self) -> Iterator[tuple[nn.Parameter, int]]:
+        """The parameters with the modality of each. A pair's mask belongs to the later modality of the two."""
+        for place, adapter in enumerate(self.adapters):
+            yield from ((parameter, place) for parameter in adapter.parameters())
         for (_, later), mask in zip(PAIRS, self.masks, strict=True):
-            parts += [(part, later) for name, part in mask.named_children() if linear or name in CONVOLUTIONS]
-        return [(parameter, m) for part, m in parts for parameter in part.parameters()]
+            yield from ((parameter, later) for parameter in mask.parameters())
 
 
 class Output(NamedTuple):
@@ -411,6 +404,8 @@ class Dadm(nn.Module):
         hyperplanes = max(sources, WIRED_HYPERPLANES if wired else 0)
         prototypes = max(1 + sources, WIRED_PROTOTYPES if wired else 0)
         self.trunk = SharedTrunk(options, begun)
+        if options.trunk == "frozen":
+            self.trunk.requires_grad_(False)
         self.alignments = nn.ModuleList(Alignment(options) for _ in range(options.depth))
         self.hyperplanes = nn.ModuleList(
             nn.Linear(MODALITIES * options.width, 2, bias=False) for _ in range(hyperplanes)
@@ -447,13 +442,19 @@ class Dadm(nn.Module):
         """(E, 2, 3 C)."""
         return torch.stack([hyperplane.get_parameter("weight") for hyperplane in self.hyperplanes])
 
-    def owned(self, merged: str) -> list[tuple[nn.Parameter, int]]:
-        """The parameters whose gradients are merged (R1), each with its modality."""
-        of_tokens = [(p, m) for part in (self.trunk.class_token, self.trunk.pos_embedding) for m, p in enumerate(part)]
-        if merged == "tokens":
-            return of_tokens
+    def owned(self, tokens_alone: bool) -> Iterator[tuple[nn.Parameter, int]]:
+        """The parameters that belong to one modality, each with its place: class tokens and positions, and, unless
+        `tokens_alone`, patch embeddings of their own, masks and adapters."""
+        for each in (self.trunk.class_token, self.trunk.pos_embedding):
+            yield from zip(each, range(MODALITIES), strict=True)
+        if tokens_alone:
+            return
+        if len(self.trunk.conv_proj) > 1:
+            for place, embed in enumerate(self.trunk.conv_proj):
+                yield from ((parameter, place) for parameter in embed.parameters())
         alignments: Any = self.alignments
-        return of_tokens + [pair for alignment in alignments for pair in alignment.owned(linear=merged == "all")]
+        for alignment in alignments:
+            yield from alignment.owned()
 
 
 class Method(StartedMethod[Options]):
@@ -474,7 +475,8 @@ class Method(StartedMethod[Options]):
         network, training = self.network, self.network.training
         network.eval()
         with torch.no_grad():
-            features = at_least_float32(network(*batch.images).features)
+            ir = infrared_stack(batch.ir) if self.options.prototype_infrared == "stack" else batch.ir
+            features = at_least_float32(network(batch.rgb, batch.depth, ir).features)
             classes, count = self.prototype_classes(batch), network.prototypes.shape[1]
             new = torch.stack([class_means(of_modality, classes, count) for of_modality in features.chunk(3, 1)])
             network.prototypes.copy_(moved_prototypes(network.prototypes, new, self.kept))
@@ -536,10 +538,19 @@ class Method(StartedMethod[Options]):
         self.kept = self.options.kept if training.epoch else 0.0
 
     def backward(self, losses: Mapping[str, Tensor]) -> None:
-        """The gradient of the loss, and the merged ones of the modalities' losses on top of it."""
+        """Add the gradient of the loss to all that trains, and of those of the modalities' losses what R1 says."""
         losses["loss"].backward(retain_graph=True)
+        network, options = self.network, self.options
+        owned = dict(network.owned(options.merged == "tokens"))
+        reached = [
+            (parameter, owned.get(parameter))
+            for part in (network.trunk, network.alignments)
+            for parameter in part.parameters()
+            if parameter.requires_grad and (parameter in owned or options.unowned == "sum")
+        ]
         information = torch.stack([losses[f"information_{name}"] for name in NAMES])
-        add_guided_gradients([losses[name] for name in NAMES], self.network.owned(self.options.merged), information)
+        of_modalities = [losses[name] for name in NAMES]
+        add_merged_gradients(of_modalities, reached, giving_way(information), information.unbind())
 
     @torch.no_grad()
     def after_step(self, batch: Batch) -> None:

@@ -371,7 +371,7 @@ class Method(StartedMethod[Options]):
         ]
         of_prototypes = [losses[f"prototypes_{name}"] for name in NAMES]
         fastest = int(torch.stack(of_prototypes).argmin())
-        add_merged_gradients(of_prototypes, reached, fastest, [losses[f"certain_{name}"] for name in NAMES])
+        add_merged_gradients(of_prototypes, reached, [fastest], [losses[f"certain_{name}"] for name in NAMES])
         losses["classes"].backward()
 
     def scores(self, output: Output) -> dict[str, Tensor]:

@@ -1010,16 +1010,9 @@ def angle_loss(features, bonafide, place, bonafide_cosine=1.0, attack_cosine=0.8
     return total / max(len(pairs), 1)
 
 
-def guided_gradient(gradients, own, information):
-    def onto(gradient, base):
-        factor = torch.dot(gradient.flatten(), base.flatten()) / (torch.dot(base.flatten(), base.flatten()) + 1e-8)
-        return factor * base if factor > 0 else gradient - factor * base
-
-    others = [m for m in range(len(gradients)) if m != own]
-    rest = sum(gradients[m] for m in others)
-    if any(information[m] > information[own] for m in others):
-        return rest + information[own] * onto(gradients[own], rest)
-    return gradients[own] + sum(information[m] * onto(gradients[m], gradients[own]) for m in others)
+def giving_way(information):
+    best = max(range(len(information)), key=lambda m: float(information[m]))
+    return torch.nonzero(information != information[best]).flatten().tolist()
 
 
 # blocks of several rows
@@ -1131,12 +1124,12 @@ def merged_gradient(gradients, own, fastest, weights):
     return total
 
 
-def add_merged_gradients(losses, owned, fastest, weights):
+def add_merged_gradients(losses, owned, fast, weights):
     for parameter, own in owned:
         of_each = []
         for loss in losses:
             (gradient,) = torch.autograd.grad(loss, parameter, retain_graph=True, allow_unused=True)
             of_each.append(torch.zeros_like(parameter) if gradient is None else gradient)
-        added = sum(of_each) if own is None else merged_gradient(of_each, own, fastest, weights)
+        added = sum(of_each) if own is None else merged_gradient(of_each, own, own if own in fast else None, weights)
         before = torch.zeros_like(added) if parameter.grad is None else parameter.grad
         parameter.grad = before + added

@@ -18,6 +18,7 @@ from reference.batches import Batch, ShuffledSampler
 from reference.rivals import dadm, method
 from reference.rivals.blocks import flex_modal
 from reference.rivals.blocks.aligned_heads import aligned_heads
+from reference.rivals.blocks.infrared_stack import infrared_stack
 from reference.rivals.blocks.start import FRESH, Start
 from reference.runs import HEADLINE
 from spec_tests.support.networks import batch_of, images, scrambled
@@ -213,6 +214,7 @@ def test_the_trunk_begins_from_weights_but_for_its_positions() -> None:
         (2, {"preset": "table"}, 266_296_608, 187_739_424),
         (2, {"preset": "released"}, 266_301_216, 187_744_032),
         (3, {"trained": "all"}, 266_301_216, 266_301_216),
+        (3, {"preset": "described"}, 266_301_216, 180_198_432),
     ],
 )
 def test_parameter_counts(sources: int, chosen: dict[str, Any], count: int, trained: int) -> None:
@@ -343,6 +345,21 @@ def test_the_rate_stays_and_prototypes_are_kept_from_the_second_epoch_on() -> No
     assert optimiser.param_groups == [{"lr": 0.5}]
 
 
+def test_prototypes_may_be_made_of_infrareds_grey_values_hog_and_plgf() -> None:
+    pictures, found = images(6, 12, 6), []
+    pictures[2] = pictures[2][:, :1].expand(-1, 3, -1, -1)
+    for chosen, ir in (("plain", pictures[2]), ("stack", infrared_stack(pictures[2]))):
+        made = built(mode="evaluation", prototype_infrared=chosen)
+        output = made.forward(batch_of(pictures))
+        with torch.no_grad():
+            features = made.network(pictures[0], pictures[1], ir).features.unflatten(1, (3, 6))
+            own = made.network(*pictures).features
+        torch.testing.assert_close(output.features, own)
+        torch.testing.assert_close(made.network.prototypes[:, 0], features[[0, 2, 4]].mean(0), rtol=1e-5, atol=1e-5)
+        found.append(made.network.prototypes)
+    assert not torch.allclose(*found, atol=1e-3)
+
+
 def test_adapters_drop_out_a_tenth_in_training() -> None:
     adapter = dadm.Adapter(6, 500).train()
     seen: list[Tensor] = []
@@ -407,66 +424,80 @@ def test_losses_and_scores_are_computed_in_float32_at_least() -> None:
 # Gradients
 
 
-def owners(merged: str) -> dict[str, int]:
+def owners(model: dadm.Dadm) -> dict[str, int]:
     """The modality of each parameter that has one, by its name."""
     found = {}
-    for name, _ in network().named_parameters():
+    for name, _ in model.named_parameters():
         parts = name.split(".")
-        if parts[1] in ("class_token", "pos_embedding"):
+        if parts[1] in ("class_token", "pos_embedding") or (parts[1] == "conv_proj" and len(model.trunk.conv_proj) > 1):
             found[name] = int(parts[2])
-        elif parts[0] == "alignments" and merged != "tokens":
-            if parts[2] == "adapters":
-                found[name] = int(parts[3])
-            elif merged == "all" or parts[4] in ("meet", "weigh"):
-                found[name] = [1, 2, 2][int(parts[3])]
+        elif parts[0] == "alignments":
+            found[name] = int(parts[3]) if parts[2] == "adapters" else [1, 2, 2][int(parts[3])]
     return found
 
 
-@pytest.mark.parametrize(("merged", "count"), [("tokens", 6), ("convolutions", 180), ("all", 216)])
-def test_what_is_merged_and_whose_it_is(merged: str, count: int) -> None:
-    made = network()
+@pytest.mark.parametrize(("embedding", "count"), [("shared", 216), ("own", 222)])
+def test_whose_each_parameter_is(embedding: Any, count: int) -> None:
+    made = network(embedding=embedding)
     name_of = {id(p): name for name, p in made.named_parameters()}
-    found = {name_of[id(p)]: m for p, m in made.owned(merged)}
-    assert found == owners(merged)
-    assert len(found) == len(made.owned(merged)) == count
+    found = [(name_of[id(p)], m) for p, m in made.owned(tokens_alone=False)]
+    assert dict(found) == owners(made)
+    assert len(found) == count
+    tokens = [(name_of[id(p)], m) for p, m in made.owned(tokens_alone=True)]
+    parts = ("class_token", "pos_embedding")
+    assert tokens == [(f"trunk.{part}.{m}", m) for part in parts for m in range(3)]
 
 
-@pytest.mark.parametrize("merged", ["tokens", "convolutions", "all"])
-def test_merged_gradients_are_added_to_that_of_the_loss(merged: Any) -> None:
-    made, batch = built(merged=merged, mode="evaluation", trained="last"), batch_of(images(7, 12, 6))
+def projected(gradient: np.ndarray, base: np.ndarray) -> np.ndarray:
+    dot = (gradient * base).sum()
+    along = dot / ((base**2).sum() + 1e-8) * base
+    return along if dot > 0 else gradient - along
+
+
+def guided(of_each: list[np.ndarray], own: int, information: np.ndarray) -> np.ndarray:
+    """The merged gradient of a parameter of modality `own`."""
+    others = [m for m in range(3) if m != own]
+    if information[own] == information.max():
+        return of_each[own] + sum(information[m] * projected(of_each[m], of_each[own]) for m in others)
+    rest = sum(of_each[m] for m in others)
+    return rest + information[own] * projected(of_each[own], rest)
+
+
+@pytest.mark.parametrize("unowned", ["sum", "none"])
+@pytest.mark.parametrize(("merged", "trunk"), [("tokens", "trains"), ("owned", "trains"), ("owned", "frozen")])
+def test_what_is_added_to_the_gradient_of_the_loss(merged: Any, unowned: Any, trunk: Any) -> None:
+    made = built(merged=merged, unowned=unowned, trunk=trunk, mode="evaluation", angle=0.0)
     made.network.double()
-    batch = replace(batch, rgb=batch.rgb.double(), depth=batch.depth.double(), ir=batch.ir.double())
+    batch = batch_of(float64(images(7, 12, 6)))
+    batch = replace(batch, domain=batch.domain.clamp(max=1))
     found = made.losses(made.forward(batch), batch)
-    names, parameters = zip(*[(n, p) for n, p in made.network.named_parameters() if p.requires_grad], strict=True)
+    trained = {name: p for name, p in made.network.named_parameters() if p.requires_grad}
 
-    def gradients(loss: Tensor) -> dict[str, Tensor]:
-        given = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-        return dict(zip(names, given, strict=True))
+    def gradients(loss: Tensor) -> dict[str, np.ndarray]:
+        given = torch.autograd.grad(
+            loss, [*trained.values()], retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        return {name: gradient.numpy() for name, gradient in zip(trained, given, strict=True)}
 
-    of_loss, of_each = gradients(found["loss"]), [gradients(found[name]) for name in ("rgb", "depth", "infrared")]
-    information = torch.stack([found[f"information_{name}"] for name in ("rgb", "depth", "infrared")])
+    of_loss, *of_each = (gradients(found[name]) for name in ("loss", "rgb", "depth", "infrared"))
+    information = np.array([found[f"information_{name}"].item() for name in ("rgb", "depth", "infrared")])
     made.backward(found)
-    whose = owners(merged)
-    assert sum(of_each[2][name].any() for name in whose) > 5
-    for name, parameter in zip(names, parameters, strict=True):
-        expected = of_loss[name]
+    whose = {name: m for name, m in owners(made.network).items() if merged == "owned" or name.split(".")[0] == "trunk"}
+    for name, parameter in trained.items():
+        if name == "hyperplanes.2.weight":  # its source is not in the batch
+            assert parameter.grad is None
+            continue
+        expected, of_modalities = of_loss[name], [each[name] for each in of_each]
         if name in whose:
-            expected = expected + dadm.guided_gradient([g[name] for g in of_each], whose[name], information)
-        assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, expected, rtol=1e-9, atol=1e-12, msg=name)
-
-
-def test_a_parameter_that_the_loss_does_not_reach_gets_the_merged_gradient() -> None:
-    a, b = (nn.Parameter(torch.tensor([x, 1.0], dtype=torch.float64)) for x in (2.0, 3.0))
-    losses, information = [a.square().sum(), b.sum(), 3 * a.sum()], torch.tensor([0.5, 0.25, 0.1], dtype=torch.float64)
-    dadm.add_guided_gradients(losses, [(a, 0), (b, 1)], information)
-    expected = dadm.guided_gradient([2 * a.detach(), 0 * a.detach(), 3 + 0 * a.detach()], 0, information)
-    torch.testing.assert_close(a.grad, expected)
-    torch.testing.assert_close(
-        b.grad, dadm.guided_gradient([0 * b.detach(), 1 + 0 * b.detach(), 0 * b.detach()], 1, information)
-    )
-    dadm.add_guided_gradients(losses, [(a, 0)], information)
-    torch.testing.assert_close(a.grad, 2 * expected)
+            expected = expected + guided(of_modalities, whose[name], information)
+        elif unowned == "sum":
+            expected = expected + sum(of_modalities)
+        if parameter.grad is None:
+            assert not expected.any()
+        else:
+            np.testing.assert_allclose(parameter.grad.numpy(), expected, rtol=1e-8, atol=1e-12, err_msg=name)
+    assert any("trunk" in name for name in trained) == (trunk == "trains")
+    assert all(each["alignments.0.masks.0.weigh.0.weight"].any() for each in of_each)
 
 
 # What training shows and optimises
@@ -495,10 +526,10 @@ def test_images_are_flipped_then_recoloured_then_dropped() -> None:
 
 def test_frames_are_shuffled_unless_batches_are_balanced() -> None:
     training: Any = SimpleNamespace(sampler="everybody's", train=np.arange(10))
-    sampler = built(batch_size=4, seed=2).sampler(training)
+    sampler = built(batch_size=4, seed=2, sampling="shuffled").sampler(training)
     assert isinstance(sampler, ShuffledSampler)
     assert (sampler.count, sampler.batch_size, sampler.seed) == (10, 4, 2)
-    assert built(sampling="balanced").sampler(training) == "everybody's"
+    assert built().sampler(training) == "everybody's"
 
 
 def test_what_is_frozen_is_not_optimised() -> None:
@@ -517,15 +548,24 @@ def test_presets_part_where_their_sources_do() -> None:
         dadm.Options(index=Path(), run_dir=Path(), preset=preset) for preset in ("table", "described", "released")
     )
     for x in (table, described):
-        assert (x.merged, x.mode, x.counts, x.angle, x.information) == ("all", "training", "sources", 0.3, 0.1)
-    assert (released.merged, released.mode, released.counts) == ("tokens", "evaluation", "wired")
-    assert (released.angle, released.information) == (0.2, 0.15)
+        assert (x.merged, x.unowned, x.mode, x.counts) == ("owned", "sum", "training", "sources")
+        assert (x.angle, x.information, x.prototype_infrared) == (0.3, 0.1, "plain")
+    assert (released.merged, released.unowned, released.mode, released.counts) == (
+        "tokens",
+        "none",
+        "evaluation",
+        "wired",
+    )
+    assert (released.angle, released.information, released.prototype_infrared) == (0.2, 0.15, "stack")
+    assert [x.trunk for x in (table, described, released)] == ["trains", "frozen", "trains"]
+    assert [x.positions for x in (table, described, released)] == ["anew", "kept", "anew"]
+    assert [x.sampling for x in (table, described, released)] == ["balanced", "shuffled", "shuffled"]
     assert [(x.brightness, x.gamma) for x in (table, described, released)] == [(0, 0.0), (40, 0.5), (40, 0.5)]
     for x in (table, described, released):
-        assert (x.positions, x.trained, x.embedding, x.weights) == ("anew", "last", "shared", "none")
+        assert (x.trained, x.embedding, x.weights) == ("last", "shared", "none")
         assert (x.prototype, x.kept, x.alpha, x.drop_modality) == (0.3, 0.2, 0.995, 0)
         assert (x.optimiser, x.learning_rate, x.weight_decay, x.batch_size) == ("adam_l2", 5e-5, 5e-5, 16)
-        assert (x.epochs, x.augmentation, x.sampling, x.protocol) == (80, "flip", "shuffled", "official")
+        assert (x.epochs, x.augmentation, x.protocol) == (80, "flip", "official")
         assert (x.interaction, x.adapter, x.image_size, x.missing_as) == (256, 8, 224, "black")
         x.check()
 
@@ -548,6 +588,10 @@ BETWEEN = "give a number from 0 to"
         ({"brightness": 256}, f"--brightness 256: {BETWEEN} 255"),
         ({"gamma": 1.0}, f"--gamma 1.0: {BETWEEN} 0.99"),
         ({"width": 7}, "--width 7: give a multiple of --heads 2"),
+        (
+            {"merged": "tokens", "trunk": "frozen"},
+            "--merged tokens: no token trains with --trunk frozen; give --merged owned",
+        ),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_one_sentence(chosen: dict[str, Any], sentence: str) -> None:

@@ -1,17 +1,19 @@
 """ReGrad: gradients of the modalities' own losses that are projected onto each other before they are added.
 
-MMDG: CVPR 2024, arXiv 2402.19298, Eq. 5. DADM: ICCV 2025, arXiv 2503.00429, takes it over with other weights.
+MMDG: CVPR 2024, arXiv 2402.19298, Eq. 5. DADM: ICCV 2025, arXiv 2503.00429, takes it over with other weights, and
+takes two of three modalities for fast ones.
 
 What belongs to a modality (its tokens, its adapters) is reached by the losses of all three. The fastest modality is the
 one that learns most easily. A slow one keeps its own gradient and takes from the others what agrees with it; the fast
 one gives way to the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
 
+NONE = -1  # where no modality is the fastest
 EPSILON = 1e-8  # added to the squared length that a projection divides by
 
 
@@ -40,12 +42,12 @@ def merged_gradient(gradients: Sequence[Tensor], own: int, fastest: int, weights
 def add_merged_gradients(
     losses: Sequence[Tensor],
     owned: Sequence[tuple[nn.Parameter, int | None]],
-    fastest: int,
+    fast: Collection[int],
     weights: Sequence[Tensor],
 ) -> None:
     """Add to each owned parameter, which comes with its modality, what it gets of the gradients of the modalities'
-    losses (). One that comes with None belongs to all modalities and gets the plain sum. A loss that does not reach a
-    parameter has a gradient of zeros there. The losses' graph stays."""
+    losses (); of a modality among `fast` it gives way. One that comes with None belongs to all modalities and gets the
+    plain sum. A loss that does not reach a parameter has a gradient of zeros there. The losses' graph stays."""
     if not owned:
         return
     parameters = [parameter for parameter, _ in owned]
@@ -58,5 +60,5 @@ def add_merged_gradients(
         if own is None:
             added = torch.stack(gradients).sum(0)
         else:
-            added = merged_gradient(gradients, own, fastest, weights)
+            added = merged_gradient(gradients, own, own if own in fast else NONE, weights)
         parameter.grad = added if parameter.grad is None else parameter.grad + added

@@ -77,9 +77,12 @@ SECOND = [
         ),
         ("first_is_shared", "if own is None else", "if not own else"),
         ("always_the_first", "merged_gradient(of_each, own,", "merged_gradient(of_each, 0,"),
-        ("first_is_fastest", "own, fastest, weights)\n", "own, 0, weights)\n"),
-        ("unweighted", "fastest, weights)\n        before", "fastest, [w / w for w in weights])\n        before"),
-        ("weights_reversed", "fastest, weights)\n        before", "fastest, weights[::-1])\n        before"),
+        ("first_is_fastest", "own if own in fast else None", "0"),
+        ("one_gives_way", "own in fast", "own in [*fast][:1]"),
+        ("none_gives_way", "own if own in fast else None", "None"),
+        ("the_others_give_way", "own in fast", "own not in fast"),
+        ("unweighted", "None, weights)\n        before", "None, [w / w for w in weights])\n        before"),
+        ("weights_reversed", "None, weights)\n        before", "None, weights[::-1])\n        before"),
         (
             "last_parameter_left_out",
             "for parameter, own in owned:",
@@ -116,5 +119,7 @@ OURS = [
         ("shared_gets_the_mean", ".sum(0)", ".mean(0)"),
         ("graph_freed", "retain_graph=True", "retain_graph=loss is not losses[-1]"),
         ("unseen_stays_nothing", ", materialize_grads=True", ""),
+        ("none_gives_way", "own if own in fast else NONE", "NONE"),
+        ("all_give_way", "own if own in fast else NONE", "own"),
     ),
 ]
