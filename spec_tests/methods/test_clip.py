@@ -707,7 +707,7 @@ def test_the_stand_in_is_the_same_bytes_again_and_found_at_once(standin, tmp_pat
 
 
 def test_the_stand_in_is_loaded_by_name_and_says_what_it_is(standin, monkeypatch):
-    monkeypatch.setattr(weights, "find", lambda: standin)
+    monkeypatch.setattr(weights, "find", lambda clip: standin)
     clip = load_clip("phantom")
     description = json.loads(standin.with_suffix(".json").read_text())
     assert clip.name == NAME

@@ -49,6 +49,7 @@ def trained(index: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
                     image_size=SIDE,
                     batch_size=8,
                     epochs=1,
+                    seed=1,  # whose router leaves draws that matter
                     learning_rate=1e-3,
                     device="cpu",
                     sources="CS",
@@ -98,7 +99,7 @@ def test_a_released_model_is_told_by_its_batch_and_a_batch_free_one_is_not(
         ways = batch_leak.measure(probe, options(index, tmp_path))
         for way in ("list", "shuffled", "mixed"):
             apart = np.abs(ways[way]["scores"] - ways["single"]["scores"]).max()
-            assert (apart > 1e-3) == moves, way
+            assert (apart > 1e-4) == moves, way
         drawn = np.abs(ways["redrawn"]["scores"] - ways["single"]["scores"]).max()
         assert (drawn > 0) == moves
     assert ways["list"]["one_class_batches"]["mean"] > ways["mixed"]["one_class_batches"]["mean"] == 0

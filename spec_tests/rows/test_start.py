@@ -135,9 +135,12 @@ ROWS = {  # the rows that may begin so, the part of the network that does, and t
 }
 
 
+ELSEWHERE = {"ama", "cmfl", "dadm", "mmdg", "vitaf", "vp_fas"}  # their own files compare what begins from the weights
+
+
 def test_these_are_the_rows_that_may_begin_from_weights() -> None:
     kinds = {row.name: importlib.import_module(row.program) for row in rows.load().values() if row.implemented}
-    assert {name for name, module in kinds.items() if hasattr(module.Options, "weights")} == set(ROWS)
+    assert {name for name, module in kinds.items() if hasattr(module.Options, "weights")} == set(ROWS) | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", ROWS)
