@@ -8,6 +8,8 @@ Input range. The released code of MMDA feeds (x - 127.5) / 128 (`released`, the 
 standard deviation with which CLIP was trained (`clip`).
 """
 
+import shlex
+import sys
 import zipfile
 from collections.abc import Sequence
 from functools import cache
@@ -27,6 +29,12 @@ Freeze = Literal["none", "all", "text"]
 # CLIP's own mean and standard deviation of R, G and B (Radford et al. 2021), for pixels 0 to 1.
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
+
+# Opens an archive that was saved on a GPU without one, too, and never writes over a file.
+_TENSORS_ALONE = (
+    "import sys, torch; "
+    'torch.save(torch.jit.load(sys.argv[1], map_location="cpu").state_dict(), open(sys.argv[2], "xb"))'
+)
 
 _DAMAGED = "damaged, cut short or no file of weights (.safetensors, or tensors by torch.save); copy it again"
 
@@ -208,9 +216,11 @@ def _read(file: Path) -> dict[str, Tensor]:
     if not file.is_file():
         raise BadInput(f"{file}: no such file; name a checkpoint with --clip-weights")
     if _is_torchscript(file):
+        tensors = file.absolute().with_suffix(".tensors.pt")
+        command = shlex.join([sys.executable, "-c", _TENSORS_ALONE, str(file.absolute()), str(tensors)])
         raise BadInput(
-            f"{file}: is a TorchScript archive, which holds code; if you trust it, save its tensors once with "
-            f"torch.save(torch.jit.load({file.name!r}).state_dict(), …) and name that file"
+            f"{file}: is a TorchScript archive, which holds code; if you trust it, give --clip-weights "
+            f"{shlex.quote(str(tensors))}, a file of its tensors alone, which this writes: {command}"
         )
     try:
         if file.suffix == ".safetensors":

@@ -13,8 +13,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-# A fixed number, or found in the set at hand: its EER's, or the strictest of at most 1 % BPCER.
-Threshold = float | Literal["eer", "bpcer1"]
+from paper_tables.numbers.released import chosen_threshold
+
+# A fixed number, or found in the set at hand: its EER's, the strictest of at most 1 % BPCER, or that of released.py.
+Threshold = float | Literal["eer", "bpcer1", "released"]
 
 RESAMPLES = 1000
 _SEED = 20250225
@@ -92,6 +94,8 @@ def _chunk(
             column = np.where(nearest, errors, np.iinfo(np.int64).max).argmin(1)
         elif threshold == "bpcer1":
             column = (rejected / n_live <= 0.01).sum(1) - 1
+        elif threshold == "released":
+            column = np.array([_released(*counts) for counts in zip(attack, live, strict=True)])
         else:
             column = np.full(weight.shape[0], np.searchsorted(distinct, threshold, side="left"))
         a = np.take_along_axis(accepted, column[:, None], 1)
@@ -102,6 +106,12 @@ def _chunk(
             value = 1 - (a + b) / (n_live + n_attack)
         out[metric] = value[:, 0]
     return out
+
+
+def _released(attack: NDArray[np.int64], live: NDArray[np.int64]) -> int:
+    """The column of the released script's threshold; attack, live (G,) count a resample at each distinct score."""
+    drawn = np.flatnonzero(attack + live)[::-1]
+    return int(drawn[chosen_threshold(attack[drawn].cumsum(), live[drawn].cumsum())])
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -16,7 +16,8 @@ Metrics (%, scores grow with bona-fide-ness, accepted = score >= threshold), by 
   balanced_accuracy, apcer_max, bpcer
                                 100 - HTER, the worst attack family's APCER, and BPCER, at each of accuracy's thresholds
 
-A predictor that carries its own threshold (`fixed_threshold` in args.json) is judged at that one throughout.
+A predictor that carries its own threshold (`fixed_threshold` in args.json) is judged at that one throughout. Only under
+the rule `released` are `hter:target` and `auc` something else: what MMDA's released script measures (released.py).
 """
 
 import json
@@ -33,9 +34,9 @@ from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput
 from paper_tables.declarations.table import KINDS, Column
-from paper_tables.numbers import bootstrap
+from paper_tables.numbers import bootstrap, released
 from paper_tables.numbers.bootstrap import Threshold
-from paper_tables.numbers.selection import ON_TEST_SET, OVER_HEADS, RULES, Record, source_val
+from paper_tables.numbers.selection import ON_TEST_SET, OVER_HEADS, RULES, Record, measured, source_val
 from reference import metrics
 from reference.runs import HEADLINE
 
@@ -236,9 +237,10 @@ def evaluate(
     tests: Sequence[Sequence[str]],
     kinds: Sequence[str] = KINDS,
     heads: Sequence[str] = (HEADLINE,),
+    as_released: bool = False,
 ) -> list[Record]:
     """Every metric of `kinds` of every evaluated epoch and each of `heads` that the run has, on each of `tests`:
-    one test set, or several judged together (`S+W`)."""
+    one test set, or several judged together (`S+W`). `as_released` adds what MMDA's released script measures."""
     val = run.sets["val"]
     only_headline = tuple(heads) == (HEADLINE,)
 
@@ -259,8 +261,18 @@ def evaluate(
     for sets in tests:
         samples, scores = run.samples(sets), outputs(sets)
         for i, r in enumerate(records):
-            r.targets["+".join(sets)] = _metrics(scores[r.head][i % run.epochs.size], samples, of_record[i], kinds)
+            here = scores[r.head][i % run.epochs.size]
+            r.targets["+".join(sets)] = of_target = _metrics(here, samples, of_record[i], kinds)
+            if as_released:
+                hter, auc = released.hter_auc(_judged(run, here), samples.bonafide)
+                of_target |= {"hter:released": 100 * hter, "auc:released": 100 * auc}
     return records
+
+
+def _judged(run: RunScores, scores: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """`scores` of a head as MMDA's released script would have them. Only MMDA's own are known to be differences of
+    logits, whose softmax it takes."""
+    return released.softmax(scores) if run.arguments.get("method") == "mmda" else scores
 
 
 def _metrics(
@@ -337,7 +349,7 @@ def cells(
         for part, run in runs.items():
             tests = list(dict.fromkeys(place.sets for place in places if place.part == part))
             heads = run.heads if all_heads and run.heads else (HEADLINE,)
-            records[run.folder] = evaluate(run, tests, kinds, heads)
+            records[run.folder] = evaluate(run, tests, kinds, heads, "released" in rules)
     resamples = Resamples(kinds) if ci else None
 
     out: dict[tuple[str, str, str], Cell] = {}
@@ -374,13 +386,14 @@ def _cell(
     resamples: "Resamples | None",
 ) -> Cell:
     values, resampled, images = [], [], []
+    reported = measured(rule, metric)
     for place in column.places:
         runs = [by_part[place.part] for by_part in seeds.values()]
-        chosen = [RULES[rule](records[run.folder], place.tested, metric, place.head) for run in runs]
-        values.append([c.targets[place.tested][metric] for c in chosen])
+        chosen = [RULES[rule](records[run.folder], place.tested, reported, place.head) for run in runs]
+        values.append([c.targets[place.tested][reported] for c in chosen])
         images.append(runs[0].samples(place.sets).bonafide.size if column.weighted else 1)
         if resamples and metric in MAIN:
-            resampled.append(resamples.mean(runs, place.sets, metric, chosen))
+            resampled.append(resamples.mean(runs, place.sets, reported, chosen))
     mean = np.average(values, axis=0, weights=images).tolist()  # (seeds,)
     interval = bootstrap.interval(np.average(resampled, axis=0, weights=images)) if resampled else None
     if len(column.places) > 1 and (rule in ON_TEST_SET or len(column.parts) > 1):
@@ -395,7 +408,7 @@ class Resamples:
     def __init__(self, kinds: Sequence[str]) -> None:
         self.kinds = kinds
         self.draws: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-        self.known: dict[tuple[Path, str, int, str], dict[str, NDArray[np.float64]]] = {}
+        self.known: dict[tuple[Path, str, int, str, bool], dict[str, NDArray[np.float64]]] = {}
 
     def _draws(self, run: RunScores, sets: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         # W and W-DI are the same samples: the same resamples, so that a mean over both varies as it should.
@@ -411,9 +424,11 @@ class Resamples:
             self.draws[name] = bootstrap.draw(target.subject, target.bonafide, name)
         return self.draws[name]
 
-    def of(self, run: RunScores, sets: Sequence[str], chosen: Record) -> dict[str, NDArray[np.float64]]:
-        """Every metric of one epoch and head: (resamples,), from 0 to 1."""
-        key = (run.folder, "+".join(sets), chosen.epoch, chosen.head)
+    def of(
+        self, run: RunScores, sets: Sequence[str], chosen: Record, as_released: bool = False
+    ) -> dict[str, NDArray[np.float64]]:
+        """Every metric by its name in (resamples,); `as_released` has `hter:released` and `auc:released` alone."""
+        key = (run.folder, "+".join(sets), chosen.epoch, chosen.head, as_released)
         if key not in self.known:
             at = int(np.flatnonzero(run.epochs == chosen.epoch)[0])
             val, target = run.sets["val"], run.samples(sets)
@@ -422,13 +437,16 @@ class Resamples:
                 for names in (("val",), sets)
             )
             of_metric = thresholds(of_val, val.bonafide, self.kinds, run.fixed_threshold)
-            self.known[key] = bootstrap.resampled(
-                scores.astype(np.float64), target.bonafide, *self._draws(run, sets), of_metric
-            )
+            if as_released:
+                scores, of_metric = _judged(run, scores), {"hter:released": "released"}
+            found = bootstrap.resampled(scores.astype(np.float64), target.bonafide, *self._draws(run, sets), of_metric)
+            self.known[key] = found | ({"auc:released": found["auc"]} if as_released else {})
         return self.known[key]
 
     def mean(
         self, runs: Sequence[RunScores], sets: Sequence[str], metric: str, chosen: Sequence[Record]
     ) -> NDArray[np.float64]:
         """(resamples,) of the mean over seeds, in %."""
-        return 100 * np.mean([self.of(run, sets, c)[metric] for run, c in zip(runs, chosen, strict=True)], axis=0)
+        as_released = metric.endswith(":released")
+        values = [self.of(run, sets, c, as_released)[metric] for run, c in zip(runs, chosen, strict=True)]
+        return 100 * np.mean(values, axis=0)

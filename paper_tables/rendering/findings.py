@@ -75,8 +75,8 @@ def _gap(results: Results) -> Section:
     heads = ("method", "column", *hter_heads, "AUC", f"AUC, {RULE_NAMES[way]}", "AUC gap")
     meaning = (
         "The gap is what choosing on the test set adds to what a deployment would get: epoch by source validation "
-        f"at the source's threshold first, then the test set's own EER threshold, then {RULE_NAMES[way]} at that "
-        "threshold. Gaps are differences seed by seed, in points."
+        f"at the source's threshold first, then the test set's own EER threshold, then {RULE_NAMES[way]} with the "
+        "threshold of that rule. Gaps are differences seed by seed, in points."
     )
     return Section("What choosing on the test set is worth", (meaning, *sentences), heads, tuple(rows), long=True)
 

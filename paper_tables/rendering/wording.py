@@ -42,11 +42,14 @@ RULE_SENTENCES = {
     "oracle_pair": "Epoch and head: oracle, the one pair of least HTER on the test set at its own EER threshold; one "
     "model attains these numbers, for whoever may look at the test set.",
     "released": "Epoch and head: as in MMDA's released code, the best on the test set itself, anew for each metric and "
-    "set; no single model attains these numbers.",
+    "set; no single model attains these numbers. The HTER at the test set's own threshold and the AUC are that code's: "
+    "of MMDA's softmax in float32, and at the threshold nearest to equal errors among those that scikit-learn's "
+    "reduced ROC curve keeps, so that the HTER is near the EER but not equal to it.",
 }
 HTER_SENTENCES = {
     "source_val": "HTER at the EER threshold of the source's validation set.",
-    "target": "HTER at the EER threshold of the test set itself (its EER), as the papers measure it.",
+    "target": "HTER at the EER threshold of the test set itself (its EER, unless the rule has its own threshold), as "
+    "the papers measure it.",
 }
 POLICY_SENTENCES = {
     "source_dev@BPCER1%": "Accuracy at the strictest threshold that rejects at most 1 % of the bona fide of "

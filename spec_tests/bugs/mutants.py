@@ -4,7 +4,7 @@
 
   second     bugs of the second implementation (second_implementation_bugs.py): each must fail in the tests of the very
              equation that it breaks
-  ours       bugs of reference/: networks, losses and their wiring included (our_bugs.py)
+  ours       bugs of this project: networks, losses and their wiring included (our_bugs.py)
   operators  every comparison, operator, constant, condition, index and return of the equation functions and metrics of
              reference/, changed mechanically (operators.py); equivalent.toml says why some of them change nothing
 

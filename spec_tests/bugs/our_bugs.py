@@ -1,4 +1,5 @@
-"""Single bugs of reference/: of its equations, and of how networks, losses and training are wired from them.
+"""Single bugs of reference/: of its equations, and of how networks, losses and training are wired from them; and of
+how paper_tables/ measures what MMDA's released script measures.
 
 (M1) to (M12) mark the twelve that were found in published code of this field.
 """
@@ -733,7 +734,89 @@ MMDA = [
     *brightness("from_luv", ("red_of_no_light", "(3 * y * up * vp).clamp(0, 2)", "3 * y * up * vp")),
 ]
 
+RELEASED_EVALUATION = [
+    *mutants(
+        "paper_tables.numbers.released",
+        "test_released.py",
+        "softmax",
+        ("not_in_float32", "scores.astype(np.float32)", "scores.astype(np.float64)"),
+        ("of_the_other_class", "difference < 0", "difference > 0"),
+    ),
+    *mutants(
+        "paper_tables.numbers.released",
+        "test_released.py",
+        "chosen_threshold",
+        ("whole_curve", "(np.diff(attacks, 2) != 0) | (np.diff(live, 2) != 0)", "True"),
+        ("corners_of_one_class", "(np.diff(attacks, 2) != 0) | (np.diff(live, 2) != 0)", "np.diff(live, 2) != 0"),
+        (
+            "laxest_of_equals",
+            "    left = np.flatnonzero(kept)\n    return int(left[np.argmin(np.abs(live[left] / live[-1] + attacks[left] / attacks[-1] - 1))])",
+            "    left = np.flatnonzero(kept)[::-1]\n    return int(left[np.argmin(np.abs(live[left] / live[-1] + attacks[left] / attacks[-1] - 1))])",
+        ),
+        (
+            "youdens_threshold",
+            "np.argmin(np.abs(live[left] / live[-1] + attacks[left] / attacks[-1] - 1))",
+            "np.argmax(live[left] / live[-1] - attacks[left] / attacks[-1])",
+        ),
+    ),
+    *mutants(
+        "paper_tables.numbers.released",
+        "test_released.py",
+        "hter_auc",
+        (
+            "false_positives_alone",
+            "(attacks[at] / attacks[-1] + (1 - live[at] / live[-1])) / 2",
+            "attacks[at] / attacks[-1]",
+        ),
+        ("ties_taken_apart", "np.append(falling[1:] != falling[:-1], True)", "np.full(falling.size, True)"),
+    ),
+    *mutants(
+        "paper_tables.numbers.selection",
+        "test_released.py",
+        "measured",
+        ("exact_numbers", 'if rule == "released" else metric', 'if rule == "" else metric'),
+        ("oracles_too", 'rule == "released"', 'rule != "last"'),
+    ),
+    *mutants(
+        "paper_tables.numbers.cells",
+        "test_released.py",
+        "_judged",
+        ("softmax_of_every_method", ' if run.arguments.get("method") == "mmda" else scores', ""),
+        ("softmax_of_none", 'released.softmax(scores) if run.arguments.get("method") == "mmda" else scores', "scores"),
+    ),
+    *mutants(
+        "paper_tables.numbers.cells",
+        "test_released.py",
+        "_cell",
+        ("chooses_by_the_exact_number", "place.tested, reported, place.head", "place.tested, metric, place.head"),
+        ("reports_the_exact_number", "c.targets[place.tested][reported]", "c.targets[place.tested][metric]"),
+    ),
+    *mutants(
+        "paper_tables.numbers.cells",
+        "test_released.py",
+        "_Resamples._of",
+        ("resamples_other_scores", "scores, of_metric = _judged(run, scores),", "scores, of_metric = scores,"),
+    ),
+    *mutants(
+        "paper_tables.numbers.bootstrap",
+        "test_released.py::test_a_resample_has_no_threshold_at_scores_that_it_lacks "
+        "test_paper_tables.py::test_a_resample_equals_the_metric_of_the_set_with_samples_repeated",
+        "_released",
+        ("scores_nobody_has", "np.flatnonzero(attack + live)[::-1]", "np.arange(attack.size)[::-1]"),
+        ("one_threshold_too_strict", "live[drawn].cumsum())])", "live[drawn].cumsum())]) + 1"),
+    ),
+]
+
 SUITE = [
+    *mutants(
+        "reference.clip",
+        "test_clip.py::test_the_remedy_for_a_torchscript_archive_writes_a_file_that_is_taken",
+        "",
+        ("opens_on_the_device_that_saved", 'sys.argv[1], map_location="cpu"', "sys.argv[1]"),
+        ("writes_over_a_file", '"xb"', '"wb"'),
+        ("names_the_file_alone", "_TENSORS_ALONE, str(file.absolute())", "_TENSORS_ALONE, file.name"),
+        ("path_not_quoted", "shlex.join([sys.executable", '" ".join([sys.executable'),
+    ),
     *mutants(
         "reference.captions",
         "test_clip.py::test_the_sets_have_the_released_sizes_and_structure",
@@ -756,4 +839,4 @@ SUITE = [
     ),
 ]
 
-BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *SUITE, *of_rows.OURS]
+BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *RELEASED_EVALUATION, *SUITE, *of_rows.OURS]

@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -305,6 +306,48 @@ def test_a_file_that_is_not_exactly_these_weights_is_refused_and_never_executed(
     # The trap works where pickles are executed:
     torch.load(tmp_path / "trap.pt", weights_only=False)
     assert (tmp_path / "executed").exists()
+
+
+def archived(tensors: dict[str, torch.Tensor]) -> torch.jit.ScriptModule:
+    """A TorchScript module of these tensors under these names."""
+    root = torch.nn.Identity()
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        module = root
+        for step in path:
+            if step not in dict(module.named_children()):
+                module.add_module(step, torch.nn.Identity())
+            module = module.get_submodule(step)
+        module.register_buffer(last, tensor)
+    return torch.jit.trace(root, torch.zeros(1))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_the_remedy_for_a_torchscript_archive_writes_a_file_that_is_taken(tmp_path, architecture):
+    """The command as it is printed, from another folder, on a path that a shell would take apart."""
+    folder = tmp_path / "it's a folder"
+    folder.mkdir()
+    archive, tensors = folder / "ViT-B.16.pt", folder / "ViT-B.16.tensors.pt"
+    torch.jit.save(archived(state() | OPENAI_EXTRAS), archive)
+    before = archive.read_bytes()
+    with pytest.raises(BadInput) as e:
+        load_clip("phantom", archive)
+    named, command = re.fullmatch(r".* give --clip-weights (.*), a file of .*: (.*)", str(e.value)).groups()
+    assert shlex.split(named) == [str(tensors)]
+    assert 'map_location="cpu"' in command
+    assert str(archive) in shlex.split(command)
+    done = subprocess.run(command, shell=True, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = state()
+    loaded = load_clip("phantom", tensors).model.state_dict()
+    assert loaded.keys() == written.keys()
+    assert all(torch.equal(v, written[k]) for k, v in loaded.items())
+    # Given again it writes over nothing, and the archive is as it was.
+    content = tensors.read_bytes()
+    again = subprocess.run(command, shell=True, cwd="/", capture_output=True, text=True)
+    assert again.returncode != 0
+    assert "FileExistsError" in again.stderr
+    assert (tensors.read_bytes(), archive.read_bytes()) == (content, before)
 
 
 @pytest.mark.parametrize("suffix", ["pt", "safetensors"])

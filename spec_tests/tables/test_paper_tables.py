@@ -39,6 +39,7 @@ from reference.rivals import rows as comparison_rows
 from reference.sources import ROOT
 from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, write_run
 from spec_tests.support.markup import Checker, balanced
+from spec_tests.support.released_script import released_script
 
 TABLE = mmfas.TABLE_1
 TARGETS = list(TABLE.sets)
@@ -338,6 +339,7 @@ def _scored(rng, subjects, frames, spread):
 
 
 THRESHOLDS = {"hter:fixed": 0.0, "accuracy:fixed": 0.0, "hter:target": "eer", "accuracy:target": "bpcer1"}
+THRESHOLDS |= {"hter:released": "released"}
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -358,6 +360,7 @@ def test_a_resample_equals_the_metric_of_the_set_with_samples_repeated(seed):
         assert out["hter:fixed"][r] == pytest.approx(metrics.hter(s, b, 4.0))
         assert out["accuracy:fixed"][r] == pytest.approx(np.mean((s >= 4.0) == b))
         assert out["hter:target"][r] == pytest.approx(metrics.eer(s, b)[0])
+        assert out["hter:released"][r] == pytest.approx(released_script(s, b)[0])
         t = metrics.threshold_at_bpcer(s, b, 0.01)
         assert out["accuracy:target"][r] == pytest.approx(np.mean((s >= t) == b))
 

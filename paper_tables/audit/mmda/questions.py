@@ -100,7 +100,7 @@ def eer_and_auc(n: Numbers, number: int) -> Iterator[Claim]:
             says="in each column, an HTER at the equal-error threshold and the AUC can come from one score set",
             decide=partial(eer_and_auc_of, number=number, row=row),
             quote="HTER(%) AUC(%)",
-            assumes="the threshold is the target's EER point, as in the released evaluation",
+            assumes="the threshold is the target's EER point; the released evaluation's is near it, and may allow more",
         )
 
 

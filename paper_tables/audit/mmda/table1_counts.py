@@ -80,7 +80,7 @@ def lattices(n: Numbers) -> Iterator[Claim]:
             decide=partial(lattice, column=column),
             quote="We employ the MMDG [21] testing protocol",
             assumes=LIST_ASSUMED,
-            settles="the scores of the methods off the lattice (ties or another list)",
+            settles="the scores of the methods off the lattice (ties, straight runs of the ROC or another list)",
         )
 
 
