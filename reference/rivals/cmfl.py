@@ -39,8 +39,7 @@ Readings:
       both are; a network without infrared would have the first two alike, and the last two. How is our decision:
       `pairs` makes a third stream as depth's is made, takes CMFL of each of the three pairs of branches and averages,
       and puts three features under the joint head. No modality is special in it, the loss keeps its scale, and of two
-      streams it is the paper's own. `none` is the paper's network, and the row's place in Table 2 is then only partly
-      a test of it.
+      streams it is the paper's own. `none` is the paper's network; without infrared it scores as with it.
   R2  Pixels: the code feeds [0, 1]; the tables' loaders have (x - 127.5) / 128. Nothing takes out ImageNet's mean and
       deviation, although the weights were trained with it; `imagenet` does, of depth and infrared with the mean of the
       three planes' values.
