@@ -53,8 +53,8 @@ The paper was not read again for this file; where nothing is recalled `described
       dropped`. We recall that the paper adds them.
   R2  λ: the code's configurations have 1 where the target is CeFA, 0.1 for CASIA-SURF, 0.01 for WMCA, and 0.03 or 1 for
       the four sets of RGB alone. All parts of a table have one number here, which cannot follow a target; 0.1 is the
-      middle one. The code hands one number from layer to layer, so a sum over them is meant; a mean over the 24 pairs
-      would be a 24th of λ.
+      middle one. The code hands one number from layer to layer, so a sum over all pairs is meant; who means their
+      mean divides λ by 24.
   R3  γ and β begin at 0.1 where the code's target is CeFA, CASIA-SURF or WMCA, at 0.3 and 0.5 for the four sets of RGB
       alone. The tables' sets are nearer to the first.
   R4  `--trained adapters` as above, which asks for trained weights: between frozen random layers adapters learn next to
