@@ -48,17 +48,17 @@ al., CVPR 2023, arXiv 2303.03369 (code at YiLunLee/missing_aware_prompts 9aa5381
   T1  `--trained prompts`: the transformer is frozen, as the abstract says. That asks for trained weights; the cpu
       profile has none and trains `all`.
   R1  One modality at a time, as in Flex-Modal-FAS by the same first author, whose task the abstract takes up: frozen
-      layers then meet sequences as long as those they were trained on, and prompts can adapt them to each modality
-      apart. The alternative, all patches in one sequence, is what the first author's AMA does. Class token, positions
-      and patch embedding are one for all modalities, since frozen copies of one thing are one thing.
+      layers then meet sequences about as long as those they were trained on, and prompts can adapt them to each
+      modality apart. The alternative, all patches in one sequence, is what the first author's AMA does. Class token,
+      positions and patch embedding are one for all modalities, since frozen copies of one thing are one thing.
   R2  Sixteen prompts before each of the first six layers, as in the relative, which has a set for each combination of
       missing modalities and must be told which. Its prompts stay in the sequence, so that the last prompted layer sees
       96; here each layer has its own alone, as in visual prompt tuning (Jia et al., ECCV 2022, arXiv 2203.12119).
       Vanilla prompts begin normal with deviation 0.02, as torchvision draws positions.
   R3  The residual: two linear layers, 48 = 768 / 16 numbers between them, and one vector for all prompts, as the
       conditional prompts of CoCoOp (Zhou et al., CVPR 2022, arXiv 2203.05557). Its input is the mean of all three
-      modalities: nothing else before the last layer lets a modality know of the others. With `--context own` it is the
-      mean of the modality itself.
+      modalities: nothing else before the linear layer lets a modality know of the others. With `--context own` it is
+      the mean of the modality itself.
   R4  Depth and infrared are dropped in training with probability 1/2, independently, as Flex-Modal-FAS does; RGB never
       is, and no table lacks it. What is dropped is black, as what is missing at test (N0).
   R5  Consistency: of squares, which are zero for equal embeddings alone; `--consistency cosine` compares directions.
@@ -67,7 +67,7 @@ al., CVPR 2023, arXiv 2303.03369 (code at YiLunLee/missing_aware_prompts 9aa5381
   R6  Both views of a sample are classified, and equally: the score has to hold with and without modalities.
   R7  Training: DADM's (ICCV 2025, arXiv 2503.00429), whose tables hold this row: Adam at 5e-5 with weight decay 5e-5 in
       the gradient, batches of 16, 80 epochs, flips; batches are balanced by class, as everywhere here.
-  R8  The rate is constant, for none of these sources names a schedule.
+  R8  The rate is constant, for no schedule is named with DADM's settings.
 
 Input is 224 x 224, (x - 127.5) / 128, as the tables' loaders have it; the network makes it of [-1, 1] itself. Sizes are
 those of ViT-B/16 unless `--patch`, `--width`, `--depth` and `--heads` narrow it, which no published weights fit.
