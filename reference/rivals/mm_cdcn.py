@@ -194,7 +194,7 @@ def face_mask(rgb: Tensor, side: int) -> Tensor:
     """
     pixels = (rgb + 1) * 127.5
     grey = torch.einsum("bchw,c->bhw", pixels, pixels.new_tensor(LUMINANCE)).round()
-    resized = F.interpolate(grey[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
+    resized = F.interpolate(grey[:, None], (side, side), mode="bilinear", align_corners=False).squeeze(1)
     return (resized >= 0.5).to(rgb)
 
 

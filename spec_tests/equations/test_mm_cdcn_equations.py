@@ -142,6 +142,17 @@ def test_the_mask_worked_by_hand(dtype):
 
 
 @spec("mm-cdcn-mask", "face_mask")
+@pytest.mark.parametrize(
+    ("pixel", "seen"),
+    [((5, 0, 0), 0.0), ((2, 0, 8), 1.0), ((0, 0, 0), 0.0), ((255, 255, 255), 1.0)],  # greys 1.495 and 1.51: 1 and 2
+)
+def test_a_quarter_of_a_rounded_grey_has_to_be_a_half(pixel, seen):
+    levels = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    levels[0, :, 1, 2] = torch.tensor(pixel, dtype=torch.float64)
+    close(call("face_mask", (levels - 127.5) / 127.5, 1), [[[seen]]])
+
+
+@spec("mm-cdcn-mask", "face_mask")
 @given(draw=draws(), side=st.integers(1, 6))
 def test_one_pixel_that_is_not_black_fills_a_map_of_any_size(draw, side):
     rgb = draw.place(torch.full((1, 3, 1, 1), 1 / 127.5 - 1))
