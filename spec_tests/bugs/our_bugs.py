@@ -794,8 +794,8 @@ RELEASED_EVALUATION = [
     *mutants(
         "paper_tables.numbers.cells",
         "test_released.py",
-        "_Resamples._of",
-        ("resamples_other_scores", "scores, of_metric = _judged(run, scores),", "scores, of_metric = scores,"),
+        "Resamples.of",
+        ("resamples_other_scores", "scores, of_metric = _judged(run, scores), {", "scores, of_metric = scores, {"),
     ),
     *mutants(
         "paper_tables.numbers.bootstrap",

@@ -97,11 +97,11 @@ def test_a_released_model_is_told_by_its_batch_and_a_batch_free_one_is_not(
         probe = batch_leak.open_probe(options(index, tmp_path), trained[preset])
         for module in probe.run.model.modules():
             if isinstance(module, mmda.MixtureOfExperts):
-                module.gate.weight.data *= 30  # a router that is sure of the first expert leaves the second to chance
+                module.gate.weight.data *= 10  # a router that is sure of the first expert leaves the second to chance
         ways = batch_leak.measure(probe, options(index, tmp_path))
         for way in ("list", "shuffled", "mixed"):
             apart = np.abs(ways[way]["scores"] - ways["single"]["scores"]).max()
-            assert (apart > 1e-4) == moves, way
+            assert (apart > 1e-5) == moves, way
         drawn = np.abs(ways["redrawn"]["scores"] - ways["single"]["scores"]).max()
         assert (drawn > 0) == moves
     assert ways["list"]["one_class_batches"]["mean"] > ways["mixed"]["one_class_batches"]["mean"] == 0
