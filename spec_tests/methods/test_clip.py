@@ -697,6 +697,27 @@ def test_a_shot_is_the_same_again_and_its_captions_say_what_it_is(person_number,
             assert tokens <= ARCHITECTURE["text_cfg"]["context_length"]
 
 
+@pytest.mark.parametrize("kind", [BONAFIDE, *ATTACKS], ids=lambda kind: kind.species[0])
+def test_the_text_tower_reads_the_longest_caption_whole(kind):
+    wordy = replace(
+        person("0-0"),
+        male=False,
+        melanin=0.9,
+        hair="hair_black",
+        hair_style="long",
+        beard="full",
+        own_glasses=True,
+    )
+    for modality, light in (("rgb", "black ground warm light bright"), ("depth", "black ground near is bright")):
+        details = [*words.looks(kind, wordy, modality), light]
+        names = [f"a {adjective} face" for adjective in (*kind.adjectives, *words.ANY_ATTACK[0])]
+        for name in (*names, *kind.phrases, *words.ANY_ATTACK[1]):
+            for frame in words._frames(words._SENSORS[modality], name):
+                caption = " ".join([frame, *details])
+                tokens = len(clip_module._tokenizer().encode(caption)) + 2
+                assert tokens <= ARCHITECTURE["text_cfg"]["context_length"], caption
+
+
 @settings(max_examples=25)
 @given(st.sampled_from([BONAFIDE, *ATTACKS]), st.integers(0, 2**32 - 1), st.booleans())
 def test_a_caption_s_class_is_in_its_words(kind, seed, full):
