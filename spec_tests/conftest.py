@@ -63,6 +63,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # The tests' arrays are tiny: threads that wait for each other would take most of the time. Children inherit it.
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.addinivalue_line("markers", "equation(id, *functions): the equation a test checks, the functions it calls")
     name = config.getoption("implementation") or os.environ.get("FAS_SPEC_MODULE") or adapter.OURS
     here = str(config.invocation_params.dir)

@@ -289,14 +289,6 @@ def as_json(results: Results) -> str:
     return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
 
 
-def _published_json(result: RowResult) -> dict[str, dict[str, str]] | None:
-    if result.published is None:
-        return None
-    return {
-        place: {metric: str(x) for metric, x in values.items()} for place, values in result.published.values.items()
-    }
-
-
 # ------------------------------------------------------------------------------------------------ terminal
 
 

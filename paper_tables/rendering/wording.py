@@ -3,14 +3,18 @@
 `caption` joins the sentences under a table; each of them has a function or a constant of its own here.
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from paper_tables.declarations.table import Table
 from paper_tables.numbers import bootstrap
-from paper_tables.numbers.cells import POLICIES, Cell
+from paper_tables.numbers.cells import POLICIES, Cell, mean_sd
 from paper_tables.numbers.results import Results, RowResult
 from paper_tables.numbers.selection import ON_TEST_SET
 from reference.standin_clip.weights import CHOICE, IMAGE_SIZE, is_standin, settings_of
+
+SPREAD = Path(__file__).parent.parent / "declarations" / "spread.json"
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,28 @@ def seeds_sentence(results: Results) -> str:
     return sentence
 
 
+def worth_sentence(results: Results) -> str:
+    """What a single run is worth, as `make mmda-spread` measured it for one table."""
+    found = json.loads(SPREAD.read_text(encoding="utf-8"))
+    is_of = (found["table"], found["profile"]) == (results.table.name, results.profile.name) and results.stand_in
+    if not is_of or not is_standin(results.clip or ""):
+        return "What one run of these rows is worth was not measured; SEEDS=3 trains three."
+    rows = []
+    for row in found["rows"].values():
+        of_row = []
+        for values, what in (("training", "seeds of the training"), ("standin", "stand-in CLIPs")):
+            spreads = {metric: mean_sd(drawn) for metric, drawn in row[values].items() if drawn}
+            if spreads:
+                words = ", ".join(f"{metric.upper()} ± {number(sd or 0.0)}" for metric, (_, sd) in spreads.items())
+                of_row.append(f"{words} over {found['draws']} {what}")
+        rows.append(f"{row['label']}: {'; '.join(of_row)}")
+    return (
+        f"What one run is worth, in points of {found['column']}, as measured on one machine "
+        f"({found['machine']['cpu']}; ± is the sample standard deviation): {'. '.join(rows)}. "
+        "Of the other rows it was not measured."
+    )
+
+
 def weighted_sentence(results: Results) -> str:
     images = {letter: sum(n) for letter, n in results.images.items()}
     if not images:
@@ -202,7 +228,7 @@ def run_sentences(results: Results) -> list[str]:
             sentences.append(f"The stand-in's own seed is {settings_of(results.clip).seed}.")
     if results.protocol:
         sentences.append(PROTOCOL_SENTENCES[results.protocol])
-    return [*sentences, seeds_sentence(results)]
+    return [*sentences, seeds_sentence(results), *([worth_sentence(results)] if results.seeds == 1 else [])]
 
 
 def column_sentences(results: Results) -> list[str]:

@@ -1,6 +1,7 @@
 """What one run is worth: which draws are made, and what is said of rows that they move."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from data_manifests.errors import BadInput
 from paper_tables import spread
 from paper_tables.declarations import mmda
 from paper_tables.declarations.profile import load as load_profile
+from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import gather
 from paper_tables.planning import plan
+from paper_tables.rendering import wording
 from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, write_run
 
 PROFILE = load_profile("cpu")
@@ -103,3 +106,31 @@ def test_fewer_draws_than_a_verdict_takes_are_refused(tmp_path):
     with pytest.raises(BadInput, match=r"--seeds 2: .*give at least 3"):
         spread.main(["mmda-table1", "--methods", "mmda", "--seeds", "2", "--out", str(tmp_path / "x.json")])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_table_of_single_runs_says_what_one_is_worth(results, tmp_path, monkeypatch):
+    file = tmp_path / "spread.json"
+    file.write_text(json.dumps(spread.report(results, NAMES, {"cpu": "a CPU"})))
+    monkeypatch.setattr(wording, "SPREAD", file)
+    of_three, of_one = (wording.run_sentences(each) for each in results[:2])
+    # HTERs 25, 12.5 and 0 over training, 25, 12.5 and 25 over stand-ins; the zero-shot row is not trained.
+    said = of_one[-1]
+    assert "(a CPU; ± is the sample standard deviation)" in said
+    assert "HTER ± 12.50, AUC ± " in said
+    assert "over 3 seeds of the training; HTER ± 7.22, AUC ± " in said
+    assert "CLIP, zero-shot: HTER ± 21.65, AUC ± " in said
+    assert said.count("seeds of the training") == 1
+    assert not [sentence for sentence in of_three if "worth" in sentence]
+    for other in ({"clip": "elsewhere.pt"}, {"stand_in": False}, {"table": mmda.TABLE_3}):
+        elsewhere = wording.worth_sentence(replace(results[1], **other))
+        assert elsewhere == "What one run of these rows is worth was not measured; SEEDS=3 trains three."
+
+
+def test_the_committed_spread_is_of_rows_that_the_table_has():
+    found = json.loads(wording.SPREAD.read_text())
+    table = TABLES[found["table"]]
+    for name, row in found["rows"].items():
+        (declared,) = [each for each in table.rows if each.name == name]
+        assert row["label"] == declared.label
+        drawn = [values for kind in ("training", "standin") for values in row[kind].values() if values]
+        assert all(len(values) == found["draws"] >= 3 for values in drawn)
