@@ -298,9 +298,11 @@ OURS = [
         ("a_fifth_kept", "new, self.kept)", "new, 0.2 if self.kept else 0.0)"),
         (
             "prototypes_stay",
-            "network.prototypes.copy_(moved_prototypes(network.prototypes, new, self.kept))",
-            "moved_prototypes(network.prototypes, new, self.kept)",
+            "network.prototypes.copy_(moved_prototypes(old, new, self.kept))",
+            "moved_prototypes(old, new, self.kept)",
         ),
+        ("always_crossed", 'if self.options.memory == "crossed" else network.prototypes', ""),
+        ("never_crossed", 'if self.options.memory == "crossed"', "if False"),
         (
             "attacks_share_a_prototype",
             "batch.bonafide == 1, places(batch.domain, self.domains))",
