@@ -261,8 +261,10 @@ def information_bound(a: Tensor, b: Tensor, order_a: Tensor, order_b: Tensor) ->
     The mean of (a + b) / 2 over samples and channels, less the logarithm of the mean of exp((a' + b') / 2), where the
     samples of a' are those of a in the order order_a (B,), and b' likewise; and that times -1.
     """
+    kind, a, b = a.dtype, a.double(), b.double()  # float32 has few digits left of what may be far below its terms
     apart = (a[order_a] + b[order_b]) / 2
-    return apart.logsumexp((0, 1)) - math.log(apart.numel()) - ((a + b) / 2).mean()
+    bound = apart.logsumexp((0, 1)) - math.log(apart.numel()) - ((a + b) / 2).mean()
+    return bound.to(kind)
 
 
 def modality_information(tokens: Tensor) -> Tensor:

@@ -420,6 +420,20 @@ def test_the_losses_are_those_of_their_parts() -> None:
     assert found == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("spread", [0.01, 0.1, 1.0])
+def test_the_bound_of_tokens_that_hardly_differ_has_all_digits_of_float32(spread: float) -> None:
+    draws = torch.Generator().manual_seed(2)
+    a, b = (0.3 + spread * torch.randn(6, 40, generator=draws) for _ in range(2))
+    orders = [torch.randperm(6, generator=draws) for _ in range(2)]
+    bound, exact = dadm.information_bound(a, b, *orders), dadm.information_bound(a.double(), b.double(), *orders)
+    assert (bound.dtype, exact.dtype) == (torch.float32, torch.float64)
+    apart = ((a.double()[orders[0]] + b.double()[orders[1]]) / 2).flatten().tolist()
+    mean = math.fsum(apart) / len(apart)
+    expected = math.log1p(math.fsum(math.expm1(x - mean) for x in apart) / len(apart))
+    assert exact.item() == pytest.approx(expected, rel=1e-9)
+    assert bound.item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_information_is_no_way_for_gradients() -> None:
     made = built()
     batch = batch_of(images(1, 12, 6))

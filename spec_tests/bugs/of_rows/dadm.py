@@ -155,6 +155,13 @@ OURS = [
     ),
     *mutants(
         _ROW,
+        _OWN,
+        "information_bound",
+        ("few_digits", "a.double(), b.double()", "a, b"),
+        ("always_float64", "bound.to(kind)", "bound"),
+    ),
+    *mutants(
+        _ROW,
         _INFORMATION,
         "modality_information",
         ("other_side", "PAIRS[pair].index(m)", "1 - PAIRS[pair].index(m)"),
