@@ -83,10 +83,12 @@ Readings:
       sources are present, and leaves a class out altogether which one of those present lacks. Its loss of mean
       directions is not in use, and not built.
   R5  Prototypes are the class means of the step's own batch, zeros for a class that is not in it; from the second epoch
-      on they keep 0.2 of those of the step before. So the code; MMDG made them once an epoch. Before it makes them, the
-      code fills infrared's three channels with its grey values, HOG and PLGF, while all else sees infrared alike in all
-      three: `--prototype-infrared stack`. With plain infrared and `--mode evaluation` a class of one sample lies on its
-      prototype in the first epoch, where the code's distance would have no finite gradient; ours has zeros.
+      on they keep 0.2 of those of the step before. So the code; MMDG made them once an epoch. The code hands those of
+      depth and infrared over in each other's place, so that new ones of depth are mixed with old ones of infrared, and
+      the other way round: `--memory crossed`. Before it makes them, the code fills infrared's three channels with its
+      grey values, HOG and PLGF, while all else sees infrared alike in all three: `--prototype-infrared stack`. With
+      plain infrared and `--mode evaluation` a class of one sample lies on its prototype in the first epoch, where the
+      code's distance would have no finite gradient; ours has zeros.
   R6  alpha, by which hyperplanes turn, is 0.995, from the first step on. The code adds 1e-10 to the lengths that it
       divides by, ours does not.
   R7  A missing modality is black at test. The code's loader for training with missing ones makes depth and infrared
@@ -94,7 +96,9 @@ Readings:
       stops where it is to drop none. Its loader for testing so has a rate of 0.7, and lists of the target's training
       split. None of it belongs to the tables' main setting: `--drop-modality` is 0 by default and drops each apart.
   R8  The code changes brightness by up to 40 of 255 in each channel, and gamma by up to a half, each modality apart,
-      and flips all alike. The preset `table` only flips, as the tables' other rows.
+      and flips all alike. It rounds to whole grey values between the two, and changes the files of HOG and PLGF apart,
+      too; ours rounds nothing, and makes both of the infrared that was changed. The preset `table` only flips, as the
+      tables' other rows.
   R9  Training: Adam at 5e-5, a constant rate, with weight decay 5e-5 in the gradient, batches of 16, 80 epochs,
       shuffled frames, by the code and the command of its README; the preset `table` balances batches by class, as
       everywhere here. The code picks the best epoch by the target's scores.
@@ -140,6 +144,7 @@ from reference.training import Training
 
 NAMES = ("rgb", "depth", "infrared")
 PAIRS = ((0, 1), (0, 2), (1, 2))
+CROSSED = [0, 2, 1]  # of which modality the code mixes in the old prototypes (R5)
 THETA, DROPOUT = 0.7, 0.1  # of the adapters
 WIRED_HYPERPLANES, WIRED_PROTOTYPES = 3, 5  # of the code (R3)
 
@@ -183,6 +188,9 @@ class Options(vit_trunk.Options):
 
     kept: float = reading(0.2)
     """R5: from the second epoch on, the share that prototypes keep of those of the step before."""
+
+    memory: Literal["own", "crossed"] = reading("own", released="crossed")
+    """R5: what prototypes keep is of their own modality, or depth's are mixed with infrared's old ones and back."""
 
     prototype_infrared: Literal["plain", "stack"] = reading("plain", released="stack")
     """R5: prototypes are made of infrared as it trains, or of its grey values, HOG and PLGF in its three channels."""
@@ -253,8 +261,10 @@ def information_bound(a: Tensor, b: Tensor, order_a: Tensor, order_b: Tensor) ->
     The mean of (a + b) / 2 over samples and channels, less the logarithm of the mean of exp((a' + b') / 2), where the
     samples of a' are those of a in the order order_a (B,), and b' likewise; and that times -1.
     """
+    kind, a, b = a.dtype, a.double(), b.double()  # float32 has few digits left of what may be far below its terms
     apart = (a[order_a] + b[order_b]) / 2
-    return apart.logsumexp((0, 1)) - math.log(apart.numel()) - ((a + b) / 2).mean()
+    bound = apart.logsumexp((0, 1)) - math.log(apart.numel()) - ((a + b) / 2).mean()
+    return bound.to(kind)
 
 
 def modality_information(tokens: Tensor) -> Tensor:
@@ -479,7 +489,8 @@ class Method(StartedMethod[Options]):
             features = at_least_float32(network(batch.rgb, batch.depth, ir).features)
             classes, count = self.prototype_classes(batch), network.prototypes.shape[1]
             new = torch.stack([class_means(of_modality, classes, count) for of_modality in features.chunk(3, 1)])
-            network.prototypes.copy_(moved_prototypes(network.prototypes, new, self.kept))
+            old = network.prototypes[CROSSED] if self.options.memory == "crossed" else network.prototypes
+            network.prototypes.copy_(moved_prototypes(old, new, self.kept))
         network.train(training and self.options.mode == "training")
         return network(*batch.images)
 

@@ -64,14 +64,18 @@ Readings:
       has no gradient, so that it finds the class tokens and positions alone, six tensors of 832: in `released` no SSP
       reaches an adapter (`--merged tokens`). Counting on would fail at the next step twice: the last layer's adapters
       have no gradient of the other modalities' SSP, for which nothing stands there and 0 here, and what all modalities
-      share has no rule (R7).
+      share has no rule (R7). Of several equally small SSP the code takes all for the fastest, ours the first.
   R7  What all modalities share, the last layer and the final norm, gets the sum of the SSP gradients, which is what the
       loss says where nothing is merged; in the code as it counts it gets none. That is our decision: the paper is not
       known to say it.
   R8  The weight 0.3 is the code's default. What computes SSP is missing there; DADM's has Euclidean distances.
   R9  Prototypes are of a half of the frames, seen in evaluation mode, and of an epoch's the old ones are 0.2; the first
       ones are new altogether. The code throws a coin for each batch; we take exactly a half of the training frames.
-      A class none of whose frames was chosen pulls its prototype to zero, in the code and here.
+      A class none of whose frames was chosen pulls its prototype to zero, in the code and here. What makes them in the
+      code takes the old ones in the order RGB, infrared, depth, gives the new ones in the order RGB, depth, infrared,
+      and leaves the network in evaluation; whether its caller minds either is not known. DADM's, of the like, does not:
+      depth's prototypes keep infrared's there, and nothing is dropped out in training. Here each keeps its own, and the
+      network trains again, in `released`, too.
   R10 The code has five prototypes whatever trains: with three data sets one is always zero, a class that no sample has
       (`released`). Elsewhere there are as many as data sets, and one.
   R11 Before the prototypes are taken the code makes infrared's three channels of its grey values, HOG and PLGF; what

@@ -335,6 +335,21 @@ def test_prototypes_are_made_in_evaluation_before_the_steps_own_pass(mode: Any) 
     assert not made.network.training
 
 
+@pytest.mark.parametrize(("memory", "mixed_with"), [("own", [0, 1, 2]), ("crossed", [0, 2, 1])])
+def test_prototypes_keep_those_of_their_modality_or_depths_of_infrareds_and_back(
+    memory: Any, mixed_with: list[int]
+) -> None:
+    batch = batch_of(images(6, 12, 6))
+    made = built(memory=memory, mode="evaluation")
+    made.forward(batch)
+    new = made.network.prototypes.clone()  # there was nothing to keep: the same for either
+    old = torch.randn(new.shape, generator=torch.Generator().manual_seed(4))
+    made.network.prototypes.copy_(old)
+    made.kept = 0.25
+    made.forward(batch)
+    torch.testing.assert_close(made.network.prototypes, 0.25 * old[mixed_with] + 0.75 * new)
+
+
 def test_the_rate_stays_and_prototypes_are_kept_from_the_second_epoch_on() -> None:
     made = built(kept=0.3)
     assert made.kept == 0
@@ -403,6 +418,20 @@ def test_the_losses_are_those_of_their_parts() -> None:
         shares = [tokens[:, place, :, pair.index(m)].mean() for place, pair in enumerate(PAIRS) if m in pair]
         expected[f"information_{name}"] = (sum(shares) / 2).item()
     assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("spread", [0.01, 0.1, 1.0])
+def test_the_bound_of_tokens_that_hardly_differ_has_all_digits_of_float32(spread: float) -> None:
+    draws = torch.Generator().manual_seed(2)
+    a, b = (0.3 + spread * torch.randn(6, 40, generator=draws) for _ in range(2))
+    orders = [torch.randperm(6, generator=draws) for _ in range(2)]
+    bound, exact = dadm.information_bound(a, b, *orders), dadm.information_bound(a.double(), b.double(), *orders)
+    assert (bound.dtype, exact.dtype) == (torch.float32, torch.float64)
+    apart = ((a.double()[orders[0]] + b.double()[orders[1]]) / 2).flatten().tolist()
+    mean = math.fsum(apart) / len(apart)
+    expected = math.log1p(math.fsum(math.expm1(x - mean) for x in apart) / len(apart))
+    assert exact.item() == pytest.approx(expected, rel=1e-9)
+    assert bound.item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_information_is_no_way_for_gradients() -> None:
@@ -550,6 +579,7 @@ def test_presets_part_where_their_sources_do() -> None:
     for x in (table, described):
         assert (x.merged, x.unowned, x.mode, x.counts) == ("owned", "sum", "training", "sources")
         assert (x.angle, x.information, x.prototype_infrared) == (0.3, 0.1, "plain")
+        assert x.memory == "own"
     assert (released.merged, released.unowned, released.mode, released.counts) == (
         "tokens",
         "none",
@@ -557,6 +587,7 @@ def test_presets_part_where_their_sources_do() -> None:
         "wired",
     )
     assert (released.angle, released.information, released.prototype_infrared) == (0.2, 0.15, "stack")
+    assert released.memory == "crossed"
     assert [x.trunk for x in (table, described, released)] == ["trains", "frozen", "trains"]
     assert [x.positions for x in (table, described, released)] == ["anew", "kept", "anew"]
     assert [x.sampling for x in (table, described, released)] == ["balanced", "shuffled", "shuffled"]

@@ -155,6 +155,13 @@ OURS = [
     ),
     *mutants(
         _ROW,
+        _OWN,
+        "information_bound",
+        ("few_digits", "a.double(), b.double()", "a, b"),
+        ("always_float64", "bound.to(kind)", "bound"),
+    ),
+    *mutants(
+        _ROW,
         _INFORMATION,
         "modality_information",
         ("other_side", "PAIRS[pair].index(m)", "1 - PAIRS[pair].index(m)"),
@@ -298,9 +305,11 @@ OURS = [
         ("a_fifth_kept", "new, self.kept)", "new, 0.2 if self.kept else 0.0)"),
         (
             "prototypes_stay",
-            "network.prototypes.copy_(moved_prototypes(network.prototypes, new, self.kept))",
-            "moved_prototypes(network.prototypes, new, self.kept)",
+            "network.prototypes.copy_(moved_prototypes(old, new, self.kept))",
+            "moved_prototypes(old, new, self.kept)",
         ),
+        ("always_crossed", 'if self.options.memory == "crossed" else network.prototypes', ""),
+        ("never_crossed", 'if self.options.memory == "crossed"', "if False"),
         (
             "attacks_share_a_prototype",
             "batch.bonafide == 1, places(batch.domain, self.domains))",
