@@ -839,4 +839,40 @@ SUITE = [
     ),
 ]
 
-BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *RELEASED_EVALUATION, *SUITE, *of_rows.OURS]
+WHAT_A_CHOICE_IS_WORTH = [
+    *mutants(
+        "paper_tables.numbers.gaps",
+        "test_table_heads.py::test_a_resampled_gap_is_that_of_a_set_which_repeats_its_subjects",
+        "resampled_gaps",
+        ("chooses_once_for_all", "np.lexsort((-auc, hter), axis=0)[:1]", "np.zeros((1, hter.shape[1]), int)"),
+        ("worst_pair", "np.lexsort((-auc, hter), axis=0)[:1]", "np.lexsort((-auc, hter), axis=0)[-1:]"),
+        ("lowest_auc_of_equals", "np.lexsort((-auc, hter), axis=0)", "np.lexsort((auc, hter), axis=0)"),
+        ("headline_alone", "run.heads or (HEADLINE,)", "(HEADLINE,)"),
+        ("honest_at_its_own_threshold", "honest[HONEST[metric]]", "honest[CHOSEN[metric]]"),
+        ("chosen_at_the_sources_threshold", "of[CHOSEN[metric]]", "of[HONEST[metric]]"),
+        ("the_other_way_round", "np.take_along_axis(values, best, 0)[0] - honest", "honest"),
+    ),
+    *mutants(
+        "paper_tables.rendering.findings",
+        "test_table_heads.py::test_a_gap_beyond_the_mean_of_all_rows_is_named",
+        "_favour",
+        ("against_zero", "own - every.mean(0)", "own"),
+        ("upper_side_alone", "if low > 0 or high < 0:", "if low > 0:"),
+    ),
+    *mutants(
+        "paper_tables.spread",
+        "test_spread.py",
+        "values_of",
+        ("one_seed_for_all", "list(cells[0].values)", "list(cells[0].values[:1] * len(cells[0].values))"),
+        ("other_seeds_of_the_stand_in", "[cell.values[0] for cell in cells]", "[cell.values[-1] for cell in cells]"),
+    ),
+    *mutants(
+        "paper_tables.rendering.wording",
+        "test_spread.py",
+        "worth_sentence",
+        ("of_any_table", "(results.table.name, results.profile.name)", 'found["table"], results.profile.name'),
+        ("of_original_data", " and results.stand_in", ""),
+    ),
+]
+
+BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *RELEASED_EVALUATION, *WHAT_A_CHOICE_IS_WORTH, *SUITE, *of_rows.OURS]
