@@ -6,7 +6,7 @@
 A code can compute a loss and never add it, merge gradients and stop at the sixth tensor, or hold layers that nothing
 asks. A table of numbers does not show it; gradients do. Each row that trains takes a few steps in each of its presets:
 its published network with fresh weights, the smallest images that it takes, a batch of its own sampler, and steps
-spread over its whole training, so that what begins late is at work.
+spread over its whole training from its start on, so that what begins late is at work and what ends early, too.
 
 A part of the loss *moves* a parameter if, in any of these steps, the optimiser would be given another gradient without
 it. Where a row adds up its parts this is the part's own gradient times its weight in the loss; where a row merges
@@ -89,16 +89,16 @@ def reached(names: Iterable[str], gradients: Iterable[Tensor | None]) -> set[str
 
 
 def added_parts(losses: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> dict[str, Part]:
-    """The parts of a loss that is their weighted sum."""
-    found = {}
+    """The parts of a loss that is their weighted sum. A parameter that rests at this step is moved by none of them."""
+    found, learning = {}, {name: p for name, p in parameters.items() if p.requires_grad}
     for name, part in losses.items():
         if name == TOTAL or not part.requires_grad:
             continue
         (weight,) = torch.autograd.grad(losses[TOTAL], part, retain_graph=True, allow_unused=True)
         found[name] = Part() if weight is None else Part(float(weight))
         if found[name].weight:
-            gradients = torch.autograd.grad(part, [*parameters.values()], retain_graph=True, allow_unused=True)
-            found[name].moved = reached(parameters, gradients)
+            gradients = torch.autograd.grad(part, [*learning.values()], retain_graph=True, allow_unused=True)
+            found[name].moved = reached(learning, gradients)
     return found
 
 
@@ -145,7 +145,7 @@ def look(row: Row, options: Any) -> Finding:
         made.before_epoch(options.epochs - 1, training)
         order = [places for epoch in range(STEPS) for places in training.sampler.epoch(epoch)[:STEPS]][:STEPS]
         for number, drawn in enumerate(batches(training.faces, [training.train[p] for p in order], training.device)):
-            batch = made.views(replace(drawn, progress=(number + 0.5) / STEPS), training)
+            batch = made.views(replace(drawn, progress=number / STEPS), training)
             made.schedule(optimiser, batch, training)
             merged = {} if adds else merged_parts(made, batch, parameters, training.device)
             losses = made.losses(made.forward(batch), batch)
@@ -199,7 +199,7 @@ def text_of(row: Row, preset: str, finding: Finding) -> list[list[str]]:
         left = "everything" if not moved else grouped(n for n in finding.sizes if n not in part.moved)
         tensors = f"{len(moved)} of {len(finding.sizes)}"
         lines.append(
-            [row.label, preset, name, weight, tensors, f"{sum(finding.sizes[n] for n in moved):,}", left or "nothing"]
+            [row.title, preset, name, weight, tensors, f"{sum(finding.sizes[n] for n in moved):,}", left or "nothing"]
         )
     return lines
 

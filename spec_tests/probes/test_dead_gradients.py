@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.probes import dead_gradients
 from reference.probes.dead_gradients import Finding, Part
+from reference.rivals import rows, vitaf
 from spec_tests.support.miniature import write_index
 from spec_tests.support.networks import batch_of, images, torch_settings_kept
 
@@ -47,6 +47,28 @@ def test_parts_of_a_sum_have_their_weight_and_move_what_they_reach() -> None:
         "computed": Part(0.0, set()),
         "cancelled": Part(1.0, set()),
     }
+
+
+def test_a_parameter_that_rests_at_a_step_is_moved_by_nothing() -> None:
+    model = Three()
+    named = dict(model.named_parameters())
+    model.first.requires_grad_(False)
+    part = model.first * model.second
+    assert dead_gradients.added_parts({"loss": part, "part": part}, named) == {"part": Part(1.0, {"second"})}
+
+
+def test_what_learns_in_the_first_stage_alone_is_seen_to_learn(tmp_path: Path) -> None:
+    """ViTAF's classifier rests from the second of its 41 epochs on, when its adapters begin to learn."""
+    options = vitaf.Options(
+        index=write_index(tmp_path / "miniature"), run_dir=tmp_path / "run", cache_dir=tmp_path / "cache", device="cpu",
+        protocol="official", image_size=32, width=8, depth=2, heads=2, bottleneck=2, batch_size=6,
+    )  # fmt: skip
+    with torch_settings_kept():
+        finding = dead_gradients.look(rows.load()["vitaf"], options)
+    assert finding.never == []
+    of_classes, of_cosines = (finding.parts[name].moved for name in ("classes", "cosines"))
+    assert {f"classifier.{part}.weight" for part in ("hidden", "classes")} <= of_classes - of_cosines
+    assert {name for name in finding.sizes if "after_attention" in name} <= of_classes
 
 
 class Merging:
@@ -84,12 +106,12 @@ def test_names_are_counted_by_what_differs_in_numbers_alone() -> None:
 
 def test_lines_tell_what_is_moved_and_what_is_left() -> None:
     finding = Finding({"a.weight": 6, "b.weight": 4}, 0, {"a.weight"}, {"x": Part(None, set()), "y": Part(0.0, set())})
-    row: Any = SimpleNamespace(label="Row")
     assert finding.never == ["b.weight"]
-    assert dead_gradients.text_of(row, "table", finding) == [
-        ["Row", "table", "loss", "1", "1 of 2", "6", "b (1)"],
-        ["Row", "table", "x", "merged", "0 of 2", "0", "everything"],
-        ["Row", "table", "y", "not in the loss", "0 of 2", "0", "everything"],
+    name = "VP-FAS (reconstruction)"  # it is not the authors' method, wherever it is named
+    assert dead_gradients.text_of(rows.load()["vp_fas"], "table", finding) == [
+        [name, "table", "loss", "1", "1 of 2", "6", "b (1)"],
+        [name, "table", "x", "merged", "0 of 2", "0", "everything"],
+        [name, "table", "y", "not in the loss", "0 of 2", "0", "everything"],
     ]
 
 
