@@ -70,7 +70,9 @@ Readings:
       no mask and no adapter: `--merged tokens --unowned none`. With the counter mended it would stop at what a loss
       does not reach, which has a gradient of zeros here, and at what all modalities share, for which it has no rule;
       and it would leave out the masks' linear layers, which are called fc as the hyperplanes are. What all share gets
-      the sum here, which is what the loss says where nothing is merged. That is our decision, as for MMDG.
+      the sum here, which is what the loss says where nothing is merged. That is our decision, as for MMDG. To the
+      squared length that a projection divides by the code adds 1e-8 (`--merge-epsilon`), which is more than the squared
+      length of many a tensor's gradient; ours adds nothing.
   R2  The code puts the network to evaluation before each step, to make prototypes, and never back: batch norm keeps
       mean 0 and variance 1, and nothing is dropped out: `--mode evaluation`. With `training` each step trains, and only
       the prototypes are made in evaluation.
@@ -168,6 +170,9 @@ class Options(vit_trunk.Options):
     merged: Literal["owned", "tokens"] = reading("owned", released="tokens")
     """R1: gradients are merged for all that belongs to one modality, or for class tokens and positions alone."""
 
+    merge_epsilon: float = reading(0.0, released=1e-8)
+    """R1: what a projection adds to the squared length of its base."""
+
     unowned: Literal["sum", "none"] = reading("sum", released="none")
     """R1: what is not merged gets the sum of the gradients of the modalities' losses, or nothing of them."""
 
@@ -233,7 +238,9 @@ class Options(vit_trunk.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"interaction": 2, "adapter": 1, "angle": 0, "information": 0, "prototype": 0})
+        self.at_least(
+            {"merge_epsilon": 0, "interaction": 2, "adapter": 1, "angle": 0, "information": 0, "prototype": 0}
+        )
         if self.interaction % 2:
             raise BadInput(f"--interaction {self.interaction}: give an even number, for either modality takes a half")
         for name in ("kept", "alpha", "drop_modality"):
@@ -561,7 +568,9 @@ class Method(StartedMethod[Options]):
         ]
         information = torch.stack([losses[f"information_{name}"] for name in NAMES])
         of_modalities = [losses[name] for name in NAMES]
-        add_merged_gradients(of_modalities, reached, giving_way(information), information.unbind())
+        add_merged_gradients(
+            of_modalities, reached, giving_way(information), information.unbind(), options.merge_epsilon
+        )
 
     @torch.no_grad()
     def after_step(self, batch: Batch) -> None:

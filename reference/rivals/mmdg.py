@@ -65,6 +65,9 @@ Readings:
       reaches an adapter (`--merged tokens`). Counting on would fail at the next step twice: the last layer's adapters
       have no gradient of the other modalities' SSP, for which nothing stands there and 0 here, and what all modalities
       share has no rule (R7). Of several equally small SSP the code takes all for the fastest, ours the first.
+      To the squared length that a projection divides by the code adds 1e-8 (`--merge-epsilon`), which is more than the
+      squared length of many a tensor's gradient: of such a tensor what agrees is almost lost, and what is opposed is
+      added whole. The paper is not known to add anything, and ours adds nothing.
   R7  What all modalities share, the last layer and the final norm, gets the sum of the SSP gradients, which is what the
       loss says where nothing is merged; in the code as it counts it gets none. That is our decision: the paper is not
       known to say it.
@@ -158,6 +161,9 @@ class Options(vit_trunk.Options):
     merged: Literal["owned", "tokens"] = reading("owned", released="tokens")
     """R6: gradients are merged for all that belongs to one modality, or for class tokens and positions alone."""
 
+    merge_epsilon: float = reading(0.0, released=1e-8)
+    """R6: what a projection adds to the squared length of its base."""
+
     unowned: Literal["sum", "none"] = reading("sum", released="none")
     """R7: what trained parameters that are not merged get of the prototypes' gradients: their sum, or nothing."""
 
@@ -200,7 +206,9 @@ class Options(vit_trunk.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"draws": 0, "test_draws": 0, "steepness": 0, "prototype_weight": 0, "prototypes": 0})
+        self.at_least(
+            {"merge_epsilon": 0, "draws": 0, "test_draws": 0, "steepness": 0, "prototype_weight": 0, "prototypes": 0}
+        )
         for name in ("draws", "test_draws"):
             if getattr(self, name) == 1:
                 raise BadInput(f"{option(name)} 1: one draw has no deviation; give at least 2, or 0 for what to expect")
@@ -375,7 +383,9 @@ class Method(StartedMethod[Options]):
         ]
         of_prototypes = [losses[f"prototypes_{name}"] for name in NAMES]
         fastest = int(torch.stack(of_prototypes).argmin())
-        add_merged_gradients(of_prototypes, reached, [fastest], [losses[f"certain_{name}"] for name in NAMES])
+        add_merged_gradients(
+            of_prototypes, reached, [fastest], [losses[f"certain_{name}"] for name in NAMES], self.options.merge_epsilon
+        )
         losses["classes"].backward()
 
     def scores(self, output: Output) -> dict[str, Tensor]:

@@ -1105,31 +1105,38 @@ def prototype_loss(features, prototypes, classes):
     return (own + torch.logsumexp(-distances, dim=0)).sum() / len(classes)
 
 
-def projected_gradient(gradient, base):
+def projected_gradient(gradient, base, epsilon=0.0):
     a, b = gradient.flatten(), base.flatten()
-    share = torch.einsum("n,n->", a, b) / (torch.einsum("n,n->", b, b) + 1e-8)
+    if not b.any():
+        return gradient + 0 * base
+    unit = 1.0 if epsilon else b.detach().abs().amax()
+    b = b / unit
+    share = torch.einsum("n,n->", a, b) / (torch.einsum("n,n->", b, b) + epsilon)
     agreeing = b * share.clamp_min(0)
     aside = a - b * share
     return torch.where(share > 0, agreeing, aside).reshape(gradient.shape)
 
 
-def merged_gradient(gradients, own, fastest, weights):
+def merged_gradient(gradients, own, fastest, weights, epsilon=0.0):
     if own == fastest:
         rest = torch.stack(list(gradients)).sum(0) - gradients[own]
-        return rest + weights[own] * projected_gradient(gradients[own], rest)
+        return rest + weights[own] * projected_gradient(gradients[own], rest, epsilon)
     total = gradients[own].clone()
     for other, gradient in enumerate(gradients):
         if other != own:
-            total = total + weights[other] * projected_gradient(gradient, gradients[own])
+            total = total + weights[other] * projected_gradient(gradient, gradients[own], epsilon)
     return total
 
 
-def add_merged_gradients(losses, owned, fast, weights):
+def add_merged_gradients(losses, owned, fast, weights, epsilon=0.0):
     for parameter, own in owned:
         of_each = []
         for loss in losses:
             (gradient,) = torch.autograd.grad(loss, parameter, retain_graph=True, allow_unused=True)
             of_each.append(torch.zeros_like(parameter) if gradient is None else gradient)
-        added = sum(of_each) if own is None else merged_gradient(of_each, own, own if own in fast else None, weights)
+        if own is None:
+            added = sum(of_each)
+        else:
+            added = merged_gradient(of_each, own, own if own in fast else None, weights, epsilon)
         before = torch.zeros_like(added) if parameter.grad is None else parameter.grad
         parameter.grad = before + added

@@ -13,25 +13,26 @@ from spec_tests.equations.strategies import draws, exact_draws
 from spec_tests.equations.tolerances import close, f64
 
 SIZES, MODALITIES = st.integers(1, 4), st.integers(2, 4)
-SCALES = st.sampled_from([3e-5, 1.0, 100.0])  # of the first the epsilon changes the projection
+EPSILONS = st.sampled_from([0.0, 1e-8])
+SCALES = st.sampled_from([1e-25, 3e-5, 1.0, 100.0])  # at the first two an epsilon changes the projection
 
 
 def dot(a, b):
     return math.fsum((a * b).ravel().tolist())
 
 
-def projected(gradient, base):
-    """In float64: what of `gradient` agrees with `base`."""
-    along = dot(gradient, base) / (dot(base, base) + 1e-8) * base
+def projected(gradient, base, epsilon=0.0):
+    """In float64: what of `gradient` agrees with `base`, which is not zero."""
+    along = dot(gradient, base) / (dot(base, base) + epsilon) * base
     return along if dot(gradient, base) > 0 else gradient - along
 
 
-def merged(gradients, own, fastest, weights):
+def merged(gradients, own, fastest, weights, epsilon=0.0):
     others = [j for j in range(len(gradients)) if j != own]
     if own == fastest:
         rest = np.sum([gradients[j] for j in others], 0)
-        return weights[own] * projected(gradients[own], rest) + rest
-    return gradients[own] + np.sum([weights[j] * projected(gradients[j], gradients[own]) for j in others], 0)
+        return weights[own] * projected(gradients[own], rest, epsilon) + rest
+    return gradients[own] + np.sum([weights[j] * projected(gradients[j], gradients[own], epsilon) for j in others], 0)
 
 
 def many(draw, modalities, *shape):
@@ -41,11 +42,11 @@ def many(draw, modalities, *shape):
 
 
 @spec("gradient-merge", "projected_gradient")
-@given(draw=draws(), rows=SIZES, width=SIZES, scale=SCALES)
-def test_a_projection_is_what_agrees_with_the_base(draw, rows, width, scale):
+@given(draw=draws(), rows=SIZES, width=SIZES, scale=SCALES, epsilon=EPSILONS)
+def test_a_projection_is_what_agrees_with_the_base(draw, rows, width, scale, epsilon):
     gradient, base = draw.normal(rows, width), draw.normal(rows, width, scale=scale)
-    got = call("projected_gradient", gradient, base)
-    close(got, projected(f64(gradient), f64(base)), magnitude=20)
+    got = call("projected_gradient", gradient, base, epsilon)
+    close(got, projected(f64(gradient), f64(base), epsilon), magnitude=20)
 
 
 @spec("gradient-merge", "projected_gradient")
@@ -60,15 +61,28 @@ def test_projections_worked_by_hand():
         ([[0.0, 0], [0, 0]], [[0, 0], [0, 0]]),
     ):
         got = call("projected_gradient", torch.tensor(gradient, dtype=torch.float64), base)
-        np.testing.assert_allclose(got.numpy(), expected, atol=1e-7)
+        close(got, expected)
     gradient = torch.tensor([[1.0, -2], [3, 4]], dtype=torch.float64)
     close(call("projected_gradient", gradient, torch.zeros_like(gradient)), f64(gradient))
 
 
 @spec("gradient-merge", "projected_gradient")
-def test_a_short_base_counts_less():
-    base = torch.tensor([1e-4, 0.0], dtype=torch.float64)  # its square is the epsilon
-    close(1e4 * call("projected_gradient", torch.tensor([1e-4, 7.0], dtype=torch.float64), base), [0.5, 0.0])
+def test_a_short_base_counts_less_with_an_epsilon_alone():
+    base = torch.tensor([1e-4, 0.0], dtype=torch.float64)  # its square is 1e-8
+    gradient = torch.tensor([1e-4, 7.0], dtype=torch.float64)
+    close(1e4 * call("projected_gradient", gradient, base, 1e-8), [0.5, 0.0])
+    close(1e4 * call("projected_gradient", gradient, base), [1.0, 0.0])
+
+
+@spec("gradient-merge", "projected_gradient")
+@given(draw=draws(), width=SIZES, length=st.sampled_from([1e-25, 1e-8, 1.0, 1e15]))
+def test_without_an_epsilon_the_length_of_the_base_does_not_matter(draw, width, length):
+    gradient, base = draw.normal(width), draw.normal(width)
+    close(
+        call("projected_gradient", gradient, length * base),
+        f64(call("projected_gradient", gradient, base)),
+        magnitude=20,
+    )
 
 
 @spec("gradient-merge", "projected_gradient")
@@ -89,12 +103,15 @@ def test_a_projection_has_the_gradient_of_both(draw):
 
 
 @spec("gradient-merge", "merged_gradient")
-@given(draw=draws(), modalities=MODALITIES, width=SIZES, own=st.integers(0, 3), fastest=st.integers(0, 3))
-def test_a_slow_modality_keeps_its_gradient_and_the_fastest_gives_way(draw, modalities, width, own, fastest):
+@given(
+    draw=draws(), modalities=MODALITIES, width=SIZES, own=st.integers(0, 3), fastest=st.integers(0, 3),
+    epsilon=st.sampled_from([0.0, 1.0]),
+)  # fmt: skip
+def test_a_slow_modality_keeps_its_gradient_and_the_fastest_gives_way(draw, modalities, width, own, fastest, epsilon):
     own, fastest = own % modalities, fastest % modalities
     of_each, weights = many(draw, modalities, 2, width)
-    expected = merged([*map(f64, of_each)], own, fastest, [*map(float, weights)])
-    close(call("merged_gradient", of_each, own, fastest, weights), expected, magnitude=20)
+    expected = merged([*map(f64, of_each)], own, fastest, [*map(float, weights)], epsilon)
+    close(call("merged_gradient", of_each, own, fastest, weights, epsilon), expected, magnitude=20)
 
 
 @spec("gradient-merge", "merged_gradient")
@@ -103,14 +120,14 @@ def test_merging_worked_by_hand():
     of_each = [torch.tensor(g, dtype=torch.float64) for g in ([2.0, 0.0], [3.0, 1.0], [-5.0, 4.0])]
     weights = [torch.tensor(w, dtype=torch.float64) for w in (0.5, 0.25, 0.125)]
     slow = call("merged_gradient", of_each, 0, 1, weights)
-    np.testing.assert_allclose(slow.numpy(), [2 + 0.75, 0.5], atol=1e-7)
+    close(slow, [2 + 0.75, 0.5], magnitude=5)
     # The others' sum is (-2, 5), against which (2, 0) points: at a right angle to it (50, 20) / 29 is left.
     fast = call("merged_gradient", of_each, 0, 0, weights)
-    np.testing.assert_allclose(fast.numpy(), [-2 + 0.5 * 50 / 29, 5 + 0.5 * 20 / 29], atol=1e-7)
+    close(fast, [-2 + 0.5 * 50 / 29, 5 + 0.5 * 20 / 29], magnitude=5)
 
 
 @spec("gradient-merge", "merged_gradient")
-@given(draw=exact_draws(), width=SIZES)
+@given(draw=exact_draws(), width=st.integers(2, 4))
 def test_weights_count_for_others_of_the_slow_and_for_the_fastest_alone(draw, width):
     of_each, weights = many(draw, 3, width)
     for own, fastest, count in ((0, 0, {0}), (0, 1, {1, 2}), (2, 1, {0, 1})):
@@ -146,19 +163,22 @@ def toy(draw, unseen):
 
 
 @spec("gradient-merge", "add_merged_gradients")
-@given(draw=draws(), fast=st.sets(st.integers(0, 2)), unseen=st.integers(0, 2), before=st.booleans())
-def test_each_parameter_gets_what_its_modality_gets(draw, fast, unseen, before):
+@given(
+    draw=draws(), fast=st.sets(st.integers(0, 2)), unseen=st.integers(0, 2), before=st.booleans(),
+    epsilon=st.sampled_from([0.0, 1.0]),
+)  # fmt: skip
+def test_each_parameter_gets_what_its_modality_gets(draw, fast, unseen, before, epsilon):
     parameters, losses, slopes = toy(draw, unseen)
     _, weights = many(draw, 3, 1)
     owns, old = [1, 0, 2, None], draw.normal(2, 3)
     if before:
         for parameter in parameters:
             parameter.grad = old.clone()
-    call("add_merged_gradients", losses, [*zip(parameters, owns, strict=True)], fast, weights)
+    call("add_merged_gradients", losses, [*zip(parameters, owns, strict=True)], fast, weights, epsilon)
     for place, (parameter, own) in enumerate(zip(parameters, owns, strict=True)):
         of_each = [f64(s[place]) for s in slopes]
         fastest = own if own in fast else None
-        expected = np.sum(of_each, 0) if own is None else merged(of_each, own, fastest, [*map(float, weights)])
+        expected = np.sum(of_each, 0) if own is None else merged(of_each, own, fastest, [*map(float, weights)], epsilon)
         close(parameter.grad, expected + before * f64(old), magnitude=20)
 
 

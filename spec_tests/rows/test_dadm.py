@@ -477,25 +477,30 @@ def test_whose_each_parameter_is(embedding: Any, count: int) -> None:
     assert tokens == [(f"trunk.{part}.{m}", m) for part in parts for m in range(3)]
 
 
-def projected(gradient: np.ndarray, base: np.ndarray) -> np.ndarray:
+def projected(gradient: np.ndarray, base: np.ndarray, epsilon: float) -> np.ndarray:
+    if not base.any():
+        return gradient
     dot = (gradient * base).sum()
-    along = dot / ((base**2).sum() + 1e-8) * base
+    along = dot / ((base**2).sum() + epsilon) * base
     return along if dot > 0 else gradient - along
 
 
-def guided(of_each: list[np.ndarray], own: int, information: np.ndarray) -> np.ndarray:
+def guided(of_each: list[np.ndarray], own: int, information: np.ndarray, epsilon: float) -> np.ndarray:
     """The merged gradient of a parameter of modality `own`."""
     others = [m for m in range(3) if m != own]
     if information[own] == information.max():
-        return of_each[own] + sum(information[m] * projected(of_each[m], of_each[own]) for m in others)
+        return of_each[own] + sum(information[m] * projected(of_each[m], of_each[own], epsilon) for m in others)
     rest = sum(of_each[m] for m in others)
-    return rest + information[own] * projected(of_each[own], rest)
+    return rest + information[own] * projected(of_each[own], rest, epsilon)
 
 
 @pytest.mark.parametrize("unowned", ["sum", "none"])
-@pytest.mark.parametrize(("merged", "trunk"), [("tokens", "trains"), ("owned", "trains"), ("owned", "frozen")])
-def test_what_is_added_to_the_gradient_of_the_loss(merged: Any, unowned: Any, trunk: Any) -> None:
-    made = built(merged=merged, unowned=unowned, trunk=trunk, mode="evaluation", angle=0.0)
+@pytest.mark.parametrize(
+    ("merged", "trunk", "epsilon"),
+    [("tokens", "trains", 1e-8), ("owned", "trains", 1e-8), ("owned", "trains", 0.0), ("owned", "frozen", 0.0)],
+)
+def test_what_is_added_to_the_gradient_of_the_loss(merged: Any, unowned: Any, trunk: Any, epsilon: float) -> None:
+    made = built(merged=merged, unowned=unowned, trunk=trunk, mode="evaluation", angle=0.0, merge_epsilon=epsilon)
     made.network.double()
     batch = batch_of(float64(images(7, 12, 6)))
     batch = replace(batch, domain=batch.domain.clamp(max=1))
@@ -518,7 +523,7 @@ def test_what_is_added_to_the_gradient_of_the_loss(merged: Any, unowned: Any, tr
             continue
         expected, of_modalities = of_loss[name], [each[name] for each in of_each]
         if name in whose:
-            expected = expected + guided(of_modalities, whose[name], information)
+            expected = expected + guided(of_modalities, whose[name], information, epsilon)
         elif unowned == "sum":
             expected = expected + sum(of_modalities)
         if parameter.grad is None:

@@ -333,19 +333,22 @@ def owner(name: str, embedding: str) -> int | None:
     return None
 
 
-def projected(gradient: np.ndarray, base: np.ndarray) -> np.ndarray:
+def projected(gradient: np.ndarray, base: np.ndarray, epsilon: float) -> np.ndarray:
+    if not base.any():
+        return gradient
     dot = (gradient * base).sum()
-    along = dot / ((base**2).sum() + 1e-8) * base
+    along = dot / ((base**2).sum() + epsilon) * base
     return along if dot > 0 else gradient - along
 
 
-def merged(gradients: list[np.ndarray], own: int, fastest: int, weights: list[float]) -> np.ndarray:
+def merged(gradients: list[np.ndarray], own: int, fastest: int, weights: list[float], epsilon: float) -> np.ndarray:
     one, two = (j for j in range(3) if j != own)
     if own == fastest:
         rest = gradients[one] + gradients[two]
-        return rest + weights[own] * projected(gradients[own], rest)
+        return rest + weights[own] * projected(gradients[own], rest, epsilon)
     mine = gradients[own]
-    return mine + weights[one] * projected(gradients[one], mine) + weights[two] * projected(gradients[two], mine)
+    slow = (weights[j] * projected(gradients[j], mine, epsilon) for j in (one, two))
+    return mine + sum(slow)
 
 
 @pytest.mark.parametrize("fastest", [0, 1, 2])
@@ -379,7 +382,7 @@ def test_each_parameter_gets_what_belongs_to_it(chosen: dict[str, Any], fastest:
         plain, *others = (g[place].numpy() for g in of_loss)
         own_place = owner(name, o.embedding)
         if own_place is not None and (o.merged == "owned" or "token" in name or "pos_" in name):
-            expected = plain + merged(others, own_place, fastest, weights)
+            expected = plain + merged(others, own_place, fastest, weights, o.merge_epsilon)
         else:
             expected = plain + (sum(others) if o.unowned == "sum" else 0)
         assert parameter.grad is not None

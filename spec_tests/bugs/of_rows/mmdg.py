@@ -281,6 +281,7 @@ OURS = [
         ("equal_weights", '[losses[f"certain_{name}"] for name in NAMES]', '[losses["certain_rgb"] for name in NAMES]'),
         ("always_tokens", 'self.options.merged == "tokens"', "True"),
         ("never_tokens", 'self.options.merged == "tokens"', "False"),
+        ("merged_without_epsilon", ", self.options.merge_epsilon", ""),
         ("always_summed", 'self.options.unowned == "sum"', "True"),
         ("never_summed", 'self.options.unowned == "sum"', "False"),
         ("nothing_merged", "owned.get(parameter))", "None)"),
