@@ -146,7 +146,7 @@ def profile_sentence(results: Results) -> str:
         sentence += f", augmentation: {t['augmentation']}"
     for row in results.trained:
         if options := row.training.get(p.name):
-            sentence += f"; {row.name}: " + ", ".join(f"{k.replace('-', ' ')} {v}" for k, v in options.items())
+            sentence += f"; {row.label}: " + ", ".join(f"{k.replace('-', ' ')} {v}" for k, v in options.items())
     return sentence + "."
 
 

@@ -19,7 +19,7 @@ from paper_tables.planning import plan
 from paper_tables.rendering import figures, render
 from paper_tables.rendering.files import write
 from paper_tables.rendering.page import page, published_alone
-from paper_tables.rendering.wording import caption, view_of
+from paper_tables.rendering.wording import caption, profile_sentence, view_of
 from paper_tables.report import __main__ as report
 from reference.rivals import rows as comparison_rows
 from spec_tests.support.fake_runs import fill
@@ -171,3 +171,14 @@ def test_the_declaration_is_a_flag_and_the_row_is_named_after_it(tmp_path):
     (tmp_path / "bad.toml").write_text(stanza + 'reconstruction = "yes"\n')
     with pytest.raises(BadInput, match="reconstruction is 'yes'; it must be a bool"):
         comparison_rows.load(tmp_path / "bad.toml")
+
+
+def test_captions_say_by_its_label_how_each_row_is_narrowed(results):
+    sentence = profile_sentence(results)
+    narrowed = [row for row in results.trained if results.profile.name in row.training]
+    assert len(narrowed) > 5
+    for row in narrowed:
+        options = row.training[results.profile.name]
+        told = ", ".join(f"{name.replace('-', ' ')} {value}" for name, value in options.items())
+        assert f"; {row.label}: {told}" in sentence
+    assert "VP-FAS (reconstruction): weights none, " in sentence
