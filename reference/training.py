@@ -93,7 +93,8 @@ class Training(Evaluation):
         super().__init__(options, method, file, resolved | dict(inputs or {}), environment(self.device, backends))
 
     def find_splits(self) -> dict[str, Rows]:
-        """As of `Evaluation`. Raises BadInput, too, where no training sample has a modality that the method needs."""
+        """As of `Evaluation`. Raises BadInput, too, where no training sample has a modality that the method needs, and
+        where the training split lacks a class, or a data set of it where batches are of equal shares of each."""
         rows, options = super().find_splits(), self.options
         for modality in options.sees:
             name = MODALITIES["RDI".index(modality)]
@@ -102,10 +103,10 @@ class Training(Evaluation):
                     f"{options.index}: no training sample of protocol {options.protocol} has {name}, which this method "
                     "looks at; index a data set that has it, or train a method that does without"
                 )
-        if options.per_domain:
-            train = [self.index.rows[i] for i in rows["train"]]
-            numbers = np.array([[*DATASETS].index(row.dataset) for row in train])
-            BalancedSampler(np.array([row.bonafide for row in train]), options.batch_size, options.seed, numbers)
+        train = [self.index.rows[i] for i in rows["train"]]
+        numbers = np.array([[*DATASETS].index(row.dataset) for row in train])
+        domain = numbers if options.per_domain else None
+        BalancedSampler(np.array([row.bonafide for row in train]), options.batch_size, options.seed, domain)
         return rows
 
     def begin(self) -> None:

@@ -282,6 +282,21 @@ def test_an_index_in_which_no_sample_has_what_it_looks_at_is_refused(
         assert not run.exists()
 
 
+@of_each(*TRAINED)
+def test_a_training_split_of_one_class_is_refused_however_its_frames_come(
+    row: Row, narrow: ModuleType, tmp_path: Path
+) -> None:
+    index, run = write_index(tmp_path / "miniature", subjects=3, frames=1), tmp_path / "run"
+    protocols = index.with_name("protocols.csv")
+    lines = protocols.read_text().splitlines(keepends=True)
+    protocols.write_text("".join(line for line in lines if not re.search(",train,.*-attack/", line)))
+    for preset in presets_of(row):
+        given = smallest(row, narrow, preset=preset, index=index, run_dir=run, protocol="official", batch_size=6)
+        with pytest.raises(BadInput, match="the training split holds no attack frame"):
+            method.train(narrow.Method, given)
+        assert not run.exists()
+
+
 @of_each(*SEEING)
 def test_an_image_size_is_taken_or_refused_by_name(row: Row, narrow: ModuleType) -> None:
     for side in (1, 7, size(row) + 1):
