@@ -164,7 +164,6 @@ OURS = [
         ("last_gelu_lost", "self.dropout(quick_gelu(x))", "self.dropout(x)"),
         ("residual", "out: Tensor = self.up(", "out: Tensor = own + self.up("),
         ("down_shared", "quick_gelu(self.down_other(other))", "quick_gelu(self.down_own(other))"),
-        ("biased_queries", "bias=False", "bias=True"),
         ("always_after", "certain, self.after", "certain, True"),
         ("plain_convolution", "CHANNELS, THETA)", "CHANNELS, 0.0)"),
         (
@@ -247,7 +246,12 @@ OURS = [
         "MMDG.__init__",
         ("always_frozen", 'options.trunk == "frozen"', "True"),
         ("never_frozen", 'options.trunk == "frozen"', "False"),
-        ("all_frozen", "self.trunk.requires_grad_(False)", "self.requires_grad_(False)"),
+    ),
+    *mutants(
+        _ROW,
+        _tests("parameter_counts"),
+        "Adapter.__init__",
+        ("biased_queries", "bias=False", "bias=True"),
     ),
     *mutants(
         _ROW,
