@@ -251,6 +251,11 @@ class Options(vit_trunk.Options):
                 raise BadInput(f"{option(name)} {getattr(self, name)}: give a number from 0 to {most}")
         if self.merged == "tokens" and self.trunk == "frozen":
             raise BadInput("--merged tokens: no token trains with --trunk frozen; give --merged owned")
+        if self.mode == "training" and self.patch >= self.image_size:
+            raise BadInput(
+                f"--patch {self.patch}: one patch is an image, and in a batch of one such image batch norm has nothing "
+                f"to normalise by; give at most {self.image_size // 2}, or --mode evaluation"
+            )
 
 
 # Special operators and losses

@@ -628,6 +628,11 @@ BETWEEN = "give a number from 0 to"
             {"merged": "tokens", "trunk": "frozen"},
             "--merged tokens: no token trains with --trunk frozen; give --merged owned",
         ),
+        (
+            {"patch": 12, "mode": "training"},
+            "--patch 12: one patch is an image, and in a batch of one such image batch norm has nothing to normalise "
+            "by; give at most 6, or --mode evaluation",
+        ),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_one_sentence(chosen: dict[str, Any], sentence: str) -> None:
@@ -641,3 +646,4 @@ def test_the_ends_of_what_options_may_be() -> None:
         interaction=2, adapter=1, angle=0.0, information=0.0, prototype=0.0, kept=0.0, alpha=0.0, gamma=0.99
     ).check()
     options(kept=1.0, alpha=1.0, drop_modality=1.0, brightness=255, gamma=0.0).check()
+    options(patch=12, mode="evaluation").check()

@@ -388,6 +388,8 @@ OURS = [
         ("never_frozen", 'reading("trains", described="frozen")', 'reading("trains")'),
         ("nothing_for_others", 'reading("sum", released="none")', 'reading("none")'),
         ("stack_by_default", 'reading("plain", released="stack")', 'reading("stack")'),
+        ("maps_of_one_cell_taken", "self.patch >= self.image_size", "False"),
+        ("maps_of_one_cell_refused_at_rest", 'self.mode == "training" and self.patch', "self.patch"),
         ("nothing_to_merge_taken", 'self.merged == "tokens" and', "False and"),
         ("dropped", "drop_modality: float = reading(0.0)", "drop_modality: float = reading(0.3)"),
         ("colours_in_the_table", "reading(40, table=0)", "reading(40)"),
