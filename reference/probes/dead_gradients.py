@@ -105,7 +105,8 @@ def added_parts(losses: Mapping[str, Tensor], parameters: Mapping[str, nn.Parame
 def merged_parts(
     made: method.Method[Any], batch: Batch, parameters: Mapping[str, nn.Parameter], device: torch.device
 ) -> dict[str, Part]:
-    """The parts of a loss whose gradients the row merges by itself: each is left out of the same step once."""
+    """The parts of a loss whose gradients the row merges by itself: each is left out of the same step once, and of the
+    sum as well where the sum has it."""
     torchs, own = random_state(device), made.draws.get_state()
     before = {name: buffer.clone() for name, buffer in made.network.named_buffers()}
 
@@ -116,7 +117,12 @@ def merged_parts(
             buffer.copy_(before[name])
         losses = made.losses(made.forward(batch), batch)
         made.network.zero_grad()
-        made.backward({name: 0 * loss if name == without else loss for name, loss in losses.items()})
+        given = dict(losses)
+        if without:
+            part = losses[without]
+            (weight,) = torch.autograd.grad(losses[TOTAL], part, retain_graph=True, allow_unused=True)
+            given |= {without: 0 * part} | ({} if weight is None else {TOTAL: losses[TOTAL] - weight * part})
+        made.backward(given)
         return [p.grad for p in parameters.values()], losses
 
     whole, losses = gradients()

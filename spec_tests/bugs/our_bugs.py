@@ -807,6 +807,31 @@ RELEASED_EVALUATION = [
     ),
 ]
 
+DEAD_GRADIENTS = [
+    *mutants(
+        "reference.probes.dead_gradients",
+        "test_dead_gradients.py",
+        "merged_parts",
+        ("the_sum_keeps_the_part", "losses[TOTAL] - weight * part", "losses[TOTAL]"),
+        ("the_part_stays", "{without: 0 * part}", "{without: part}"),
+        ("draws_go_on", "        made.draws.set_state(own)\n", ""),
+        ("buffers_go_on", "buffer.copy_(before[name])", "before[name]"),
+    ),
+    *mutants(
+        "reference.probes.dead_gradients",
+        "test_dead_gradients.py",
+        "added_parts",
+        ("weights_forgotten", "Part(float(weight))", "Part(1.0)"),
+        ("what_is_not_added_moves", "if found[name].weight:", "if True:"),
+    ),
+    *mutants(
+        "reference.probes.dead_gradients",
+        "test_dead_gradients.py",
+        "look",
+        ("the_start_is_missed", "progress=number / STEPS", "progress=(number + 0.5) / STEPS"),
+    ),
+]
+
 SUITE = [
     *mutants(
         "reference.clip",
@@ -875,4 +900,14 @@ WHAT_A_CHOICE_IS_WORTH = [
     ),
 ]
 
-BUGS = [*EQUATIONS, *ALIGNMENT, *MMFAS, *MMDA, *RELEASED_EVALUATION, *WHAT_A_CHOICE_IS_WORTH, *SUITE, *of_rows.OURS]
+BUGS = [
+    *EQUATIONS,
+    *ALIGNMENT,
+    *MMFAS,
+    *MMDA,
+    *RELEASED_EVALUATION,
+    *WHAT_A_CHOICE_IS_WORTH,
+    *DEAD_GRADIENTS,
+    *SUITE,
+    *of_rows.OURS,
+]

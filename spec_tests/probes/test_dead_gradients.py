@@ -72,7 +72,8 @@ def test_what_learns_in_the_first_stage_alone_is_seen_to_learn(tmp_path: Path) -
 
 
 class Merging:
-    """A method that adds the gradient of "own" to the first number alone, whatever it reaches."""
+    """A method that adds the gradient of "own" to the first number alone, whatever it reaches, and has "added" in its
+    loss, of which it takes the gradient as it is."""
 
     def __init__(self) -> None:
         self.network, self.draws = Three(), torch.Generator().manual_seed(0)
@@ -83,8 +84,8 @@ class Merging:
 
     def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
         n = self.network
-        own = output * n.first * n.second
-        return {"loss": output * n.third**2, "own": own, "unused": n.second**2}
+        own, added = output * n.first * n.second, output * n.second**3
+        return {"loss": output * n.third**2 + 0.5 * added, "added": added, "own": own, "unused": n.second**2}
 
     def backward(self, losses: dict[str, Tensor]) -> None:
         losses["loss"].backward(retain_graph=True)
@@ -96,7 +97,11 @@ def test_a_merge_of_gradients_moves_what_changes_without_the_part() -> None:
     named = dict(made.network.named_parameters())
     found = dead_gradients.merged_parts(made, batch_of(images(0, 4)), named, CPU)
     # Draws and buffers are the same each time, or the third number would seem to be moved by all of them.
-    assert found == {"own": Part(None, {"first"}), "unused": Part(None, set())}
+    assert found == {
+        "added": Part(None, {"second"}),
+        "own": Part(None, {"first"}),
+        "unused": Part(None, set()),
+    }
 
 
 def test_names_are_counted_by_what_differs_in_numbers_alone() -> None:
