@@ -216,6 +216,9 @@ def test_losses_and_scores_are_in_float32_where_the_network_is_not() -> None:
     assert output.map.dtype == torch.bfloat16
     assert {x.dtype for x in made.losses(output, batch).values()} == {torch.float32}
     assert made.scores(output)[HEADLINE].dtype == torch.float32
+    whole = output._replace(map=output.map.float())
+    assert made.losses(output, batch) == made.losses(whole, batch)
+    assert torch.equal(made.scores(output)[HEADLINE], made.scores(whole)[HEADLINE])
 
 
 # What training does to images
