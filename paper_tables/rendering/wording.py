@@ -5,7 +5,9 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from paper_tables.declarations.table import Table
 from paper_tables.numbers import bootstrap
@@ -166,17 +168,23 @@ def seeds_sentence(results: Results) -> str:
     return sentence
 
 
+@cache
+def _spread(file: Path) -> Any:
+    """What `paper_tables.spread` left, read once for all captions."""
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def worth_sentence(results: Results) -> str:
-    """What a single run is worth, as `make mmda-spread` measured it for one table."""
-    found = json.loads(SPREAD.read_text(encoding="utf-8"))
-    is_of = (found["table"], found["profile"]) == (results.table.name, results.profile.name) and results.stand_in
-    if not is_of or not is_standin(results.clip or ""):
+    """What a single run is worth, as `make mmda-spread` measured it for one table of stand-in data and CLIP."""
+    found = _spread(SPREAD)
+    named = (results.table.name, results.profile.name) == (found["table"], found["profile"])
+    if not (named and results.stand_in and is_standin(results.clip or "")):
         return "What one run of these rows is worth was not measured; SEEDS=3 trains three."
     rows = []
     for row in found["rows"].values():
         of_row = []
-        for values, what in (("training", "seeds of the training"), ("standin", "stand-in CLIPs")):
-            spreads = {metric: mean_sd(drawn) for metric, drawn in row[values].items() if drawn}
+        for kind, what in (("training", "seeds of the training"), ("standin", "stand-in CLIPs")):
+            spreads = {metric: mean_sd(drawn) for metric, drawn in row[kind].items() if drawn}
             if spreads:
                 words = ", ".join(f"{metric.upper()} ± {number(sd or 0.0)}" for metric, (_, sd) in spreads.items())
                 of_row.append(f"{words} over {found['draws']} {what}")

@@ -895,8 +895,8 @@ WHAT_A_CHOICE_IS_WORTH = [
         "paper_tables.rendering.wording",
         "test_spread.py",
         "worth_sentence",
-        ("of_any_table", "(results.table.name, results.profile.name)", 'found["table"], results.profile.name'),
-        ("of_original_data", " and results.stand_in", ""),
+        ("of_any_table", "named and results.stand_in", "results.stand_in"),
+        ("of_original_data", "named and results.stand_in", "named"),
     ),
 ]
 
