@@ -106,6 +106,7 @@ class Training(Evaluation):
         train = [self.index.rows[i] for i in rows["train"]]
         numbers = np.array([[*DATASETS].index(row.dataset) for row in train])
         domain = numbers if options.per_domain else None
+        # Made for what it refuses, before there is a folder; a method may train on other batches.
         BalancedSampler(np.array([row.bonafide for row in train]), options.batch_size, options.seed, domain)
         return rows
 
