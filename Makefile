@@ -6,6 +6,8 @@ SEEDS   ?=
 METHODS ?=
 JOBS    ?=
 KERNELS ?=
+ORACLE  ?=
+CI      ?=
 DRY     ?=
 TABLE   ?= mmfas-table1
 PYTHON  ?= .venv/bin/python
@@ -16,7 +18,8 @@ TABLES = $(PYTHON) -m paper_tables
 
 comma  := ,
 options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
-          $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(DRY)),--dry-run)
+          $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(ORACLE)),--oracle) \
+          $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -35,6 +38,8 @@ help: ## this list
 	@echo '  TABLE=mmfas-table1         whose rows `make cost` measures'
 	@echo '  JOBS=n                     trainings at the same time'
 	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
+	@echo '  ORACLE=1                   score the test sets at every epoch, for the columns in which a test set chooses'
+	@echo '  CI=1                       add 95 % bootstrap intervals over subjects'
 	@echo '  DRY=1                      print the commands instead of running them'
 	@echo '  PYTHON=python3             use this environment instead of building .venv'
 

@@ -80,7 +80,7 @@ set, any single option replaces one of its readings:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -856,7 +856,7 @@ class Tower:
         return torch.where(present[..., None], tokens, void), present if self.missing_as == "masked" else None
 
 
-def evaluate(model: MMDA, tower: Tower, sets: dict[str, Rows], together: int, seed: int, epoch: int) -> Scores:
+def evaluate(model: MMDA, tower: Tower, sets: Mapping[str, Rows], together: int, seed: int, epoch: int) -> Scores:
     """Scores (N,) of every set by every head."""
     model.eval()
     with torch.inference_mode():
@@ -941,8 +941,9 @@ def train(options: Options) -> None:
                 encoded = model.encode(augmented(piece.images, options.augmentation, training.image_draws))
             return encoded.float()
 
-        def evaluated(epoch: int) -> Scores:
-            return evaluate(model, tower, training.sets, together, options.seed, epoch)
+        def evaluated(epoch: int, sets: Mapping[str, Rows]) -> Scores:
+            with training.scoring():
+                return evaluate(model, tower, sets, together, options.seed, epoch)
 
         for _ in training.epochs(evaluated, lambda: {"scale": float(clip.scale.detach())}):
             model.train()

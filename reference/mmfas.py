@@ -65,7 +65,7 @@ Readings. What the paper leaves open is one option each; the default stands firs
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -80,7 +80,7 @@ from torch import Tensor, nn
 from data_manifests.errors import BadInput
 from reference import options as base
 from reference.batches import Batch
-from reference.evaluation import Scores, command_errors
+from reference.evaluation import Rows, Scores, command_errors
 from reference.runs import HEADLINE, finished
 from reference.training import Training
 
@@ -782,8 +782,8 @@ def train(options: Options) -> None:
         optimiser = training.optimiser(parameters)  # A20
         training.remember(model=model, alignment=alignment, optimiser=optimiser)
 
-        def evaluate(epoch: int) -> Scores:
-            return training.predict(model, lambda batch: {HEADLINE: -model(*batch.images)})
+        def evaluate(_: int, sets: Mapping[str, Rows]) -> Scores:
+            return training.predict(model, lambda batch: {HEADLINE: -model(*batch.images)}, sets)
 
         for _ in training.epochs(evaluate, lambda: {"tau": alignment.tau.tolist()}):
             model.train()

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 from reference import options as base
 from reference.batches import BLACK, GREY, Batch, Sampler
 from reference.environment import pick_device
-from reference.evaluation import Scores, command_errors
+from reference.evaluation import Rows, Scores, command_errors
 from reference.options import reading
 from reference.rivals import rows
 from reference.sources import module_of
@@ -107,9 +107,9 @@ class Method(ABC, Generic[T]):
         """Scores of a batch at test."""
         return self.scores(self.forward(batch))
 
-    def evaluate(self, training: Training) -> Scores:
-        """Scores of every set, (N,) of each head."""
-        return training.predict(self.network, self.predict)
+    def evaluate(self, training: Training, sets: Mapping[str, Rows]) -> Scores:
+        """Scores of `sets`, (N,) of each head."""
+        return training.predict(self.network, self.predict, sets)
 
     def sampler(self, training: Training) -> Sampler:
         """The order of the training frames."""
@@ -178,11 +178,11 @@ def train(kind: type[Method[T]], options: T) -> None:
             return
         enter(method, training)
 
-        def evaluate(epoch: int) -> Scores:
-            return method.evaluate(training)
+        def evaluate(_: int, sets: Mapping[str, Rows]) -> Scores:
+            return method.evaluate(training, sets)
 
         if not kind.trains():
-            training.score_once(evaluate(0))
+            training.score_once(evaluate(0, training.sets))
             return
         optimiser = method.optimiser(training)
         training.sampler = method.sampler(training)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
 from data_manifests.index import MODALITIES
-from reference import metrics, options
+from reference import metrics, options, training
 from reference.clip import Clip
 from reference.rivals import method, rows
 from reference.rivals.blocks import clip_classifier
@@ -220,6 +220,16 @@ def test_a_few_steps_teach_what_is_bona_fide(row: Row, narrow: ModuleType) -> No
     pytest.fail(f"AUC after each six steps: {reached}")
 
 
+@of_each(*SEEING)
+def test_scoring_changes_nothing_of_the_network(row: Row, narrow: ModuleType) -> None:
+    """Or a training would depend on how often it is evaluated."""
+    made = built(row, narrow)
+    before = {name: x.clone() for name, x in made.network.state_dict().items()}
+    scores(made, images(0, size(row)))
+    after = made.network.state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+
+
 class Interrupted(Exception):
     pass
 
@@ -229,10 +239,12 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     row: Row, narrow: ModuleType, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two epochs of four steps on three data sets, interrupted after the third step, one step behind the last
-    checkpoint."""
+    checkpoint. Its test sets are scored at the end, by the last weights and, as if chosen, those of the first epoch;
+    those of the undisturbed run after each epoch."""
+    monkeypatch.setattr(training, "chosen_line", lambda lines: lines[0])
     places = {"index": index, "cache_dir": tmp_path / "cache", "protocol": "official"}
     shape = places | {"epochs": 2, "batch_size": 6, "checkpoint_every": 2, "augmentation": "flip"}
-    method.train(narrow.Method, smallest(row, narrow, run_dir=tmp_path / "whole", **shape))
+    method.train(narrow.Method, smallest(row, narrow, run_dir=tmp_path / "whole", score_tests="every", **shape))
     taken, step = 0, method.step
 
     def interrupted(*given: Any) -> dict[str, Tensor]:
@@ -249,7 +261,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert (tmp_path / "parts" / "checkpoint.pt").exists()
     monkeypatch.setattr(method, "step", step)
     method.train(narrow.Method, again)
-    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+    assert content(tmp_path / "parts") == content(tmp_path / "whole", heads=False)
     args = json.loads((tmp_path / "parts" / "args.json").read_text())
     assert args["arguments"]["method"] == row.name
     assert f"reference/rivals/{row.module or row.name}.py" in args["sources"]
