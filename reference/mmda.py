@@ -101,6 +101,7 @@ from reference.brightness import SPACES, brightened
 from reference.captions import load_captions
 from reference.clip import Clip, InputRange, black_feature, load_clip, normalise
 from reference.clip_features import image_features
+from reference.draws import one_of_each_row
 from reference.environment import pick_device
 from reference.evaluation import Rows, Scores, command_errors, missing_in
 from reference.faces import Faces
@@ -203,7 +204,7 @@ def domain_partner(domains: Tensor, generator: torch.Generator | None, rule: str
         return same.int().argmax(-1)
     if rule != "random":
         raise ValueError(f"rule must be random, first or self, not {rule!r}")
-    return torch.multinomial(same.float(), 1, generator=generator)[:, 0] if len(domains) else rows
+    return one_of_each_row(same.float(), generator) if len(domains) else rows
 
 
 def lambda_full(lq1: Tensor, lk1: Tensor, lq2: Tensor, lk2: Tensor, lambda_init: float) -> Tensor:
