@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-def one_of_each_row(weights: Tensor, generator: torch.Generator) -> Tensor:
+def one_of_each_row(weights: Tensor, generator: torch.Generator | None) -> Tensor:
     """For each row of weights (N, M), of zero or more, a column (N,) int64, drawn with probability proportional to its
     weight. A row of zeros gives any column.
 
