@@ -788,7 +788,8 @@ def train(options: Options) -> None:
         training.remember(model=model, alignment=alignment, optimiser=optimiser)
 
         def evaluate(_: int, sets: Mapping[str, Rows]) -> Scores:
-            return training.predict(model, lambda batch: {HEADLINE: -model(*batch.images)}, sets)
+            encoders = [(encoder, "forward") for encoder in model.encoders.values()]
+            return training.predict(model, lambda batch: {HEADLINE: -model(*batch.images)}, sets, encoders)
 
         for _ in training.epochs(evaluate, lambda: {"tau": alignment.tau.tolist()}):
             model.train()

@@ -29,7 +29,7 @@ in the checkpoint or a pure function of (seed, epoch, step).
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -49,6 +49,7 @@ from reference.environment import environment, pick_device, random_state, seed_e
 from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
 from reference.faces import open_faces
 from reference.options import Options
+from reference.reuse import Reusable, reusing
 from reference.runs import HEADLINE, chosen_line
 from reference.schedule import learning_rate
 
@@ -256,25 +257,45 @@ class Training(Evaluation):
             if every and self._step % every == 0 and self._step < steps:
                 self._save(self._epoch, self._step)
 
-    def stream(self, rows: Rows, missing: str = "", nothing: float = BLACK) -> Batches:
+    def stream(self, rows: Rows, nothing: float = BLACK) -> Batches:
         """The samples `rows` (N,) in order, in batches, as they are: for evaluation, and for what is computed of a
-        whole split. `missing` names modalities, of R, D and I, that every sample goes without; `nothing` is fed for
-        them."""
+        whole split. `nothing` is fed for the modalities that a sample lacks."""
         size = self.options.batch_size
         order = [rows[i : i + size] for i in range(0, rows.size, size)]
-        return batches(self.faces, order, self.device, missing, nothing=nothing)
+        return batches(self.faces, order, self.device, nothing=nothing)
 
     def predict(
-        self, network: nn.Module, heads: Callable[[Batch], Mapping[str, Tensor]], sets: Mapping[str, Rows]
+        self,
+        network: nn.Module,
+        heads: Callable[[Batch], Mapping[str, Tensor]],
+        sets: Mapping[str, Rows],
+        reused: Sequence[Reusable] = (),
+        draws: torch.Generator | None = None,
     ) -> Scores:
-        """Scores of `sets` by every head; `heads` gives those (B,) of a batch, `network` is put to evaluation."""
+        """Scores of `sets` by every head; `heads` gives those (B,) of a batch, `network` is put to evaluation.
+
+        A set with and without a modality is scored side by side. `reused` are functions of the network, of images or
+        of nothing, that are not computed again for what they have just been given. `draws` is what `heads` draw from:
+        the same lots for every epoch and with or without a modality.
+        """
+        draws = draws or torch.Generator(self.device)
         network.eval()
-        scores = {}
+        same_rows: dict[bytes, list[str]] = {}
         for name, rows in sets.items():
-            with torch.inference_mode(), self.scoring():
-                parts = [heads(batch) for batch in self.stream(rows, missing_in(name), self.nothing)]
-            scores[name] = {head: torch.cat([part[head] for part in parts]).float().cpu().numpy() for head in parts[0]}
-        return scores
+            same_rows.setdefault(rows.tobytes(), []).append(name)
+        parts: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in sets}
+        with torch.inference_mode(), self.scoring(), reusing(reused):
+            for names in same_rows.values():
+                draws.manual_seed(self.options.seed)
+                for batch in self.stream(sets[names[0]], self.nothing):
+                    lots = draws.get_state()
+                    for name in names:
+                        draws.set_state(lots)
+                        parts[name].append(heads(batch.without(missing_in(name), self.nothing)))
+        return {
+            name: {head: torch.cat([part[head] for part in of_set]).float().cpu().numpy() for head in of_set[0]}
+            for name, of_set in parts.items()
+        }
 
     @contextmanager
     def scoring(self) -> Iterator[None]:

@@ -484,9 +484,24 @@ MMFAS = [
         "Training.predict",
         (
             "scores_training_rows",
-            "for name, rows in sets.items()",
-            "for name, rows in {k: self.train for k in sets}.items()",
+            "self.stream(sets[names[0]],",
+            "self.stream(self.train,",
         ),
+    ),
+    *mutants(
+        "reference.reuse",
+        "test_rows.py::test_a_missing_modality_costs_no_second_look_at_the_others",
+        "",
+        ("whatever_was_given", "torch.equal(x, y)", "True"),
+        ("never_again", "torch.equal(x, y)", "False"),
+        ("one_remembered", "_KEPT = 4", "_KEPT = 1"),
+    ),
+    *mutants(
+        "reference.training",
+        "test_rows.py::test_a_missing_modality_costs_no_second_look_at_the_others",
+        "Training.predict",
+        ("lots_go_on_from_one_to_the_next", "draws.set_state(lots)", "pass"),
+        ("lots_go_on_from_set_to_set", "draws.manual_seed(self.options.seed)", "pass"),
     ),
     *mutants(
         "reference.draws",
