@@ -35,7 +35,7 @@ help: ## this list
 	@echo '  PROFILE=auto|cpu|paper     auto: paper on CUDA, cpu without'
 	@echo '  SEEDS=n                    trainings of each row (1 in the cpu profile, 3 in the paper profile)'
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
-	@echo '  TABLE=mmfas-table1         whose rows `make cost` measures'
+	@echo '  TABLE=mmfas-table1         what `make cost` measures'
 	@echo '  JOBS=n                     trainings at the same time'
 	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
 	@echo '  ORACLE=1                   score the test sets at every epoch, for the columns in which a test set chooses'
@@ -109,8 +109,9 @@ $(ONE): reproduce-%: $(ENV)
 readings-mmfas: $(ENV) ## which of the readings that mmFAS leaves open matter; SEEDS=3 or more to decide
 	@$(TABLES) mmfas-readings $(options)
 
-cost: $(ENV) ## what the rows of TABLE cost: parameters, multiply-accumulates, measured speed; leaves build/cost/
-	@$(PYTHON) -m paper_tables.planning.cost $(TABLE) --profile $(PROFILE) --out build/cost/$(TABLE).json
+cost: $(ENV) ## what the rows of TABLE cost, and all its runs on DATA: samples, hours, disk; leaves build/cost/
+	@$(PYTHON) -m paper_tables.planning.cost $(TABLE) --profile $(PROFILE) --data $(DATA) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(filter-out 0,$(ORACLE)),--oracle) --out build/cost/$(TABLE).json
 
 ##@ Stand-in data: takes nothing, leaves build/phantom/ and build/index/
 .PHONY: phantom phantom-sheet phantom-controls
