@@ -118,6 +118,10 @@ cost: $(ENV) ## what the rows of TABLE cost, and all its runs on DATA: samples, 
 phantom: $(ENV) ## render the stand-in data and build its index
 	@$(TABLES) mmfas-table1 --prepare-only $(options)
 
+gpu-first: $(ENV) ## all methods two steps twice, for a GPU at hand for half an hour; leaves build/gpu/same-bits.json
+	@$(PYTHON) -m paper_tables.planning.same_bits --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) \
+	  $(if $(METHODS),--methods $(METHODS)) --out build/gpu/same-bits.json
+
 phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build/phantom-sheet/
 	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet
 

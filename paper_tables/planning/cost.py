@@ -57,6 +57,9 @@ DOMAINS = (0, 1, 2)  # of the data sets that train, in the measurements
 HALFWAY = 0.5  # of a training: what begins later than at its start is at work
 
 
+Precision = Callable[[], AbstractContextManager[None]]
+
+
 @dataclass(frozen=True)
 class Trial:
     """A row's network, one training step on a batch, the scores of a batch, and, of a row that keeps the features of a
@@ -76,44 +79,51 @@ def measurable(table: Table) -> list[Row]:
     return rows if BASE in rows else [BASE, *rows]
 
 
-def trial(row: Row, device: torch.device, *words: str) -> Trial:
-    """The row as its program would train it, with further options."""
+def trial(row: Row, device: torch.device, *words: str, bf16: bool | None = None) -> Trial:
+    """The row as its program would train it, with further options; `bf16` where trainings use it, unless it is told."""
     assert row.program is not None
     torch.manual_seed(0)
     torch.backends.mha.set_fastpath_enabled(False)  # as in every run; its kernels would escape the count besides
     module = importlib.import_module(row.program)
     nowhere = ["--index", "none", "--run-dir", "none", "--device", str(device)]
     options = base.parse(module.Options, row.program, None, [*nowhere, *row.options, *words])
+    bf16 = device.type == "cuda" if bf16 is None else bf16
+
+    def precision() -> AbstractContextManager[None]:
+        return arithmetic(device, bf16)
+
     if module is mmfas:
-        return _mmfas(options, device)
-    return _mmda(options, device) if module is mmda else _comparison(module, options, device)
+        return _mmfas(options, device, precision)
+    if module is mmda:
+        return _mmda(options, device, precision)
+    return _comparison(module, options, device, precision)
 
 
-def _mmfas(options: mmfas.Options, device: torch.device) -> Trial:
+def _mmfas(options: mmfas.Options, device: torch.device, precision: Precision) -> Trial:
     model, alignment = options.model().to(device), mmfas.Alignment(options).to(device)
     optimiser = torch.optim.AdamW([*model.parameters(), *alignment.parameters()], lr=1e-4)
     draws = torch.Generator(device).manual_seed(0)
 
     def step(batch: Batch) -> dict[str, Tensor]:
-        return mmfas.step(model, alignment, optimiser, batch, options, draws, _arithmetic(device))
+        return mmfas.step(model, alignment, optimiser, batch, options, draws, precision())
 
     return Trial(model, step, lambda batch: model(*batch.images))
 
 
-def _comparison(module: Any, options: Any, device: torch.device) -> Trial:
+def _comparison(module: Any, options: Any, device: torch.device, precision: Precision) -> Trial:
     made: method.Method[Any] = module.Method(options, device)
     made.domains = DOMAINS
     made.network, made.draws = made.build().to(device), torch.Generator(device).manual_seed(0)
     optimiser = torch.optim.AdamW(made.network.parameters(), lr=1e-4)
 
     def step(batch: Batch) -> dict[str, Tensor]:
-        return method.step(made, optimiser, batch, _arithmetic(device))
+        return method.step(made, optimiser, batch, precision())
 
     captions = [(owner, name) for owner, name in made.reused() if name != "forward"]
     return Trial(made.network, step if made.trains() else None, made.predict, None, captions)
 
 
-def _mmda(options: mmda.Options, device: torch.device) -> Trial:
+def _mmda(options: mmda.Options, device: torch.device, precision: Precision) -> Trial:
     """A frozen tower's features are known where it trains and scores; the captions' are, where the text tower rests,
     and at test, where they are encoded once an evaluation."""
     clip = load_clip(options.clip, options.clip_weights, device)
@@ -138,7 +148,7 @@ def _mmda(options: mmda.Options, device: torch.device) -> Trial:
     def tokens(piece: Batch) -> Tensor:
         if frozen and options.augmentation == "none":
             return features(piece)
-        with _arithmetic(device):
+        with precision():
             return model.encode(mmda.augmented(piece.images, options.augmentation, image_draws)).float()
 
     def step(batch: Batch) -> dict[str, Tensor]:
@@ -152,16 +162,23 @@ def _mmda(options: mmda.Options, device: torch.device) -> Trial:
     return Trial(model.trained, step, score, encoded if frozen else None)
 
 
-def _arithmetic(device: torch.device) -> AbstractContextManager[None]:
-    return arithmetic(device, device.type == "cuda")
-
-
 def noise(samples: int, side: int, device: torch.device) -> Batch:
     """A batch of noise: the gradients of blank images are denormal numbers, which are slow on a CPU."""
     generator = torch.Generator().manual_seed(0)
     rgb, depth, ir = (2 * torch.rand(3, samples, 3, side, side, generator=generator) - 1).to(device)
     number = torch.arange(samples, device=device)
     return Batch(rgb, depth, ir, 1.0 - number % 2, number // 2 % len(DOMAINS), number, number, HALFWAY)
+
+
+def settings(table: Table, row: Row, profile: profiles.Profile) -> tuple[list[str], int, int]:
+    """Options of the row's program in the profile, with a CLIP that learned nothing; side of its images; batch."""
+    found = {name: value for name, value in profile.options(table, row).items() if name != "weights"}
+    side, samples = int(found["image-size"]), int(found["batch-size"])
+    if row.clip:
+        found["clip"] = "untrained/phantom" if profile.device == "cpu" else "untrained"
+    if not row.trains:
+        found = {name: found[name] for name in ("image-size", "clip") if name in found}
+    return [word for name, value in found.items() for word in (f"--{name}", str(value))], side, samples
 
 
 def multiply_accumulates(made: Trial, side: int = SIDE) -> int:
@@ -199,16 +216,10 @@ def measure(table: Table, profile: profiles.Profile, device: torch.device, round
     chosen = measurable(table)
     report: dict[str, dict[str, Any]] = {}
     trials: dict[str, tuple[Trial, Batch]] = {}
-    small = profile.device == "cpu"
     for row in track(chosen, "counting", transient=True):
         fresh = ["--clip", "untrained"] if row.clip else []
         published = trial(row, CPU, "--image-size", str(SIDE), *fresh)
-        settings = {name: value for name, value in profile.options(table, row).items() if name != "weights"}
-        if row.clip:
-            settings["clip"] = "untrained/phantom" if small else "untrained"
-        taken = settings if row.trains else {k: v for k, v in settings.items() if k in ("image-size", "clip")}
-        words = [word for name, value in taken.items() for word in (f"--{name}", str(value))]
-        side, samples = int(settings["image-size"]), int(settings["batch-size"])
+        words, side, samples = settings(table, row, profile)
         trials[row.name] = trial(row, device, *words), noise(samples, side, device)
         report[row.name] = {
             "label": row.label,
@@ -216,7 +227,7 @@ def measure(table: Table, profile: profiles.Profile, device: torch.device, round
             "multiply_accumulates": multiply_accumulates(published),
             "computed_once": computed_once(published),
             "weights": sum(x.numel() for x in trials[row.name][0].network.state_dict().values()),
-            "narrowed": {name: settings[name] for name in row.training.get(profile.name, {}) if name in settings},
+            "narrowed": {name: v for name, v in row.training.get(profile.name, {}).items() if name != "weights"},
         }
     seconds: dict[str, dict[str, list[float]]] = {name: {} for name in trials}
     memory = dict.fromkeys(trials, 0)

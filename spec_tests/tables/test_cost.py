@@ -112,9 +112,8 @@ def job_of(row, folder, *words):
 
 
 def test_the_work_of_a_run_is_counted_from_its_command_and_its_index(tmp_path):
-    path = write_index(
-        tmp_path, subjects=6, frames=2
-    )  # of C: 12 frames train, 4 validate, 8 test; S and W have 24 each
+    # Of C 12 frames train, 4 validate and 8 test; S and W have 24 each.
+    path = write_index(tmp_path, subjects=6, frames=2)
     index, small = load_index(path), ("--image-size", "16", "--batch-size", "8", "--epochs", "5")
     lean = budget.work(job_of(cost.BASE, path, *small), index, 1000)
     tests = 8 + 24 + 24
