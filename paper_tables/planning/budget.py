@@ -8,10 +8,12 @@ measured.
 """
 
 import importlib
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table as Grid
@@ -26,6 +28,7 @@ from reference.evaluation import split_rows
 SHEETS = {"A100": 312e12, "H100": 989e12}
 SHARE = 0.25
 HOUR = 3600.0
+SCALE = Path(__file__).parent.parent / "declarations" / "scale.json"  # what scale.py measured
 _FACTS = 60  # bytes of a sample's name, class and subject in a file of scores, once compressed
 _PLANES = 5
 
@@ -132,4 +135,17 @@ def sentences(rows: Sequence[Mapping[str, Any]], asked: Request, device: str) ->
         f"At 224 pixels and an assumed {SHARE:.0%} of the matrix peak of a data sheet, never measured: {assumed}.",
         f"While the largest run goes on it needs up to {size(max(row['most_bytes'] for row in rows))} on disk; the "
         f"cache of decoded images takes {size(_PLANES * side**2)} an indexed sample, once for all runs.",
+        checked(json.loads(SCALE.read_text(encoding="utf-8"))),
     ]
+
+
+def checked(report: Mapping[str, Any]) -> str:
+    """How far off these hours were where that was measured (scale.py), in words."""
+    constant, of_a_row = report["model"]["beside"]
+    rows = max(run["rows"] for run in report["runs"])
+    return (
+        f"Where this was checked ({report['device']}, mmFAS, one epoch, up to {rows} indexed rows), samples by measured "
+        f"seconds, {constant:.0f} s to start and {1000 * of_a_row:.1f} ms an indexed row were "
+        f"{100 * report['error']['seconds']:+.0f} % off the whole run's time, and a like model of its memory "
+        f"{100 * report['error']['memory']:+.0f} %."
+    )

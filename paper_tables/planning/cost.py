@@ -202,7 +202,7 @@ def _counted(work: Callable[[Batch], Any], side: int) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
+def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     began = time.perf_counter()
     work()
     if device.type == "cuda":
@@ -242,7 +242,7 @@ def measure(table: Table, profile: profiles.Profile, device: torch.device, round
                 with torch.inference_mode(kind != "training"), reusing(made.captions if kind == "scoring" else ()):
                     for function in (getattr(owner, name) for owner, name in made.captions if kind == "scoring"):
                         function()
-                    took = _seconds(lambda: work(batch), device)  # noqa: B023 — called at once
+                    took = seconds_of(lambda: work(batch), device)  # noqa: B023 — called at once
                 if number:  # the first round warms up
                     seconds[name].setdefault(kind, []).append(took / len(batch))
             if device.type == "cuda":
