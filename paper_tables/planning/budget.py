@@ -144,8 +144,8 @@ def checked(report: Mapping[str, Any]) -> str:
     constant, of_a_row = report["model"]["beside"]
     rows = max(run["rows"] for run in report["runs"])
     return (
-        f"Where this was checked ({report['device']}, mmFAS, one epoch, up to {rows} indexed rows), samples by measured "
-        f"seconds, {constant:.0f} s to start and {1000 * of_a_row:.1f} ms an indexed row were "
+        f"Where this was checked ({report['device']}, mmFAS, one epoch, up to {rows} indexed rows), samples by "
+        f"measured seconds, {constant:.0f} s to start and {1000 * of_a_row:.1f} ms an indexed row were "
         f"{100 * report['error']['seconds']:+.0f} % off the whole run's time, and a like model of its memory "
         f"{100 * report['error']['memory']:+.0f} %."
     )
