@@ -114,13 +114,18 @@ cost: $(ENV) ## what the rows of TABLE cost, and all its runs on DATA: samples, 
 	  $(if $(filter-out 0,$(ORACLE)),--oracle) --out build/cost/$(TABLE).json
 
 ##@ Stand-in data: takes nothing, leaves build/phantom/ and build/index/
-.PHONY: phantom phantom-sheet phantom-controls
+.PHONY: phantom phantom-sheet phantom-controls gpu-first gpu-second
 phantom: $(ENV) ## render the stand-in data and build its index
 	@$(TABLES) mmfas-table1 --prepare-only $(options)
 
 gpu-first: $(ENV) ## all methods two steps twice, for a GPU at hand for half an hour; leaves build/gpu/same-bits.json
 	@$(PYTHON) -m paper_tables.planning.same_bits --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) \
 	  $(if $(METHODS),--methods $(METHODS)) --out build/gpu/same-bits.json
+
+gpu-second: $(ENV) ## kill three trainings and let them go on, for the same bits; then the benchmarks; leaves build/gpu/, build/bench/
+	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
+	@$(PYTHON) -m paper_tables.planning.kill_and_resume --out build/gpu/kill-and-resume.json
+	@$(MAKE) --no-print-directory bench PYTHON=$(PYTHON)
 
 phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build/phantom-sheet/
 	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet

@@ -25,8 +25,8 @@ from data_manifests.errors import BadInput, cli_errors, replacing
 from paper_tables.planning.request import has_cuda, request
 from reference.sources import ROOT
 
-SMALL = ("--image-size", "48", "--batch-size", "24", "--epochs", "2", "--checkpoint-every", "3")
-MMDA = ("--protocol", "official", "--sources", "CPS", "--targets", "W", "--learning-rate", "1e-4")
+SMALL = ("--image-size", "48", "--batch-size", "24", "--epochs", "2", "--checkpoint-every", "3", "--targets", "C")
+MMDA = ("--protocol", "official", "--sources", "W", "--learning-rate", "1e-4")
 LOOPS = {
     "mmFAS": ("reference.mmfas", *SMALL, "--augmentation", "flip"),
     "MMDA, as released": ("reference.mmda", *SMALL, *MMDA, "--preset", "released", "--clip", "untrained/phantom"),
@@ -98,9 +98,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     r = request(["mmfas-table1"], ROOT / "build", data="phantom", profile="cpu", methods=None, seeds=None, jobs=None,
                 clip=None)  # fmt: skip
     if not r.data.index.exists():
-        raise BadInput(
-            f"{r.data.index}: no such file; `make phantom PROFILE=cpu` renders and indexes the stand-in data"
-        )
+        raise BadInput(f"{r.data.index}: no such file; `make phantom PROFILE=cpu` renders and indexes them")
     device, folder = "cuda" if has_cuda() else "cpu", r.build / "kill-and-resume"
     report: dict[str, Any] = {"device": device, "loops": {}}
     for name in given.loops:
