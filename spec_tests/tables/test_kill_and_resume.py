@@ -12,8 +12,8 @@ from spec_tests.support.fake_runs import eight, write_run
 from spec_tests.support.miniature import write_index
 
 WORDS = (
-    "reference.rivals.mlp_mixer_s16", "--image-size", "16", "--batch-size", "4", "--epochs", "2", "--checkpoint-every",
-    "1", "--targets", "C",
+    "reference.rivals.ssdg", "--image-size", "32", "--width", "4", "--batch-size", "6", "--epochs", "2",
+    "--checkpoint-every", "1", "--targets", "C",
 )  # fmt: skip
 
 
