@@ -289,11 +289,9 @@ class _Cache:
         changed, total = False, -(-len(rows) // _STRETCH)
         made: list[_Made] = []
         began = time.monotonic()
-        function = partial(_make, self.path, self.size, self.roots)
+        function, title = partial(_make, self.path, self.size, self.roots), f"decoding, {_STRETCH} frames at a time"
         try:
-            for _, some in as_done(
-                function, self.jobs(rows), f"decoding, {_STRETCH} frames at a time", workers, total, _FEW
-            ):
+            for _, some in as_done(function, self.jobs(rows), title, workers, total, _FEW):
                 made += some
                 if time.monotonic() - began > _SAVE_S:
                     changed |= self.save(made)

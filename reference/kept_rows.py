@@ -45,9 +45,7 @@ def table(path: Path, count: int, dtype: DTypeLike) -> np.memmap:
             f.truncate(size)
     except FileExistsError:
         if path.stat().st_size not in (0, size):
-            raise BadInput(
-                f"{path}: damaged, it has another size than it should; delete it, it is made again"
-            ) from None
+            raise BadInput(f"{path}: damaged, of another size than it should be; delete it, it is made again") from None
         os.truncate(path, size)  # it is empty where a process was killed in between
     except BaseException:
         path.unlink(missing_ok=True)
