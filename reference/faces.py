@@ -314,10 +314,11 @@ class _Cache:
             if now - max(max(written, changed) for _, written, changed in times) > _CLOCK_STEP_NS:
                 entry["when"] = np.frombuffer(_when(times, content), np.uint8)
         write(self.seen_path, rows, seen)
-        new = np.array([shown is not None for *_, shown in made], bool)
+        new = np.array([present is not None for *_, present in made], bool)
         shown = np.zeros(int(new.sum()), _SHOWN)
         shown["content"] = contents[new]
-        shown["present"] = [present for *_, present in made if present is not None]
+        for entry, present in zip(shown, [m[3] for m in made if m[3] is not None], strict=True):
+            entry["present"] = present
         with self.path.open("rb") as file:
             os.fdatasync(file.fileno())
         write(self.shown_path, rows[new], shown)

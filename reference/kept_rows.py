@@ -55,6 +55,8 @@ def table(path: Path, count: int, dtype: DTypeLike) -> np.memmap:
 
 def write(path: Path, rows: NDArray[np.int64], entries: NDArray) -> None:
     """Write `entries` (n,) of the rows `rows` (n,) in ascending order, and wait until they are on the disk."""
+    if not len(rows):
+        return
     descriptor = os.open(path, os.O_WRONLY)
     try:
         # Neighbours are written together.
