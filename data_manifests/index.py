@@ -110,14 +110,19 @@ def _selection(text: str) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None
     return m["member"], tuple(map(int, at)), tuple(map(int, channels))
 
 
+def file_of(reference: str) -> str:
+    """The path of a reference, without what it selects there."""
+    path, hash_sign, _ = reference.partition("#")
+    return path if hash_sign and _CONTAINER.search(path) else reference  # "#" may be in an image file's own name
+
+
 def parse_reference(text: str) -> Reference:
     """Read an image reference; `str` of the result is `text` again.
 
     Raises `BadInput` on a reference that is absolute, climbs out of the root or breaks the grammar.
     """
-    path, hash_sign, selection = text.partition("#")
-    if hash_sign and not _CONTAINER.search(path):
-        path, hash_sign = text, ""  # a "#" in an image file's own name
+    path = file_of(text)
+    hash_sign, selection = text[len(path) : len(path) + 1], text[len(path) + 1 :]
     if not _below_root(path):
         raise BadInput(f"image reference {text!r} must be a path below the root, with / between folders")
     if not hash_sign:

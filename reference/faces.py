@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from data_manifests import decode
 from data_manifests.errors import BadInput
-from data_manifests.index import COLUMNS, DATASETS, MODALITIES, Column, Index, Reference, parse_reference
+from data_manifests.index import COLUMNS, DATASETS, MODALITIES, Column, Index, Reference, file_of, parse_reference
 from data_manifests.parallel import as_done
 from reference.kept_rows import CONTENT, locked, table, write
 from reference.sources import sources
@@ -129,8 +129,8 @@ def _stat(root: Path, path: str) -> tuple[int, int, int]:
 def _times(line: Sequence[str], roots: dict[str, Path]) -> tuple[tuple[int, int, int], ...]:
     """Size and times of each file that a row takes images from."""
     root = roots[line[_DATASET]]
-    paths = (parse_reference(line[at]).path for _, at, _ in _PLACES if line[at])
-    return tuple(_stat(root, path) for path in dict.fromkeys(paths))
+    paths = dict.fromkeys([file_of(line[at]) for _, at, _ in _PLACES if line[at]])
+    return tuple([_stat(root, path) for path in paths])
 
 
 def _when(times: tuple[tuple[int, int, int], ...], content: bytes) -> bytes:
@@ -267,16 +267,16 @@ class _Cache:
 
     def unsure(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Those of the rows whose files are not as they were last seen, or whose content is not in its place."""
-        found = []
+        unsure = np.ones(len(rows), bool)
         for at in range(0, len(rows), 1024):
             some = rows[at : at + 1024]
-            seen = self.seen[some]
-            whole = (seen["content"] == self.shown["content"][some]).all(1) & seen["content"].any(1)
-            for row, line, entry, filled in zip(some, self.index.rows.lines(some), seen, whole, strict=True):
-                content, when = entry["content"].tobytes(), entry["when"].tobytes()
-                if not filled or _when(_times(line, self.roots), content) != when:
-                    found.append(row)
-        return np.array(found, np.int64)
+            contents, whens = (np.array(self.seen[field][some]) for field in ("content", "when"))
+            filled = (contents == self.shown["content"][some]).all(axis=1) & contents.any(axis=1)
+            known = np.flatnonzero(filled)
+            for place, line in zip(known.tolist(), self.index.rows.lines(some[known]), strict=True):
+                when = _when(_times(line, self.roots), contents[place].tobytes())
+                unsure[at + place] = when != whens[place].tobytes()
+        return rows[unsure]
 
     def jobs(self, rows: NDArray[np.int64]) -> Iterator[_Job]:
         for at in range(0, len(rows), _STRETCH):

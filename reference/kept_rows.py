@@ -54,7 +54,7 @@ def table(path: Path, count: int, dtype: DTypeLike) -> np.memmap:
 
 
 def write(path: Path, rows: NDArray[np.int64], entries: NDArray) -> None:
-    """Write `entries` (n,) of the rows `rows` (n,) in ascending order, and wait until they are on the disk."""
+    """Write `entries` (n, …) of the rows `rows` (n,) in ascending order, and wait until they are on the disk."""
     if not len(rows):
         return
     descriptor = os.open(path, os.O_WRONLY)
@@ -63,7 +63,7 @@ def write(path: Path, rows: NDArray[np.int64], entries: NDArray) -> None:
         ends = np.append(np.flatnonzero(np.diff(rows) != 1) + 1, len(rows))
         for start, end in zip(np.append(0, ends[:-1]), ends, strict=True):
             data = memoryview(entries[start:end].tobytes())
-            at = int(rows[start]) * entries.itemsize
+            at = int(rows[start]) * (entries.nbytes // len(entries))
             while data:
                 written = os.pwrite(descriptor, data, at)
                 data, at = data[written:], at + written
