@@ -369,8 +369,9 @@ class Rows(Sequence[Row]):
         return map(_row, self.lines(np.arange(len(self))))
 
     def column(self, name: str) -> Column:
-        """A column by its name, `COLUMNS`."""
-        COLUMNS.index(name)
+        """One of `COLUMNS` by its name; `ValueError` for another."""
+        if name not in COLUMNS:
+            raise ValueError(f"an index has no column {name!r}; it has {', '.join(COLUMNS)}")
         return Column(self, name)
 
     def numbered(self, name: str) -> NDArray[np.integer]:
