@@ -347,7 +347,8 @@ class TestBadFiles:
 
     @pytest.mark.parametrize(("column", "value"), BAD_FIELDS)
     def test_a_bad_field_is_named_behind_a_sound_row_of_its_kind(self, tmp_path, column, value):
-        save_index(tmp_path, [row(i) for i in range(4)], {}, {"C": "/c"})
+        odd = row(0, rgb="no#1.jpg")  # sound, and of no kind
+        save_index(tmp_path, [odd, *(row(i) for i in range(1, 4))], {}, {"C": "/c"})
         self.edit(tmp_path / "index.csv", 5, column, value)
         with pytest.raises(BadInput, match=rf"index\.csv, row 5.*\b{column}\b.*{re.escape(BAD_FIELDS[column, value])}"):
             load_index(tmp_path / "index.csv")

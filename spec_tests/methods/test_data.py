@@ -461,6 +461,35 @@ class TestCache:
         assert again.present[2].tolist() == [True, True, False]
         assert np.array_equal(first.images, before)
 
+    def test_damaged_notes_of_images_are_made_again(self, tmp_path, trusting):
+        """What was noted of a file's content, its times or the place of its pixels may be lost with the power."""
+        index = small(tmp_path)
+        first = open_faces(index, SIDE, tmp_path / "cache", 1)
+        for path, size in [(path, 48) for path in (tmp_path / "cache").glob("*.seen")] + [
+            (path, 35) for path in (tmp_path / "cache").glob("*.rows")
+        ]:
+            for at in (3 * size, 3 * size + 31):  # of the content of row 3
+                damaged = bytearray(path.read_bytes())
+                damaged[at] ^= 1
+                path.write_bytes(damaged)
+                again = open_faces(index, SIDE, tmp_path / "cache", 1)
+                assert again.sha256 == first.sha256
+                assert np.array_equal(again.images, direct(index))
+
+    def test_times_that_reached_the_disk_without_their_content_are_not_believed(self, tmp_path, trusting):
+        index = small(tmp_path)
+        open_faces(index, SIDE, tmp_path / "cache", 1)
+        before = {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
+        write_png(tmp_path / "c" / "2ir.png", np.full((SIDE, SIDE, 3), 9, np.uint8))
+        open_faces(index, SIDE, tmp_path / "cache", 1)
+        for path, content in before.items():
+            after = path.read_bytes()
+            path.write_bytes(content)
+            if path.suffix == ".seen":
+                times = slice(2 * 48 + 32, 3 * 48)
+                path.write_bytes(content[: times.start] + after[times] + content[times.stop :])
+        assert np.array_equal(open_faces(index, SIDE, tmp_path / "cache", 1).images, direct(index))
+
     def test_a_file_of_the_cache_that_was_cut_short_is_named(self, tmp_path):
         index = small(tmp_path)
         open_faces(index, SIDE, tmp_path / "cache", 1)

@@ -427,6 +427,13 @@ def test_each_resample_equals_whole_arrays_of_all_to_the_bit(seed, values, fixed
         np.testing.assert_array_equal(found[name], wanted[name])
 
 
+def test_one_bona_fide_frame_in_a_hundred_may_be_rejected():
+    scores, live = np.arange(200.0), np.arange(200) < 100
+    counts, number = bootstrap.draw(np.full(200, "both"), live, "S", resamples=2)
+    found = bootstrap.resampled(scores, live, counts, number, {"accuracy:target": "bpcer1"})
+    assert found["accuracy:target"].tolist() == [1 - 101 / 200] * 2  # 1 of the 100, and all attacks
+
+
 def test_resamples_of_many_samples_take_little_memory():
     """The arrays of each resample alone: 60 bytes a sample, where arrays of all resamples took 100 times as much."""
     rng = np.random.default_rng(0)
