@@ -22,11 +22,9 @@ import csv
 import hashlib
 import io
 import json
-import mmap
 import os
 import re
 import sys
-import tempfile
 import tomllib
 import weakref
 from array import array
@@ -41,6 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput
+from data_manifests.mapped import keep, mapped
 
 DATASETS = {"C": "CASIA-SURF CeFA", "S": "CASIA-SURF", "W": "WMCA", "H": "HQ-WMCA", "P": "PADISI-Face"}
 LABELS = ("bonafide", "attack")
@@ -654,7 +653,7 @@ def load_index(path: str | Path) -> Index:
         own, of_protocols = (hashlib.file_digest(file, "sha256") for file in (index, protocols))
         sha256 = hashlib.sha256(own.digest() + of_protocols.digest()).hexdigest()
         columns = path.with_name(".index.columns")
-        arrays: Mapping[str, NDArray[Any]] | None = _mapped(columns, f"{sha256} {_THIS}")
+        arrays: Mapping[str, NDArray[Any]] | None = mapped(columns, f"{sha256} {_THIS}")
         if arrays is None:
             if index.tell() + protocols.tell() > _LONG:
                 print(f"checking {path}, since it is new or was changed", file=sys.stderr, flush=True)
@@ -665,7 +664,7 @@ def load_index(path: str | Path) -> Index:
             found |= _as_arrays(_protocols(protocols, protocol_path, numbers))
             if [_written(file) for file in (index, protocols)] != written:
                 raise BadInput(f"{path.parent}: the index was changed while it was read; start again")
-            arrays = _kept(columns, f"{sha256} {_THIS}", found)
+            arrays = keep(columns, f"{sha256} {_THIS}", found)
         rows = Rows(path, index, written[0], own.hexdigest(), arrays)
     roots = read_roots(roots_path)
     for dataset in sorted({*rows.names("dataset").tolist()} - set(roots)):
@@ -684,59 +683,6 @@ def _as_protocols(arrays: Mapping[str, NDArray[Any]]) -> Protocols:
     for i, (protocol, split) in enumerate(json.loads(bytes(arrays["splits"]))):
         protocols.setdefault(protocol, {})[split] = arrays[f"split {i}"]
     return protocols
-
-
-# `.index.columns` is a line of JSON and then the arrays, each begun at a multiple of 8 bytes. The line holds what the
-# arrays were made from, their names, types and lengths, and the SHA-256 of all of that and of the arrays' bytes.
-
-
-def _kept(path: Path, key: str, arrays: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
-    """The arrays, kept in the file `path` and mapped; as they are handed over where it cannot be written."""
-    parts = {name: [array.dtype.str, array.size] for name, array in arrays.items()}
-    digest = hashlib.sha256(json.dumps([key, parts]).encode())
-    padded = [part for array in arrays.values() for part in (array.data, bytes(-array.nbytes % 8))]
-    for part in padded:
-        digest.update(part)
-    head = json.dumps({"key": key, "arrays": parts, "sha256": digest.hexdigest()}).encode()
-    try:
-        # Under a name of its own first: another process may be at the same work.
-        descriptor, temporary = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - no path, but what mkstemp opened
-                file.writelines([head, b" " * (-(len(head) + 1) % 8), b"\n", *padded])
-                file.flush()
-                os.fchmod(descriptor, 0o644)  # whoever may read the index may read this
-                os.fsync(descriptor)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as e:
-        print(f"{path}: {e.strerror}, so the index is checked again at each start", file=sys.stderr, flush=True)
-        return arrays
-    return _mapped(path, key) or arrays
-
-
-def _mapped(path: Path, key: str) -> dict[str, NDArray[Any]] | None:
-    """The arrays that the file `path` keeps for `key`; None where it does not, or is damaged."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline()
-            head = json.loads(line)
-            parts, wanted = head["arrays"], head["sha256"]
-            digest = hashlib.sha256(json.dumps([key, parts]).encode())
-            while block := file.read(1 << 20):
-                digest.update(block)
-            if digest.hexdigest() != wanted:
-                return None
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # no file, or one that others have written
-        return None
-    arrays, at = {}, len(line)
-    for name, (dtype, size) in parts.items():
-        arrays[name] = np.frombuffer(content, dtype, size, at)
-        at += arrays[name].nbytes + -arrays[name].nbytes % 8
-    return arrays
 
 
 def _csv_bytes(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:

@@ -902,18 +902,17 @@ WHAT_A_CHOICE_IS_WORTH = [
 
 DATA_AT_SCALE = [
     *mutants(
-        "data_manifests.index",
+        "data_manifests.mapped",
         "test_index.py::test_a_damaged_file_is_made_again test_index.py::test_a_text_that_was_edited_is_read_again",
-        "_mapped",
+        "mapped",
         ("believes_what_is_damaged", "if digest.hexdigest() != wanted:", "if False:"),
-        ("of_whatever_text", "json.dumps([key, parts])", 'json.dumps([head["key"], parts])'),
     ),
     *mutants(
         "data_manifests.index",
         "test_index.py::test_a_text_that_was_edited_is_read_again test_index.py::test_a_text_is_checked_once",
         "load_index",
         ("protocols_do_not_count", "own.digest() + of_protocols.digest()", "own.digest()"),
-        ("never_taken", '_mapped(columns, f"{sha256} {_THIS}")', "None"),
+        ("never_taken", 'mapped(columns, f"{sha256} {_THIS}")', "None"),
     ),
     *mutants(
         "data_manifests.index",
