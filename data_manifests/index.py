@@ -38,8 +38,8 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from data_manifests import mapped
 from data_manifests.errors import BadInput
-from data_manifests.mapped import keep, mapped
 
 DATASETS = {"C": "CASIA-SURF CeFA", "S": "CASIA-SURF", "W": "WMCA", "H": "HQ-WMCA", "P": "PADISI-Face"}
 LABELS = ("bonafide", "attack")
@@ -653,7 +653,7 @@ def load_index(path: str | Path) -> Index:
         own, of_protocols = (hashlib.file_digest(file, "sha256") for file in (index, protocols))
         sha256 = hashlib.sha256(own.digest() + of_protocols.digest()).hexdigest()
         columns = path.with_name(".index.columns")
-        arrays: Mapping[str, NDArray[Any]] | None = mapped(columns, f"{sha256} {_THIS}")
+        arrays: Mapping[str, NDArray[Any]] | None = mapped.read(columns, f"{sha256} {_THIS}")
         if arrays is None:
             if index.tell() + protocols.tell() > _LONG:
                 print(f"checking {path}, since it is new or was changed", file=sys.stderr, flush=True)
@@ -664,7 +664,7 @@ def load_index(path: str | Path) -> Index:
             found |= _as_arrays(_protocols(protocols, protocol_path, numbers))
             if [_written(file) for file in (index, protocols)] != written:
                 raise BadInput(f"{path.parent}: the index was changed while it was read; start again")
-            arrays = keep(columns, f"{sha256} {_THIS}", found)
+            arrays = mapped.keep(columns, f"{sha256} {_THIS}", found)
         rows = Rows(path, index, written[0], own.hexdigest(), arrays)
     roots = read_roots(roots_path)
     for dataset in sorted({*rows.names("dataset").tolist()} - set(roots)):

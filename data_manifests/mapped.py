@@ -44,10 +44,10 @@ def keep(path: Path, key: str, arrays: Mapping[str, NDArray[Any]]) -> Mapping[st
     except OSError as e:
         print(f"{path}: {e.strerror}, so what it would spare is done again at each start", file=sys.stderr, flush=True)
         return arrays
-    return mapped(path, key) or arrays
+    return read(path, key) or arrays
 
 
-def mapped(path: Path, key: str) -> dict[str, NDArray[Any]] | None:
+def read(path: Path, key: str) -> dict[str, NDArray[Any]] | None:
     """The arrays that the file `path` keeps for `key`; None where it does not, or is damaged."""
     try:
         with path.open("rb") as file:

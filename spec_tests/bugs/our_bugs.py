@@ -904,7 +904,7 @@ DATA_AT_SCALE = [
     *mutants(
         "data_manifests.mapped",
         "test_index.py::test_a_damaged_file_is_made_again test_index.py::test_a_text_that_was_edited_is_read_again",
-        "mapped",
+        "read",
         ("believes_what_is_damaged", "if digest.hexdigest() != wanted:", "if False:"),
     ),
     *mutants(
@@ -912,7 +912,7 @@ DATA_AT_SCALE = [
         "test_index.py::test_a_text_that_was_edited_is_read_again test_index.py::test_a_text_is_checked_once",
         "load_index",
         ("protocols_do_not_count", "own.digest() + of_protocols.digest()", "own.digest()"),
-        ("never_taken", 'mapped(columns, f"{sha256} {_THIS}")', "None"),
+        ("never_taken", 'mapped.read(columns, f"{sha256} {_THIS}")', "None"),
     ),
     *mutants(
         "data_manifests.index",
