@@ -177,6 +177,9 @@ class Row:
 
 _ATTRIBUTES = tuple(f.name for f in fields(Row))
 COLUMNS = tuple("class" if name == "label" else name for name in _ATTRIBUTES)
+_FRAME, _WAVELENGTH = COLUMNS.index("frame"), COLUMNS.index("ir_nm")
+_IMAGES = slice(COLUMNS.index("rgb"), COLUMNS.index("depth_encoding") + 1)  # all that is said of a row's images
+NUMBERED = ("dataset", "clip_id", "subject_id", "class", "attack_family")  # asked for of many rows at once
 
 
 def _flaw(row: Row) -> tuple[str, str] | None:
@@ -505,9 +508,6 @@ def _row(line: Sequence[str]) -> Row:
     return Row(*values)  # type: ignore[arg-type]
 
 
-_FRAME, _WAVELENGTH = COLUMNS.index("frame"), COLUMNS.index("ir_nm")
-
-
 def _integer(text: str, column: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
         raise ValueError(f"{column} {text!r} is not a whole number")
@@ -550,11 +550,6 @@ def _checked(file: BinaryIO, path: Path) -> tuple[dict[str, NDArray[Any]], _Numb
         arrays[name] = rank[np.frombuffer(codes[name], np.int32)]
         arrays[f"names of {name}"] = np.frombuffer("\n".join(values).encode(), np.uint8)
     return arrays, numbers
-
-
-# The columns that are asked for of many rows, as numbers of their values; and those that say where images are.
-NUMBERED = ("dataset", "clip_id", "subject_id", "class", "attack_family")
-_IMAGES = slice(COLUMNS.index("rgb"), COLUMNS.index("depth_encoding") + 1)
 
 
 def _protocols(file: BinaryIO, path: Path, numbers: _Numbers) -> Protocols:
