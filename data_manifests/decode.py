@@ -252,21 +252,22 @@ def decode(root: Path, images: Sequence[tuple[Reference, str, str, str]], size: 
         yield resize(to_8bit(pixels, modality, encoding, str(reference)), size)
 
 
-def digest(root: Path, images: Sequence[tuple[Reference, str]]) -> str:
-    """SHA-256 of the images, (reference, modality), of one file: of the file's bytes, or of an HDF5 file's arrays.
+def digests(root: Path, images: Sequence[tuple[Reference, str]]) -> Iterator[bytes]:
+    """SHA-256 of each of the images, (reference, modality), of one file: of the file's bytes, or of its HDF5 array.
 
     An HDF5 file may hold gigabytes of other streams, so hashing all of it would take too long.
     """
     first = images[0][0]
     path = locate(root, first.path)
     if path.suffix.lower() in (".hdf5", ".h5"):
-        h = hashlib.sha256()
-        for (reference, _), pixels in zip(images, raw(root, images), strict=True):
-            h.update(f"{reference} {pixels.shape} {pixels.dtype}\n".encode())
+        for pixels in raw(root, images):
+            h = hashlib.sha256(f"{pixels.shape} {pixels.dtype}\n".encode())
             h.update(np.ascontiguousarray(pixels).data)
-        return h.hexdigest()
+            yield h.digest()
+        return
     try:
         with path.open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
+            digest = hashlib.file_digest(f, "sha256").digest()
     except OSError as e:
         raise BadInput(f"{first.path}: cannot be read ({e.strerror}); restore it or index again") from None
+    yield from [digest] * len(images)

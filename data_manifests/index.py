@@ -11,20 +11,34 @@ An index is three text files in one folder, which people can read, compare and c
 A reference relative to the data set's root names an image (see `Reference`); an empty reference says that this frame
 lacks the modality. A row whose `*_shape` columns are all empty was indexed by names only: nobody opened its images,
 so it can be counted and split but not decoded.
+
+An index may have millions of rows. It is read once, line by line, and checked; what was found lies then beside it in
+`.index.columns`: where each line begins, the columns that are asked for of many rows, and the splits. Later starts map
+that file, as long as it stands for the very bytes of the text files and of this module and is whole; the text stays
+the truth. A `Row` is read from the text when somebody asks for it.
 """
 
 import csv
 import hashlib
 import io
+import json
 import os
 import re
+import sys
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
+from data_manifests import mapped
 from data_manifests.errors import BadInput
 
 DATASETS = {"C": "CASIA-SURF CeFA", "S": "CASIA-SURF", "W": "WMCA", "H": "HQ-WMCA", "P": "PADISI-Face"}
@@ -81,7 +95,24 @@ _SHAPE = re.compile(r"[1-9][0-9]*x[1-9][0-9]*:(?:u?int(?:8|16|32|64)|float(?:16|
 
 def _below_root(path: str) -> bool:
     """Whether a path is relative, has `/` between its folders and does not climb out with `..`."""
-    return bool(path) and not path.startswith("/") and not {"\\", "\0"} & set(path) and ".." not in path.split("/")
+    climbs = ".." in path and ".." in path.split("/")
+    return bool(path) and path[0] != "/" and "\\" not in path and "\0" not in path and not climbs
+
+
+@lru_cache(maxsize=1 << 14)  # frames of recordings are numbered alike
+def _selection(text: str) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:
+    """Member, indices and channels that the part of a reference behind `#` names; None where it breaks the grammar."""
+    m = _MEMBER.fullmatch(text)
+    if m is None:
+        return None
+    at, channels = re.findall("[0-9]+", m["at"]), m["channels"].split(",")
+    return m["member"], tuple(map(int, at)), tuple(map(int, channels))
+
+
+def file_of(reference: str) -> str:
+    """The path of a reference, without what it selects there."""
+    path, hash_sign, _ = reference.partition("#")
+    return path if hash_sign and _CONTAINER.search(path) else reference  # "#" may be in an image file's own name
 
 
 def parse_reference(text: str) -> Reference:
@@ -89,9 +120,8 @@ def parse_reference(text: str) -> Reference:
 
     Raises `BadInput` on a reference that is absolute, climbs out of the root or breaks the grammar.
     """
-    path, hash_sign, selection = text.partition("#")
-    if hash_sign and not _CONTAINER.search(path):
-        path, hash_sign = text, ""  # a "#" in an image file's own name
+    path = file_of(text)
+    hash_sign, selection = text[len(path) : len(path) + 1], text[len(path) + 1 :]
     if not _below_root(path):
         raise BadInput(f"image reference {text!r} must be a path below the root, with / between folders")
     if not hash_sign:
@@ -101,15 +131,10 @@ def parse_reference(text: str) -> Reference:
                 "or index again if it was indexed by names only"
             )
         return Reference(path)
-    m = _MEMBER.fullmatch(selection)
-    if m is None:
+    selected = _selection(selection)
+    if selected is None:
         raise BadInput(f"image reference {text!r} must go on #member[channels] or #member[i][channels]")
-    return Reference(
-        path,
-        m["member"],
-        tuple(int(i) for i in re.findall("[0-9]+", m["at"])),
-        tuple(int(c) for c in m["channels"].split(",")),
-    )
+    return Reference(path, *selected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +177,9 @@ class Row:
 
 _ATTRIBUTES = tuple(f.name for f in fields(Row))
 COLUMNS = tuple("class" if name == "label" else name for name in _ATTRIBUTES)
+_FRAME, _WAVELENGTH = COLUMNS.index("frame"), COLUMNS.index("ir_nm")
+_IMAGES = slice(COLUMNS.index("rgb"), COLUMNS.index("depth_encoding") + 1)  # all that is said of a row's images
+NUMBERED = ("dataset", "clip_id", "subject_id", "class", "attack_family")  # asked for of many rows at once
 
 
 def _flaw(row: Row) -> tuple[str, str] | None:
@@ -199,27 +227,203 @@ def _flaw(row: Row) -> tuple[str, str] | None:
     return None
 
 
-def _check_rows(rows: Sequence[Row], where: str) -> dict[str, int]:
-    """Check every row and return sample_id → row number. Messages count lines, of which the first row is number 2."""
-    numbers: dict[str, int] = {}
-    for i, row in enumerate(rows):
-        if flaw := _flaw(row):
-            column, what = flaw
-            raise BadInput(f"{where}, row {i + 2} ({row.sample_id}): {column} {what}")
-        if row.sample_id in numbers:
-            first = numbers[row.sample_id] + 2
-            raise BadInput(f"{where}, row {i + 2}: sample_id {row.sample_id!r} is in row {first} too; keep one")
-        numbers[row.sample_id] = i
-    return numbers
+def _refuse(row: Row, path: Path, number: int) -> None:
+    """Raise `BadInput` where a row has a flaw. Messages count lines, of which the first row is number 2."""
+    if flaw := _flaw(row):
+        column, what = flaw
+        raise BadInput(f"{path}, row {number} ({row.sample_id}): {column} {what}")
+
+
+# A row's kind is all of it that decides whether it is sound, but for its frame and its unwritable characters: `_flaw`
+# need not look at a second row of a kind. Where a part has a flaw of its own there is no kind, and `_flaw` looks.
+
+
+@lru_cache(maxsize=1 << 14)
+def _kind_of_shape(text: str) -> bool | None:
+    return None if text and not _SHAPE.fullmatch(text) else bool(text)
+
+
+def _kind_of_reference(text: str) -> int | None:
+    """How many channels a reference picks of a container, 0 for an image file; −1 of a container without a member,
+    −2 of no reference."""
+    if not text:
+        return -2
+    path, hash_sign, selection = text.partition("#")
+    if not _below_root(path):
+        return None
+    if not _CONTAINER.search(path):
+        return None if hash_sign else 0  # a "#" in a file's own name
+    if not hash_sign:
+        return -1
+    selected = _selection(selection)
+    return None if selected is None else len(selected[2])
+
+
+def _kind(line: Sequence[str]) -> tuple[object, ...] | None:
+    """The kind of the row that a line of the index holds."""
+    sample, dataset, layout, recording, frame, subject, _, _, label, family, _, *images, encoding, wavelength = line
+    if not (sample and layout and recording and subject and frame.isascii() and frame.isdigit() and len(frame) < 19):
+        return None
+    kinds = (*map(_kind_of_reference, images[::2]), *map(_kind_of_shape, images[1::2]))
+    return None if None in kinds else (dataset, label, family, encoding, wavelength, *kinds)
+
+
+class _Numbers:
+    """Which row has which sample id: two 64-bit hashes of each id (SipHash, keyed anew in each process) instead of the
+    ids themselves, so that a million of them take 32 MB."""
+
+    def __init__(self) -> None:
+        self._first, self._second = array("q"), array("q")
+
+    def add(self, sample: str) -> None:
+        self._first.append(hash(sample))
+        self._second.append(hash(sample + "\0"))
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Both hashes in ascending order, and the row (N,) of each; equal ones stay in the order of rows."""
+        first, second = np.frombuffer(self._first, np.int64), np.frombuffer(self._second, np.int64)
+        order = np.lexsort((second, first))
+        return first[order], second[order], order
+
+    def refuse_doubles(self, path: Path, ids: "Sequence[str] | Column") -> None:
+        """Raise `BadInput` where two rows have one of `ids` (N,)."""
+        first, second, order = self._sorted
+        again = np.flatnonzero((first[1:] == first[:-1]) & (second[1:] == second[:-1])) + 1
+        if again.size:
+            place = again[order[again].argmin()]
+            row, earlier = int(order[place]), int(order[place - 1])
+            raise BadInput(f"{path}, row {row + 2}: sample_id {str(ids[row])!r} is in row {earlier + 2} too; keep one")
+
+    def rows_of(self, samples: "_Numbers") -> NDArray[np.int64]:
+        """The row (n,) of each of other ids; −1 where no row has it."""
+        first, second, order = self._sorted
+        wanted, wanted_second = (np.frombuffer(x, np.int64) for x in (samples._first, samples._second))
+        place = np.searchsorted(first, wanted)
+        last = max(len(first) - 1, 0)
+        while True:
+            here = np.minimum(place, last)
+            other = (first[here] == wanted) & (second[here] != wanted_second) & (place < last)
+            if not other.any():
+                break
+            place = place + other
+        found = (first[here] == wanted) & (second[here] == wanted_second)
+        return np.where(found, order[here], -1)
+
+
+Protocols = dict[str, dict[str, NDArray[np.int64]]]
+
+
+class Column:
+    """One column of an index, whose values are looked up when rows are named: `column[rows]`, `column[:]`."""
+
+    def __init__(self, rows: "Rows", name: str) -> None:
+        self._rows, self._name = rows, name
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: Any) -> Any:
+        """The values (n,) of the rows that `key`, as of a numpy array (N,), names; of one row, its value. As text,
+        whatever the column holds."""
+        rows = np.arange(len(self._rows))[key]
+        values = self._rows._values(self._name, np.atleast_1d(rows))
+        return values if rows.ndim else values[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self[:], dtype)
+
+
+class Rows(Sequence[Row]):
+    """The rows of an index, in its order. Each is read from the text when it is asked for.
+
+    A text that is replaced by another file goes on to be read as it was; one that is written into is `BadInput`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        file: io.BufferedReader,
+        written: tuple[int, int],
+        sha256: str,
+        arrays: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """`written` and `sha256` are of the file when it was read, `arrays` are `_checked`'s."""
+        self._path, self._written, self._sha256, self._arrays = path, written, sha256, arrays
+        self._file = os.fdopen(os.dup(file.fileno()), "rb")
+        weakref.finalize(self, self._file.close)
+        self._begins = arrays["begins"]  # (N + 1,)
+
+    def __len__(self) -> int:
+        return len(self._begins) - 1
+
+    @overload
+    def __getitem__(self, key: int) -> Row: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Row]: ...
+    def __getitem__(self, key: int | slice) -> Row | list[Row]:
+        numbers = range(len(self))[key]
+        if isinstance(numbers, range):
+            return [_row(line) for line in self.lines(np.arange(numbers.start, numbers.stop, numbers.step))]
+        return _row(next(self.lines(np.array([numbers]))))
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(_row, self.lines(np.arange(len(self))))
+
+    def column(self, name: str) -> Column:
+        """One of `COLUMNS` by its name; `ValueError` for another."""
+        if name not in COLUMNS:
+            raise ValueError(f"an index has no column {name!r}; it has {', '.join(COLUMNS)}")
+        return Column(self, name)
+
+    def numbered(self, name: str) -> NDArray[np.integer]:
+        """A number (N,) for each value of a column of `NUMBERED`: values are numbered in ascending order."""
+        return self._arrays[name]
+
+    def names(self, name: str) -> NDArray[np.str_]:
+        """The values that a column of `NUMBERED` has, in ascending order."""
+        return np.array(bytes(self._arrays[f"names of {name}"]).decode().split("\n"))
+
+    @property
+    def images_sha256(self) -> str:
+        """Of all that the rows say of their images."""
+        return bytes(self._arrays["images"]).hex()
+
+    def lines(self, rows: NDArray[np.int64]) -> Iterator[list[str]]:
+        """The fields of some rows (n,), in their order, as they stand in the text."""
+        for at in range(0, len(rows), 1024):
+            texts = self._texts(rows[at : at + 1024])
+            yield from csv.reader(text.decode() for text in texts)
+
+    def _texts(self, rows: NDArray[np.int64]) -> list[bytes]:
+        begins, ends = self._begins[rows].tolist(), self._begins[rows + 1].tolist()
+        low, high, descriptor = min(begins), max(ends), self._file.fileno()
+        if high - low < 1 << 22:  # near each other
+            block = os.pread(descriptor, high - low, low)
+            texts = [block[begin - low : end - low] for begin, end in zip(begins, ends, strict=True)]
+        else:
+            texts = [os.pread(descriptor, end - begin, begin) for begin, end in zip(begins, ends, strict=True)]
+        if (now := _written(self._file)) != self._written:
+            self._file.seek(0)
+            if hashlib.file_digest(self._file, "sha256").hexdigest() != self._sha256:
+                raise BadInput(f"{self._path}: was changed while it was in use; start again")
+            self._written = now
+        return texts
+
+    def _values(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        if name in NUMBERED:
+            return self.names(name)[self.numbered(name)[rows]]
+        place = COLUMNS.index(name)
+        return np.array([line[place] for line in self.lines(rows)], np.str_)
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index in memory. `protocols[protocol][split]` holds ascending row numbers, int64."""
+    """An index. `protocols[protocol][split]` holds ascending row numbers, int64."""
 
     path: Path
-    rows: list[Row]
-    protocols: dict[str, dict[str, np.ndarray]]
+    rows: Rows
+    protocols: Protocols
     roots: dict[str, Path]
     sha256: str
 
@@ -237,69 +441,158 @@ class Index:
         return splits[split]
 
 
-def _read(path: Path) -> bytes:
+def _written(file: BinaryIO) -> tuple[int, int]:
+    """When a file was last written, and its size."""
+    status = os.fstat(file.fileno())
+    return status.st_mtime_ns, status.st_size
+
+
+def _opened(path: Path) -> io.BufferedReader:
     try:
-        return path.read_bytes()
+        return path.open("rb")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise BadInput(f"no file {path}; build it with: python -m data_manifests index") from None
 
 
-def _table(data: bytes, path: Path, columns: Sequence[str]) -> list[list[str]]:
+def _read(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()
+
+
+@dataclass
+class _Place:
+    """How far a text has been read: where the last line ends, in bytes, the line's number, and whether it is without
+    NULs and carriage returns."""
+
+    end: int = 0
+    line: int = 0
+    plain: bool = True
+
+
+def _table(file: BinaryIO, path: Path, columns: Sequence[str]) -> Iterator[tuple[list[str], _Place]]:
+    """The fields of each line behind the header, and how far the table has been read with it."""
+    place = _Place()
+
+    def texts() -> Iterator[str]:
+        for line in file:
+            place.line += 1
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError:
+                raise BadInput(f"{path}, row {place.line}: not UTF-8; save the file as UTF-8") from None
+            place.end += len(line)
+            place.plain = b"\0" not in line and b"\r" not in line[:-2]
+            yield text
+
+    number, header = 0, ",".join(columns)
     try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as e:
-        line = data[: e.start].count(b"\n") + 1
-        raise BadInput(f"{path}, row {line}: not UTF-8; save the file as UTF-8") from None
-    lines: list[list[str]] = []
-    try:
-        for fields_of_line in csv.reader(io.StringIO(text, newline=""), strict=True):
-            lines.append(fields_of_line)
+        for number, line in enumerate(csv.reader(texts(), strict=True), 1):
+            if number == 1 and line != list(columns):
+                break
+            if len(line) != len(columns):
+                raise BadInput(f"{path}, row {number}: {len(line)} fields, not the {len(columns)} of {header}")
+            yield line, place
+        else:
+            if number:
+                return
     except csv.Error as e:
-        raise BadInput(f"{path}, row {len(lines) + 1}: {e}; quote fields as RFC 4180 says") from None
-    header = ",".join(columns)
-    if not lines or lines[0] != list(columns):
-        raise BadInput(f"{path}, row 1: the header must be {header}")
-    for number, width in enumerate(map(len, lines), 1):
-        if width != len(columns):
-            raise BadInput(f"{path}, row {number}: {width} fields, not the {len(columns)} of {header}")
-    return lines[1:]
+        raise BadInput(f"{path}, row {number + 1}: {e}; quote fields as RFC 4180 says") from None
+    raise BadInput(f"{path}, row 1: the header must be {header}")
 
 
-def _integer(text: str, path: Path, number: int, column: str) -> int:
+def _row(line: Sequence[str]) -> Row:
+    """The row that a line of the index holds. Raises `ValueError` naming the column that is no whole number."""
+    values: list[str | int | None] = list(line)
+    values[_FRAME] = _integer(line[_FRAME], "frame")
+    values[_WAVELENGTH] = _integer(line[_WAVELENGTH], "ir_nm") if line[_WAVELENGTH] else None
+    return Row(*values)  # type: ignore[arg-type]
+
+
+def _integer(text: str, column: str) -> int:
     if not re.fullmatch(r"-?[0-9]{1,18}", text):
-        raise BadInput(f"{path}, row {number}: {column} {text!r} is not a whole number")
+        raise ValueError(f"{column} {text!r} is not a whole number")
     return int(text)
 
 
-def _rows(data: bytes, path: Path) -> list[Row]:
-    rows = []
-    frame, ir_nm = COLUMNS.index("frame"), COLUMNS.index("ir_nm")
-    for number, line in enumerate(_table(data, path, COLUMNS), 2):
-        values: list[str | int | None] = list(line)
-        values[frame] = _integer(line[frame], path, number, "frame")
-        values[ir_nm] = _integer(line[ir_nm], path, number, "ir_nm") if line[ir_nm] else None
-        rows.append(Row(*values))  # type: ignore[arg-type]
-    return rows
+def _checked(file: BinaryIO, path: Path) -> tuple[dict[str, NDArray[Any]], _Numbers]:
+    """What `Rows` needs to know of an index, and who is in it. Raises `BadInput` at its first flaw."""
+    numbers, begins, images = _Numbers(), array("q"), hashlib.sha256()
+    names: dict[str, dict[str, int]] = {name: {} for name in NUMBERED}
+    codes = {name: array("i") for name in NUMBERED}
+    numbering = [(COLUMNS.index(name), names[name], codes[name].append) for name in NUMBERED]
+    sound: set[object] = set()
+    for number, (line, place) in enumerate(_table(file, path, COLUMNS), 1):
+        if number > 1:
+            kind = _kind(line)
+            if kind not in sound or not place.plain or place.line != number:  # a field holds a line break
+                try:
+                    row = _row(line)
+                except ValueError as e:
+                    raise BadInput(f"{path}, row {number}: {e}") from None
+                _refuse(row, path, number)
+                if kind is not None:
+                    sound.add(kind)
+            numbers.add(line[0])
+            images.update("\n".join([line[1], *line[_IMAGES], ""]).encode())
+            for column, known, append in numbering:
+                append(known.setdefault(line[column], len(known)))
+        begins.append(place.end)
+    if len(begins) < 2:
+        raise BadInput(f"{path} has no rows; index a data set with: python -m data_manifests index")
+    arrays: dict[str, NDArray[Any]] = {
+        "begins": np.frombuffer(begins, np.int64),
+        "images": np.frombuffer(images.digest(), np.uint8),
+    }
+    for name in NUMBERED:
+        values = sorted(names[name])
+        rank = np.empty(len(values), np.int32)
+        rank[[names[name][value] for value in values]] = np.arange(len(values))
+        arrays[name] = rank[np.frombuffer(codes[name], np.int32)]
+        arrays[f"names of {name}"] = np.frombuffer("\n".join(values).encode(), np.uint8)
+    return arrays, numbers
 
 
-def _protocols(data: bytes, path: Path, numbers: Mapping[str, int]) -> dict[str, dict[str, np.ndarray]]:
-    members: dict[str, dict[str, dict[int, int]]] = {}
-    for line, (protocol, split, sample) in enumerate(_table(data, path, ("protocol", "split", "sample_id")), 2):
+def _protocols(file: BinaryIO, path: Path, numbers: _Numbers) -> Protocols:
+    columns = ("protocol", "split", "sample_id")
+    members: dict[str, dict[str, tuple[_Numbers, array[int]]]] = {}
+    for number, ((protocol, split, sample), _) in islice(enumerate(_table(file, path, columns), 1), 1, None):
         if not protocol or not split:
-            raise BadInput(f"{path}, row {line}: {'split' if protocol else 'protocol'} is empty; name it")
-        if sample not in numbers:
-            raise BadInput(f"{path}, row {line}: sample_id {sample!r} is not in index.csv; index again")
-        line_of = members.setdefault(protocol, {}).setdefault(split, {})
-        if numbers[sample] in line_of:
-            raise BadInput(
-                f"{path}, row {line}: sample_id {sample!r} is already in {protocol} {split} "
-                f"(row {line_of[numbers[sample]]}); keep one"
-            )
-        line_of[numbers[sample]] = line
+            raise BadInput(f"{path}, row {number}: {'split' if protocol else 'protocol'} is empty; name it")
+        splits = members.setdefault(protocol, {})
+        if split not in splits:
+            splits[split] = (_Numbers(), array("q"))
+        samples, lines = splits[split]
+        samples.add(sample)
+        lines.append(number)
     return {
-        protocol: {split: np.array(sorted(line_of), dtype=np.int64) for split, line_of in splits.items()}
+        protocol: {split: _ascending(file, path, protocol, split, *own, numbers) for split, own in splits.items()}
         for protocol, splits in members.items()
     }
+
+
+def _ascending(
+    file: BinaryIO, path: Path, protocol: str, split: str, samples: _Numbers, lines: "array[int]", numbers: _Numbers
+) -> NDArray[np.int64]:
+    """The rows of a split in ascending order. Raises `BadInput` for a sample that is no row, or is named twice."""
+    rows = numbers.rows_of(samples)
+
+    def name(member: int) -> str:
+        """How a message calls a member: by its row, and by its name, for which the file is read again."""
+        file.seek(0)
+        (line, _), *_ = islice(_table(file, path, ("protocol", "split", "sample_id")), lines[member] - 1, lines[member])
+        return f"{path}, row {lines[member]}: sample_id {line[2]!r}"
+
+    if (rows < 0).any():
+        raise BadInput(f"{name(int(rows.argmin()))} is not in index.csv; index again")
+    order = np.argsort(rows, kind="stable")
+    ascending = rows[order]
+    again = np.flatnonzero(ascending[1:] == ascending[:-1]) + 1
+    if again.size:
+        place = again[order[again].argmin()]
+        raise BadInput(
+            f"{name(int(order[place]))} is already in {protocol} {split} (row {lines[order[place - 1]]}); keep one"
+        )
+    return ascending
 
 
 def read_roots(path: Path) -> dict[str, Path]:
@@ -339,8 +632,8 @@ def _folder(path: Path, key: str, value: object) -> Path:
     return (path.parent / value).resolve()
 
 
-def _sha256(index: bytes, protocols: bytes) -> str:
-    return hashlib.sha256(hashlib.sha256(index).digest() + hashlib.sha256(protocols).digest()).hexdigest()
+_THIS = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+_LONG = 1 << 25  # bytes of text that take more than a second to check
 
 
 def load_index(path: str | Path) -> Index:
@@ -349,17 +642,42 @@ def load_index(path: str | Path) -> Index:
     Raises `BadInput` naming file, row and field of the first flaw.
     """
     path = Path(path)
-    data, protocol_path, roots_path = _read(path), path.parent / "protocols.csv", path.parent / "roots.toml"
-    rows = _rows(data, path)
-    if not rows:
-        raise BadInput(f"{path} has no rows; index a data set with: python -m data_manifests index")
-    numbers = _check_rows(rows, str(path))
-    protocol_data = _read(protocol_path)
-    protocols = _protocols(protocol_data, protocol_path, numbers)
+    protocol_path, roots_path = path.parent / "protocols.csv", path.parent / "roots.toml"
+    with _opened(path) as index, _opened(protocol_path) as protocols:
+        written = [_written(file) for file in (index, protocols)]
+        own, of_protocols = (hashlib.file_digest(file, "sha256") for file in (index, protocols))
+        sha256 = hashlib.sha256(own.digest() + of_protocols.digest()).hexdigest()
+        columns = path.with_name(".index.columns")
+        arrays: Mapping[str, NDArray[Any]] | None = mapped.read(columns, f"{sha256} {_THIS}")
+        if arrays is None:
+            if index.tell() + protocols.tell() > _LONG:
+                print(f"checking {path}, since it is new or was changed", file=sys.stderr, flush=True)
+            index.seek(0)
+            protocols.seek(0)
+            found, numbers = _checked(index, path)
+            numbers.refuse_doubles(path, Rows(path, index, written[0], own.hexdigest(), found).column("sample_id"))
+            found |= _as_arrays(_protocols(protocols, protocol_path, numbers))
+            if [_written(file) for file in (index, protocols)] != written:
+                raise BadInput(f"{path.parent}: the index was changed while it was read; start again")
+            arrays = mapped.keep(columns, f"{sha256} {_THIS}", found)
+        rows = Rows(path, index, written[0], own.hexdigest(), arrays)
     roots = read_roots(roots_path)
-    for dataset in sorted({row.dataset for row in rows} - set(roots)):
+    for dataset in sorted({*rows.names("dataset").tolist()} - set(roots)):
         raise BadInput(f'{roots_path}: no root for {dataset}; add a line {dataset} = "folder"')
-    return Index(path, rows, protocols, roots, _sha256(data, protocol_data))
+    return Index(path, rows, _as_protocols(arrays), roots, sha256)
+
+
+def _as_arrays(protocols: Protocols) -> dict[str, NDArray[Any]]:
+    names = [[protocol, split] for protocol, splits in protocols.items() for split in splits]
+    members = {f"split {i}": protocols[protocol][split] for i, (protocol, split) in enumerate(names)}
+    return members | {"splits": np.frombuffer(json.dumps(names).encode(), np.uint8)}
+
+
+def _as_protocols(arrays: Mapping[str, NDArray[Any]]) -> Protocols:
+    protocols: Protocols = {}
+    for i, (protocol, split) in enumerate(json.loads(bytes(arrays["splits"]))):
+        protocols.setdefault(protocol, {})[split] = arrays[f"split {i}"]
+    return protocols
 
 
 def _csv_bytes(header: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
@@ -391,7 +709,11 @@ def save_index(
     path = folder / "index.csv"
     if not rows:
         raise BadInput(f"{path}: nothing to write; no frame was found")
-    numbers = _check_rows(rows, str(path))
+    numbers = _Numbers()
+    for i, row in enumerate(rows):
+        _refuse(row, path, i + 2)
+        numbers.add(row.sample_id)
+    numbers.refuse_doubles(path, [row.sample_id for row in rows])
     index = _csv_bytes(COLUMNS, (["" if (v := getattr(row, n)) is None else v for n in _ATTRIBUTES] for row in rows))
     long = (
         (protocol, split, sample)
@@ -400,7 +722,7 @@ def save_index(
         for sample in samples
     )
     table = _csv_bytes(("protocol", "split", "sample_id"), long)
-    _protocols(table, folder / "protocols.csv", numbers)
+    _protocols(io.BytesIO(table), folder / "protocols.csv", numbers)
     for dataset in sorted({row.dataset for row in rows} - set(roots)):
         raise BadInput(f"{path}: rows of {dataset} but no root for it; name its folder in the roots")
     for letter, root in roots.items():

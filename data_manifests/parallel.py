@@ -1,12 +1,14 @@
 """Run one function over many files in worker processes, with progress."""
 
 import multiprocessing
+import multiprocessing.context
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TypeVar
+from itertools import islice
+from typing import TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -46,38 +48,61 @@ def _chunk(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Resul
 
 
 def as_done(
-    function: Callable[[Job], Result], jobs: Sequence[Job], title: str, workers: int | None = None
+    function: Callable[[Job], Result],
+    jobs: Iterable[Job],
+    title: str,
+    workers: int | None = None,
+    total: int | None = None,
+    few: int = _FEW,
 ) -> Iterator[tuple[int, Result]]:
     """Yield (number of the job, `function(job)`) from `workers` processes (default: one for each core) as jobs end.
 
-    `function` and the jobs must be picklable. The first exception of a job stops the others and is raised.
+    `function` and the jobs must be picklable. `jobs` may make them when they are needed, if `total` says how many
+    there are; only a few wait for a worker at a time. Up to `few` jobs are done in this process, without a word. The
+    first exception of a job stops the others and is raised.
     """
     workers = workers or os.cpu_count() or 1
-    if len(jobs) <= _FEW:
+    total = len(cast(Sized, jobs)) if total is None else total
+    if total <= few:
         yield from ((i, function(job)) for i, job in enumerate(jobs))
         return
     if workers == 1:
-        with progress(title, len(jobs)) as advance:
+        with progress(title, total) as advance:
             for i, job in enumerate(jobs):
                 yield i, function(job)
                 advance(1)
         return
-    # A forked worker starts at once and does not import the caller's main module again, which may import torch; it
-    # runs only Pillow, h5py and numpy code. On other systems the platform's own way of starting is the safe one.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    size = max(1, min(256, -(-len(jobs) // (workers * _CHUNKS_PER_WORKER))))
-    starts = range(0, len(jobs), size)
-    with ProcessPoolExecutor(min(workers, len(starts)), mp_context=context) as pool:
-        futures = {pool.submit(_chunk, function, jobs[i : i + size]): i for i in starts}
-        with progress(title, len(jobs)) as advance:
-            try:
-                for future in as_completed(futures):
+    size = max(1, min(256, -(-total // (workers * _CHUNKS_PER_WORKER))))
+    source, started = iter(jobs), 0
+    waiting: dict[Future[list[Result]], int] = {}  # the number of each chunk's first job
+    with (
+        ProcessPoolExecutor(min(workers, -(-total // size)), mp_context=_start()) as pool,
+        progress(title, total) as advance,
+    ):
+        try:
+            while True:
+                while len(waiting) < 2 * workers and (chunk := list(islice(source, size))):
+                    waiting[pool.submit(_chunk, function, chunk)] = started
+                    started += len(chunk)
+                if not waiting:
+                    return
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     results = future.result()
-                    yield from enumerate(results, futures[future])
+                    yield from enumerate(results, waiting.pop(future))
                     advance(len(results))
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _start() -> multiprocessing.context.BaseContext:
+    """How workers begin. A forked one starts at once and does not import the caller's main module again, which may
+    import torch; it runs only Pillow, h5py and numpy code. But a GPU that this process has opened must not be forked
+    with it, and on other systems the platform's own way of starting is the safe one."""
+    torch = sys.modules.get("torch")  # whoever has not imported it has opened nothing
+    if sys.platform != "linux" or (torch is not None and torch.cuda.is_initialized()):
+        return multiprocessing.get_context("spawn")
+    return multiprocessing.get_context("fork")
 
 
 def parallel(

@@ -139,7 +139,7 @@ def split_rows(index: Index, options: RunOptions, split: str, side: Literal["sou
     """
     rows = index.split(options.protocol, split)
     letters: str = getattr(options, side)
-    dataset = np.array([index.rows[i].dataset for i in rows])
+    dataset = index.rows.column("dataset")[rows]
     for letter in letters:
         if letter not in dataset:
             raise BadInput(

@@ -1,220 +1,325 @@
-"""The images of an index: every frame decoded once into one memory-mapped file of 8-bit planes, for all runs."""
+"""The images of an index as 8-bit planes: each frame that a run asks for is decoded once, for all runs of the index.
 
-import fcntl
+The planes lie in one memory-mapped file with a place for every row, which runs of different protocols fill together
+(`reference.kept_rows`). A row's *content* is the SHA-256 of its images' bytes and of what the index says of them. A
+place is filled once: when an image has changed, the file is begun anew, and those who have the old one mapped keep it.
+"""
+
 import hashlib
 import json
 import os
-import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
+from numpy.typing import NDArray
 
 from data_manifests import decode
-from data_manifests.errors import BadInput, replacing
-from data_manifests.index import DATASETS, MODALITIES, Index, Reference, parse_reference
-from data_manifests.parallel import parallel
+from data_manifests.errors import BadInput
+from data_manifests.index import COLUMNS, DATASETS, MODALITIES, Column, Index, Reference, file_of, parse_reference
+from data_manifests.parallel import as_done
+from reference.kept_rows import CONTENT, locked, table, write
 from reference.sources import sources
 
 PLANES = 5  # R, G, B, depth, infrared
 _FIRST_PLANE = {"rgb": 0, "depth": 3, "ir": 4}
 PLANES_OF = {"R": (0, 1, 2), "D": (3,), "I": (4,)}
 _CLOCK_STEP_NS = 2_000_000_000  # the coarsest file clock in use (FAT); a younger file may change unseen
+_STRETCH = 16  # rows that a worker takes together: neighbours are often in one container
+_FEW = 4  # stretches that are not worth other processes
+_SAVE_S = 30.0  # a killed process loses at most this much
+
+# Of each row: its planes' content and which modalities they show; and its content with a hash that binds it to the
+# size and times of the files in which it was found.
+_SHOWN = np.dtype([CONTENT, ("present", np.bool_, (3,))])
+_SEEN = np.dtype([CONTENT, ("when", np.uint8, (16,))])
 
 
 @dataclass(frozen=True)
 class Faces:
-    """All N frames of an index, in its order.
+    """All N frames of an index, in its order, of which `rows` were asked for.
 
-    `images` uint8 (N, 5, S, S): planes R, G, B, depth, infrared; all zeros where a modality is missing.
-    `present` bool (N, 3): which of RGB, depth and infrared exist and are not zero all over, as some sensors
-    deliver a frame they lost. `bonafide` bool (N,); `dataset` (the letter), `family` (empty for bona fide), `subject`
-    and `sample_id` str (N,). `domain` int64 (N,) numbers the data sets, `recording` int64 (N,) the recordings.
-    `sha256` is of what was decoded and how.
+    `images` uint8 (N, 5, S, S): planes R, G, B, depth, infrared; all zeros where a modality is missing, and in rows
+    that nobody asked for. `present` bool (N, 3): which of RGB, depth and infrared exist and are not zero all over, as
+    some sensors deliver a frame they lost. `bonafide` bool (N,); `dataset` (the letter), `family` (empty for bona
+    fide), `subject` and `sample_id` str (N,). `domain` int64 (N,) numbers the data sets, `recording` int64 (N,) the
+    recordings. `sha256` is of what was decoded of the rows asked for, and how. `rows` int64 (n,) ascend; None is all.
+    `content` uint8 (N, 32) is what each row's images are made from.
     """
 
     images: np.memmap
     present: np.ndarray
     bonafide: np.ndarray
     dataset: np.ndarray
-    family: np.ndarray
-    subject: np.ndarray
-    sample_id: np.ndarray
+    family: np.ndarray | Column
+    subject: np.ndarray | Column
+    sample_id: np.ndarray | Column
     domain: np.ndarray
     recording: np.ndarray
     sha256: str
+    rows: NDArray[np.int64] | None = None
+    content: NDArray[np.uint8] | None = None
 
     def missing_report(self) -> dict[str, dict[str, int]]:
-        """Frames without a modality (fed black), `{data set: {"rgb": n, "depth": n, "ir": n}}`."""
+        """Frames asked for without a modality (fed black), `{data set: {"rgb": n, "depth": n, "ir": n}}`."""
+        rows = np.arange(len(self.present)) if self.rows is None else self.rows
+        present, dataset = self.present[rows], self.dataset[rows]
         return {
-            str(d): dict(zip(MODALITIES, (~self.present[self.dataset == d]).sum(0).tolist(), strict=True))
-            for d in np.unique(self.dataset)
+            str(d): dict(zip(MODALITIES, (~present[dataset == d]).sum(0).tolist(), strict=True))
+            for d in np.unique(dataset)
         }
 
 
-def without_pixels(index: Index) -> dict[str, np.ndarray]:
+def without_pixels(index: Index) -> dict[str, Any]:
     """The fields of `Faces` that an index knows without a look at any pixel, by name, each (N,)."""
     rows = index.rows
+    letters, labels = rows.names("dataset"), rows.names("class")
+    numbers = np.array([[*DATASETS].index(letter) for letter in letters], np.int64)
     return {
-        "bonafide": np.array([r.bonafide for r in rows]),
-        "dataset": np.array([r.dataset for r in rows]),
-        "family": np.array([r.attack_family for r in rows]),
-        "subject": np.array([r.subject_id for r in rows]),
-        "sample_id": np.array([r.sample_id for r in rows]),
-        "domain": np.array([[*DATASETS].index(r.dataset) for r in rows], np.int64),
-        "recording": np.unique([r.clip_id for r in rows], return_inverse=True)[1].astype(np.int64),
+        "bonafide": (labels == "bonafide")[rows.numbered("class")],
+        "dataset": letters[rows.numbered("dataset")],
+        "family": rows.column("attack_family"),
+        "subject": rows.column("subject_id"),
+        "sample_id": rows.column("sample_id"),
+        "domain": numbers[rows.numbered("dataset")],
+        "recording": rows.numbered("clip_id").astype(np.int64),
     }
 
 
 @dataclass(frozen=True)
-class _ImageFile:
-    """One file and the planes taken from it: (row, modality, reference, shape of the index, depth_encoding)."""
+class _Image:
+    """One modality of a frame: where it is, and what the index says of it."""
 
     root: Path
-    path: str
-    planes: list[tuple[int, str, Reference, str, str]]
+    modality: str
+    reference: Reference
+    shape: str
+    encoding: str
 
 
-def _image_files(index: Index) -> dict[str, _ImageFile]:
-    files: dict[str, _ImageFile] = {}
-    for i, row in enumerate(index.rows):
-        for modality in MODALITIES:
-            if text := getattr(row, modality):
-                reference = parse_reference(text)
-                key = f"{row.dataset}:{reference.path}"
-                if key not in files:
-                    files[key] = _ImageFile(index.roots[row.dataset], reference.path, [])
-                shape = getattr(row, f"{modality}_shape")
-                files[key].planes.append((i, modality, reference, shape, row.depth_encoding))
-    return files
+_DATASET, _ENCODING = COLUMNS.index("dataset"), COLUMNS.index("depth_encoding")
+_PLACES = [(m, COLUMNS.index(m), COLUMNS.index(f"{m}_shape")) for m in MODALITIES]
 
 
-def _stat(file: _ImageFile) -> tuple[int, int, int]:
-    full = f"{file.root}/{file.path}"
+def _images(line: Sequence[str], roots: dict[str, Path]) -> list[_Image]:
+    return [
+        _Image(roots[line[_DATASET]], modality, parse_reference(line[at]), line[shape], line[_ENCODING])
+        for modality, at, shape in _PLACES
+        if line[at]
+    ]
+
+
+def _stat(root: Path, path: str) -> tuple[int, int, int]:
+    """Size and times of a file below the root of its data set."""
     try:
         try:
-            s = os.stat(full)  # noqa: PTH116 - a third of pathlib's time, and opening a cache is mostly this
+            s = os.stat(f"{root}/{path}")  # noqa: PTH116 - a third of pathlib's time, and opening a cache is mostly this
         except FileNotFoundError:
-            s = decode.locate(file.root, file.path).stat()
+            s = decode.locate(root, path).stat()
     except OSError as e:
-        raise BadInput(f"{file.path}: {e.strerror} below {file.root}; restore it or index again") from None
+        raise BadInput(f"{path}: {e.strerror} below {root}; restore it or index again") from None
     return s.st_size, s.st_mtime_ns, s.st_ctime_ns
 
 
-def _digest(file: _ImageFile) -> str:
-    return decode.digest(file.root, [(reference, modality) for _, modality, reference, _, _ in file.planes])
+def _times(line: Sequence[str], roots: dict[str, Path]) -> tuple[tuple[int, int, int], ...]:
+    """Size and times of each file that a row takes images from."""
+    root = roots[line[_DATASET]]
+    paths = dict.fromkeys([file_of(line[at]) for _, at, _ in _PLACES if line[at]])
+    return tuple([_stat(root, path) for path in paths])
 
 
-def _decode_into(job: tuple[Path, _ImageFile, int]) -> None:
-    path, file, size = job
-    images = [(reference, modality, shape, encoding) for _, modality, reference, shape, encoding in file.planes]
-    with path.open("r+b") as cache:
-        for (row, modality, *_), planes in zip(file.planes, decode.decode(file.root, images, size), strict=True):
-            cache.seek((row * PLANES + _FIRST_PLANE[modality]) * size * size)
-            cache.write(planes.tobytes())
+def _when(times: tuple[tuple[int, int, int], ...], content: bytes) -> bytes:
+    return hashlib.blake2b(repr(times).encode() + content, digest_size=16).digest()
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the cache folder's lock; the system frees it when the process ends, however it ends."""
-    with (folder / ".lock").open("w") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that is filling {folder}", file=sys.stderr, flush=True)
-            fcntl.flock(f, fcntl.LOCK_EX)
-        yield
+def _contents(images: Sequence[Sequence[_Image]]) -> list[bytes]:
+    """The content of each row, whose images are given; each file is opened once."""
+    digests = dict(_by_file(images, _digests))
+    contents = []
+    for number, own in enumerate(images):
+        content = hashlib.sha256()
+        for place, image in enumerate(own):
+            content.update(f"{image.modality}\n{image.reference}\n{image.shape}\n{image.encoding}\n".encode())
+            content.update(digests[number, place])
+        contents.append(content.digest())
+    return contents
 
 
-def _digests(
-    record: Path, files: Mapping[str, _ImageFile], workers: int | None
-) -> tuple[dict[str, str], dict[str, tuple[int, int, int]]]:
-    """SHA-256 of each file's content, taken from `record` where size and times of the file are unchanged."""
-    known = json.loads(record.read_bytes()) if record.exists() else {}
-    stats = {key: _stat(file) for key, file in files.items()}
-    digests = {k: known[k][3] for k, stat in stats.items() if k in known and tuple(known[k][:3]) == stat}
-    changed = [key for key in files if key not in digests]
-    if changed:
-        now = time.time_ns()
-        new = parallel(_digest, [files[key] for key in changed], "checking images", workers)
-        digests |= dict(zip(changed, new, strict=True))
-        settled = {k: [*s, digests[k]] for k, s in stats.items() if now - max(s[1], s[2]) > _CLOCK_STEP_NS}
-        with replacing(record) as f:
-            f.write(json.dumps(settled, indent=0).encode())
-    return digests, stats
+def _by_file(images: Sequence[Sequence[_Image]], read: Any) -> Iterator[tuple[tuple[int, int], Any]]:
+    """((row's number, image's number), what `read` gives for the image), file by file."""
+    files: dict[tuple[Path, str], list[tuple[int, int]]] = {}
+    for number, own in enumerate(images):
+        for place, image in enumerate(own):
+            files.setdefault((image.root, image.reference.path), []).append((number, place))
+    for (root, _), places in files.items():
+        found = read(root, [images[number][place] for number, place in places])
+        yield from zip(places, found, strict=True)
 
 
-def open_faces(index: Index, image_size: int, cache_dir: str | Path, workers: int | None = None) -> Faces:
-    """Every image of `index` as 8-bit planes of `image_size` pixels square, decoded on the first call only.
+_Job = tuple[list[int], list[list[str]], list[bytes]]
+_Made = tuple[int, tuple[tuple[int, int, int], ...], bytes, tuple[bool, bool, bool] | None]
 
-    The cache file's name is a hash of the images' content, of what the index says of them and of the
-    sources of the decoder, so a changed image, index or decoder is never answered with old pixels. It appears
-    under that name only when complete; processes that ask at the same time wait for the one that decodes.
-    Raises `BadInput` naming the image that cannot be used, `OSError` when the disk is full; nothing is left
-    behind then.
+
+def _make(path: Path, size: int, roots: dict[str, Path], job: _Job) -> list[_Made]:
+    """Find the content of some rows, and decode those whose place in the file `path` is empty.
+
+    The job is the rows, their lines of the index, and the content that is in their places. Gives, of each row, the
+    times of its files, its content, and which modalities its planes show, None where it was not decoded.
+    """
+    rows, lines, filled = job
+    images = [_images(line, roots) for line in lines]
+    times = [_times(line, roots) for line in lines]
+    contents = _contents(images)
+    empty = [number for number, content in enumerate(filled) if not any(content)]
+    shown: dict[int, dict[str, bool]] = {number: {} for number in empty}
+    with path.open("r+b") as file:
+        for (number, place), planes in _by_file([images[n] for n in empty], partial(_decoded, size)):
+            image, row = images[empty[number]][place], rows[empty[number]]
+            file.seek((row * PLANES + _FIRST_PLANE[image.modality]) * size * size)
+            file.write(planes.tobytes())
+            shown[empty[number]][image.modality] = bool(planes.any())
+    for line, before, own in zip(lines, times, images, strict=True):
+        if _times(line, roots) != before:
+            raise BadInput(f"{own[0].reference.path}: changed while it was read; start again when nothing writes it")
+    return [
+        (row, when, content, (tuple(shown[n].get(m, False) for m in MODALITIES) if n in shown else None))  # type: ignore[misc]
+        for n, (row, when, content) in enumerate(zip(rows, times, contents, strict=True))
+    ]
+
+
+def _digests(root: Path, images: Sequence[_Image]) -> Iterator[bytes]:
+    return decode.digests(root, [(image.reference, image.modality) for image in images])
+
+
+def _decoded(size: int, root: Path, images: Sequence[_Image]) -> Iterator[np.ndarray]:
+    return decode.decode(root, [(i.reference, i.modality, i.shape, i.encoding) for i in images], size)
+
+
+def open_faces(
+    index: Index,
+    image_size: int,
+    cache_dir: str | Path,
+    workers: int | None = None,
+    rows: NDArray[np.int64] | None = None,
+) -> Faces:
+    """The images of `rows` (n,) of `index`, or of all, as 8-bit planes of `image_size` pixels square.
+
+    Those that no run has asked for before are decoded now. The cache file's name is a hash of what the index says of
+    its images and of the sources of the decoder, and each row's content is compared with the images on disk, so a
+    changed image, index or decoder is never answered with old pixels. Processes that ask at the same time wait for
+    the one that decodes. Raises `BadInput` naming the image that cannot be used, `OSError` when the disk is full; what
+    was decoded till then stays.
     """
     if image_size < 1:
         raise BadInput(f"image_size {image_size} is not a positive number of pixels")
+    rows = np.arange(len(index.rows)) if rows is None else np.unique(rows)
+    how = f"{image_size} {PIL.__version__}\n{json.dumps(sources(decode.__name__), sort_keys=True)}"
     folder = Path(cache_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    rows = index.rows
-    files = _image_files(index)
-    layout = hashlib.sha256(f"{image_size} {PIL.__version__}\n".encode())
-    layout.update(json.dumps(sources(decode.__name__), sort_keys=True).encode())
-    for r in rows:
-        columns = (r.dataset, r.rgb, r.rgb_shape, r.depth, r.depth_shape, r.ir, r.ir_shape, r.depth_encoding)
-        layout.update(("\n".join(columns) + "\n").encode())
-    place = layout.copy()
-    place.update("".join(f"{letter}\n{root}\n" for letter, root in sorted(index.roots.items())).encode())
     with locked(folder):
-        digests, stats = _digests(folder / f"{place.hexdigest()[:32]}.json", files, workers)
-        for digest in digests.values():
-            layout.update(digest.encode())
-        path = folder / f"{layout.hexdigest()}.u8"
-        if not path.exists():
-            _build(path, image_size, len(rows), files, stats, workers)
-    images = np.memmap(path, np.uint8, "r", shape=(len(rows), PLANES, image_size, image_size))
+        cache = _Cache(index, image_size, folder, how)
+        cache.fill(rows, workers)
+        digest = hashlib.sha256(how.encode())
+        for at in range(0, len(rows), 4096):
+            digest.update(cache.shown["content"][rows[at : at + 4096]].tobytes())
+        present = np.zeros((len(index.rows), 3), bool)
+        present[rows] = cache.shown["present"][rows]
+        images = np.memmap(cache.path, np.uint8, "r", shape=(len(present), PLANES, image_size, image_size))
     return Faces(
         images=images,
-        present=np.fromfile(path, bool, offset=images.size).reshape(len(rows), len(MODALITIES)),
-        sha256=layout.hexdigest(),
+        present=present,
+        sha256=digest.hexdigest(),
+        rows=rows,
+        content=cache.shown["content"],
         **without_pixels(index),
     )
 
 
-def _build(
-    path: Path,
-    size: int,
-    n: int,
-    files: Mapping[str, _ImageFile],
-    stats: Mapping[str, tuple[int, int, int]],
-    workers: int | None,
-) -> None:
-    for left in path.parent.glob(".*.u8.tmp"):  # of a killed process: the lock says that nobody writes it now
-        left.unlink()
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as f:
-            f.truncate(n * PLANES * size * size)
-        parallel(_decode_into, [(temporary, file, size) for file in files.values()], "decoding", workers)
-        for key, file in files.items():
-            if _stat(file) != stats[key]:
-                raise BadInput(f"{file.path}: changed while it was read; start again when nothing writes it")
-        with temporary.open("ab") as f:
-            f.write(_present(temporary, size, n).tobytes())
-            f.flush()
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+class _Cache:
+    """The decoded rows of an index in one size, and what is known of its images on disk."""
 
+    def __init__(self, index: Index, size: int, folder: Path, how: str) -> None:
+        self.index, self.size, self.roots = index, size, index.roots
+        images = index.rows.images_sha256
+        place = "".join(f"{letter}\n{root}\n" for letter, root in sorted(index.roots.items()))
+        self.path = folder / f"{hashlib.sha256(f'{images} {how}'.encode()).hexdigest()}.u8"
+        self.shown_path = self.path.with_suffix(".rows")
+        self.seen_path = folder / f"{hashlib.sha256(f'{images} {place}'.encode()).hexdigest()[:32]}.seen"
+        self.open()
 
-def _present(path: Path, size: int, n: int) -> np.ndarray:
-    """Which modalities (N, 3) of the decoded file have a pixel above zero."""
-    images = np.memmap(path, np.uint8, "r", shape=(n, PLANES, size * size))
-    planes = np.concatenate([images[i : i + 1024].any(axis=2) for i in range(0, n, 1024)])  # (N, 5)
-    return np.stack([planes[:, :3].any(axis=1), planes[:, 3], planes[:, 4]], axis=1)
+    def open(self) -> None:
+        count = len(self.index.rows)
+        table(self.path, count, (np.uint8, PLANES * self.size**2))
+        self.shown = table(self.shown_path, count, _SHOWN)
+        self.seen = table(self.seen_path, count, _SEEN)
+
+    def fill(self, rows: NDArray[np.int64], workers: int | None) -> None:
+        """Bring the rows (n,) up to date with the images on disk."""
+        while self.make(self.unsure(rows), workers):
+            self.shown_path.unlink()
+            self.path.unlink()  # whoever maps it keeps it
+            self.open()
+
+    def unsure(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Those of the rows whose files are not as they were last seen, or whose content is not in its place."""
+        unsure = np.ones(len(rows), bool)
+        for at in range(0, len(rows), 1024):
+            some = rows[at : at + 1024]
+            contents, whens = (np.array(self.seen[field][some]) for field in ("content", "when"))
+            filled = (contents == self.shown["content"][some]).all(axis=1) & contents.any(axis=1)
+            known = np.flatnonzero(filled)
+            for place, line in zip(known.tolist(), self.index.rows.lines(some[known]), strict=True):
+                when = _when(_times(line, self.roots), contents[place].tobytes())
+                unsure[at + place] = when != whens[place].tobytes()
+        return rows[unsure]
+
+    def jobs(self, rows: NDArray[np.int64]) -> Iterator[_Job]:
+        for at in range(0, len(rows), _STRETCH):
+            some = rows[at : at + _STRETCH]
+            filled = [content.tobytes() for content in self.shown["content"][some]]
+            yield some.tolist(), [*self.index.rows.lines(some)], filled
+
+    def make(self, rows: NDArray[np.int64], workers: int | None) -> bool:
+        """Decode the rows that have none in their place; whether one has another in its place."""
+        changed, total = False, -(-len(rows) // _STRETCH)
+        made: list[_Made] = []
+        began = time.monotonic()
+        function, title = partial(_make, self.path, self.size, self.roots), f"decoding, {_STRETCH} frames at a time"
+        try:
+            for _, some in as_done(function, self.jobs(rows), title, workers, total, _FEW):
+                made += some
+                if time.monotonic() - began > _SAVE_S:
+                    changed |= self.save(made)
+                    made, began = [], time.monotonic()
+        finally:
+            changed |= self.save(made)
+        return changed
+
+    def save(self, made: list[_Made]) -> bool:
+        """Keep what was found of some rows, once their planes have reached the disk; whether one had changed."""
+        if not made:
+            return False
+        made = sorted(made)
+        rows = np.array([row for row, *_ in made], np.int64)
+        contents = np.frombuffer(b"".join(content for _, _, content, _ in made), np.uint8).reshape(-1, 32)
+        now = time.time_ns()
+        seen = np.zeros(len(made), _SEEN)
+        seen["content"] = contents
+        for entry, (_, times, content, _) in zip(seen, made, strict=True):
+            if now - max(max(written, changed) for _, written, changed in times) > _CLOCK_STEP_NS:
+                entry["when"] = np.frombuffer(_when(times, content), np.uint8)
+        write(self.seen_path, rows, seen)
+        new = np.array([present is not None for *_, present in made], bool)
+        shown = np.zeros(int(new.sum()), _SHOWN)
+        shown["content"] = contents[new]
+        for entry, present in zip(shown, [m[3] for m in made if m[3] is not None], strict=True):
+            entry["present"] = present
+        with self.path.open("rb") as file:
+            os.fdatasync(file.fileno())
+        write(self.shown_path, rows[new], shown)
+        return bool((self.shown["content"][rows] != contents).any())

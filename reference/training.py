@@ -112,16 +112,16 @@ class Training(Evaluation):
         rows, options = super().find_splits(), self.options
         for modality in options.sees:
             name = MODALITIES["RDI".index(modality)]
-            if not any(getattr(self.index.rows[i], name) for i in rows["train"]):
+            if not (self.index.rows.column(name)[rows["train"]] != "").any():
                 raise BadInput(
                     f"{options.index}: no training sample of protocol {options.protocol} has {name}, which this method "
                     "looks at; index a data set that has it, or train a method that does without"
                 )
-        train = [self.index.rows[i] for i in rows["train"]]
-        numbers = np.array([[*DATASETS].index(row.dataset) for row in train])
+        dataset, label = (self.index.rows.column(name)[rows["train"]] for name in ("dataset", "class"))
+        numbers = np.array([[*DATASETS].index(letter) for letter in dataset])
         domain = numbers if options.per_domain else None
         # Made for what it refuses, before there is a folder; a method may train on other batches.
-        BalancedSampler(np.array([row.bonafide for row in train]), options.batch_size, options.seed, domain)
+        BalancedSampler(label == "bonafide", options.batch_size, options.seed, domain)
         return rows
 
     def begin(self) -> None:
@@ -130,7 +130,8 @@ class Training(Evaluation):
         self.train = self.rows["train"]
         # Only now: it loads torch's compiler, seconds that a finished run need not spend.
         seed_everything(options.seed, options.threads)
-        faces = open_faces(self.index, options.image_size, options.cache_dir)
+        used = np.concatenate([*self.rows.values()])
+        faces = open_faces(self.index, options.image_size, options.cache_dir, rows=used)
         self.run.same_images(faces.sha256)
         for dataset, lost in faces.missing_report().items():
             if any(lost.values()):

@@ -8,6 +8,8 @@ set stay; a threshold that a metric takes from the test set is found anew in eac
 """
 
 import hashlib
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -20,7 +22,6 @@ Threshold = float | Literal["eer", "bpcer1", "released"]
 
 RESAMPLES = 1000
 _SEED = 20250225
-_ELEMENTS = 4_000_000  # of the largest temporary array: 32 MB
 
 
 def draw(
@@ -55,56 +56,96 @@ def resampled(
 
     scores (N,), bonafide (N,); counts and number as from `draw`. A metric is `hter:…` or `accuracy:…`. Equal
     to `reference.metrics` on a set in which each sample is repeated as often as its subject was drawn.
+
+    The samples are sorted once. A resample then costs two running sums over them, and the memory of those.
     """
     order = np.argsort(scores, kind="stable")
-    ordered = scores[order]
-    first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # of each distinct score
-    distinct = ordered[first]
-    parts = [
-        _chunk(chunk[:, number[order]], bonafide[order], first, distinct, thresholds)
-        for chunk in np.array_split(counts, max(1, counts.shape[0] * scores.size // _ELEMENTS))
-    ]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    live, attack = order[bonafide[order]], order[~bonafide[order]]
+    distinct = np.unique(scores)
+    ranking = _Ranking(
+        number[live],
+        number[attack],
+        *(np.searchsorted(scores[attack], scores[live], side) for side in ("left", "right")),
+        *(np.append(np.searchsorted(scores[c], distinct), c.size) for c in (live, attack)),
+    )
+    fixed = {t: int(np.searchsorted(distinct, t)) for t in thresholds.values() if not isinstance(t, str)}
+    found = [_metrics(_Resample(ranking, count), thresholds, fixed) for count in counts]
+    return {name: np.array([values[name] for values in found]) for name in found[0]}
 
 
-def _chunk(
-    weight: NDArray[np.int64],
-    bonafide: NDArray[np.bool_],
-    first: NDArray[np.int64],
-    distinct: NDArray[np.float64],
-    thresholds: dict[str, Threshold],
-) -> dict[str, NDArray[np.float64]]:
-    """The same for some resamples; weight (r, N) counts each sample, in ascending order of score."""
-    live = np.add.reduceat(weight * bonafide, first, axis=1)  # (r, G) at each distinct score
-    attack = np.add.reduceat(weight * ~bonafide, first, axis=1)  # (r, G)
-    none = np.zeros((weight.shape[0], 1), np.int64)
-    # Column g holds the errors at threshold distinct[g], the last column those at +inf.
-    rejected = np.concatenate([none, live.cumsum(1)], axis=1)  # (r, G + 1) bona fide below
-    below = np.concatenate([none, attack.cumsum(1)], axis=1)  # (r, G + 1) attacks below
-    n_live, n_attack = rejected[:, -1:], below[:, -1:]  # (r, 1)
-    accepted = n_attack - below
+@dataclass(frozen=True)
+class _Ranking:
+    """A set in ascending order of score, its classes apart; thresholds are its G distinct scores and then +inf."""
 
-    wins = (live * (2 * below[:, :-1] + attack)).sum(1, keepdims=True)
-    out = {"auc": (wins / (2 * n_live * n_attack))[:, 0]}
+    live_subject: NDArray[np.int64]
+    """(L,) the number of each bona fide sample's subject."""
+    attack_subject: NDArray[np.int64]
+    """(A,) as above."""
+    attacks_below: NDArray[np.int64]
+    """(L,) how many attacks score less than each bona fide sample."""
+    attacks_not_above: NDArray[np.int64]
+    """(L,) how many score less or the same."""
+    live_at: NDArray[np.int64]
+    """(G + 1,) how many bona fide samples score less than each threshold."""
+    attacks_at: NDArray[np.int64]
+    """(G + 1,) as above."""
+
+
+class _Resample:
+    """The errors of one resample, whose subjects were drawn `count` (subjects,) times, at any threshold."""
+
+    def __init__(self, ranking: _Ranking, count: NDArray[np.int64]) -> None:
+        self.ranking = ranking
+        self.weight = count[ranking.live_subject]  # (L,)
+        self.live = np.append(0, self.weight.cumsum())  # (L + 1,) bona fide samples among the lowest 0, 1, … L
+        self.attacks = np.append(0, count[ranking.attack_subject].cumsum())  # (A + 1,)
+        self.n_live, self.n_attack = int(self.live[-1]), int(self.attacks[-1])
+
+    def auc(self) -> float:
+        beaten = self.attacks[self.ranking.attacks_below] + self.attacks[self.ranking.attacks_not_above]  # (L,)
+        return int(self.weight @ beaten) / (2 * self.n_live * self.n_attack)
+
+    def rejected(self, at: int) -> int:
+        """Bona fide samples below threshold number `at`."""
+        return int(self.live[self.ranking.live_at[at]])
+
+    def errors(self, at: int) -> tuple[int, int]:
+        """Attacks accepted and bona fide samples rejected at threshold number `at`."""
+        return self.n_attack - int(self.attacks[self.ranking.attacks_at[at]]), self.rejected(at)
+
+    def difference(self, at: int) -> int:
+        """FAR − FRR, times both classes' sizes; it never rises from one threshold to the next."""
+        accepted, rejected = self.errors(at)
+        return accepted * self.n_live - rejected * self.n_attack
+
+    def threshold(self, kind: str) -> int:
+        """The number of the threshold that is found in the resample itself."""
+        every = range(self.ranking.live_at.size)
+        if kind == "eer":
+            crossing = bisect_left(every, 0, key=lambda at: -self.difference(at))
+            return min(max(crossing - 1, 0), crossing, key=self._inequality)
+        if kind == "bpcer1":
+            return bisect_right(every, 0.01, key=lambda at: self.rejected(at) / self.n_live) - 1
+        of_class = (self.attacks[self.ranking.attacks_at], self.live[self.ranking.live_at])
+        return _released(*(np.diff(below) for below in of_class))
+
+    def _inequality(self, at: int) -> tuple[int, int]:
+        accepted, rejected = self.errors(at)
+        return abs(self.difference(at)), accepted * self.n_live + rejected * self.n_attack
+
+
+def _metrics(resample: _Resample, thresholds: dict[str, Threshold], fixed: dict[float, int]) -> dict[str, float]:
+    """The metrics of one resample by name; `fixed` numbers the thresholds that were fixed elsewhere."""
+    own = {t: resample.threshold(t) for t in set(thresholds.values()) if isinstance(t, str)}
+    out = {"auc": resample.auc()}
     for metric, threshold in thresholds.items():
-        if threshold == "eer":
-            difference = np.abs(accepted * n_live - rejected * n_attack)
-            errors = accepted * n_live + rejected * n_attack
-            nearest = difference == difference.min(1, keepdims=True)
-            column = np.where(nearest, errors, np.iinfo(np.int64).max).argmin(1)
-        elif threshold == "bpcer1":
-            column = (rejected / n_live <= 0.01).sum(1) - 1
-        elif threshold == "released":
-            column = np.array([_released(*counts) for counts in zip(attack, live, strict=True)])
-        else:
-            column = np.full(weight.shape[0], np.searchsorted(distinct, threshold, side="left"))
-        a = np.take_along_axis(accepted, column[:, None], 1)
-        b = np.take_along_axis(rejected, column[:, None], 1)
+        at = own[threshold] if isinstance(threshold, str) else fixed[threshold]
+        accepted, rejected = resample.errors(at)
+        n_live, n_attack = resample.n_live, resample.n_attack
         if metric.startswith("hter:"):
-            value = (a / n_attack + b / n_live) / 2
+            out[metric] = (accepted / n_attack + rejected / n_live) / 2
         else:
-            value = 1 - (a + b) / (n_live + n_attack)
-        out[metric] = value[:, 0]
+            out[metric] = 1 - (accepted + rejected) / (n_live + n_attack)
     return out
 
 

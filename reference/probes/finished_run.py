@@ -47,8 +47,9 @@ class FinishedRun(Generic[Model, RunOptions]):
 
     @cached_property
     def faces(self) -> Faces:
-        """All samples of the index, decoded when they are first asked for."""
-        return open_faces(self.index, self.options.image_size, self.cache_dir)
+        """The samples that the run was validated or tested on, decoded when they are first asked for."""
+        used = np.concatenate([self.rows("val"), self.rows("test")])
+        return open_faces(self.index, self.options.image_size, self.cache_dir, rows=used)
 
     def rows(self, split: Literal["val", "test"]) -> NDArray[np.int64]:
         """The rows (N,) of the index that the run was validated or tested on."""

@@ -995,6 +995,127 @@ WHAT_A_CHOICE_IS_WORTH = [
     ),
 ]
 
+DATA_AT_SCALE = [
+    *mutants(
+        "data_manifests.mapped",
+        "test_index.py::test_a_damaged_file_is_made_again test_index.py::test_a_text_that_was_edited_is_read_again",
+        "read",
+        ("believes_what_is_damaged", "if digest.hexdigest() != wanted:", "if False:"),
+    ),
+    *mutants(
+        "data_manifests.index",
+        "test_index.py::test_a_text_that_was_edited_is_read_again test_index.py::test_a_text_is_checked_once",
+        "load_index",
+        ("protocols_do_not_count", "own.digest() + of_protocols.digest()", "own.digest()"),
+        ("never_taken", 'mapped.read(columns, f"{sha256} {_THIS}")', "None"),
+    ),
+    *mutants(
+        "data_manifests.index",
+        "test_index.py::test_a_bad_field_is_named_behind_a_sound_row_of_its_kind "
+        "test_index.py::test_a_line_break_in_a_field_is_named_behind_a_sound_row",
+        "_checked",
+        ("rows_without_a_kind_are_alike", "if kind is not None:", "if True:"),
+        ("line_breaks_unseen", " or not place.plain or place.line != number", ""),
+    ),
+    *mutants(
+        "data_manifests.index",
+        "test_index.py::test_sample_ids_are_told_apart_though_their_first_hashes_are_equal",
+        "_Numbers.rows_of",
+        ("first_of_equal_hashes", "if not other.any():", "if True:"),
+    ),
+    *mutants(
+        "data_manifests.index",
+        "test_index.py::test_a_text_that_is_written_into_while_it_is_in_use_is_refused",
+        "Rows._texts",
+        ("another_text_is_read", "if (now := _written(self._file)) != self._written:", "if False:"),
+        ("a_touched_text_is_another", 'self._file, "sha256").hexdigest() != self._sha256', 'self._file, "sha256")'),
+    ),
+    *mutants(
+        "data_manifests.parallel",
+        "test_index.py::test_a_gpu_that_is_open_is_not_forked",
+        "_start",
+        ("forks_an_open_gpu", " or (torch is not None and torch.cuda.is_initialized())", ""),
+    ),
+    *mutants(
+        "data_manifests.parallel",
+        "test_index.py::test_jobs_are_made_when_they_are_needed",
+        "as_done",
+        ("all_jobs_at_once", "len(waiting) < 2 * workers and ", ""),
+    ),
+    *mutants(
+        "reference.faces",
+        "test_data.py::test_only_the_rows_that_are_asked_for_are_decoded "
+        "test_data.py::test_the_order_in_which_rows_are_asked_for_changes_nothing",
+        "open_faces",
+        ("every_row", "if rows is None else np.unique(rows)", ""),
+        ("in_the_order_of_asking", "np.unique(rows)", "np.asarray(rows)"),
+    ),
+    *mutants(
+        "reference.faces",
+        "test_data.py::test_only_the_rows_that_are_asked_for_are_decoded",
+        "Faces.missing_report",
+        ("of_every_row", "if self.rows is None else self.rows", ""),
+    ),
+    *mutants(
+        "reference.faces",
+        "test_data.py::test_a_changed_image_of_the_same_size_is_decoded_again "
+        "test_data.py::test_a_changed_image_does_not_change_what_another_run_has_open",
+        "_Cache.fill",
+        (
+            "old_pixels_stay",
+            "while self.make(self.unsure(rows), workers):",
+            "if self.make(self.unsure(rows), workers):",
+        ),
+        ("under_the_feet_of_others", "self.path.unlink()", "os.truncate(self.path, 0)"),
+    ),
+    *mutants(
+        "reference.faces",
+        "test_data.py::test_a_changed_image_of_the_same_size_is_decoded_again "
+        "test_data.py::test_times_that_reached_the_disk_without_their_content_are_not_believed",
+        "",
+        ("times_unseen", "unsure[at + place] = when != whens[place].tobytes()", "unsure[at + place] = False"),
+        ("content_not_bound_to_times", "repr(times).encode() + content", "repr(times).encode()"),
+    ),
+    *mutants(
+        "reference.faces",
+        "test_data.py::test_the_times_of_a_file_written_just_now_are_not_trusted",
+        "_Cache.save",
+        ("young_times_trusted", "> _CLOCK_STEP_NS", "> -(10**18)"),
+    ),
+    *mutants(
+        "reference.faces",
+        "test_data.py::test_an_image_that_changes_while_it_is_read",
+        "_make",
+        ("changes_unseen", "if _times(line, roots) != before:", "if False:"),
+    ),
+    *mutants(
+        "reference.clip_features",
+        "test_clip.py::test_damaged_features_are_computed_again "
+        "test_clip.py::test_other_weights_images_ranges_and_activations_have_features_of_their_own",
+        "_kept",
+        ("damage_unseen", "known &= entries", "known & entries"),
+        ("of_other_images", '(entries["content"][rows] == faces.content[rows]).all', 'entries["content"][rows].any'),
+    ),
+    *mutants(
+        "reference.clip_features",
+        "test_clip.py::test_a_tower_is_hashed_once_and_again_when_it_was_trained",
+        "_tower_sha256",
+        ("training_unseen", " or _towers[visual][0] != written", ""),
+        ("hashed_each_time", "visual not in _towers or _towers[visual][0] != written", "True"),
+    ),
+    *mutants(
+        "paper_tables.numbers.bootstrap",
+        "test_paper_tables.py::test_each_resample_equals_whole_arrays_of_all_to_the_bit "
+        "test_paper_tables.py::test_one_bona_fide_frame_in_a_hundred_may_be_rejected "
+        "test_paper_tables.py::test_a_resample_equals_the_metric_of_the_set_with_samples_repeated",
+        "_Resample",
+        ("first_crossing_alone", "min(max(crossing - 1, 0), crossing, key=self._inequality)", "crossing"),
+        ("fewer_than_one_percent", "bisect_right(", "bisect_left("),
+        ("ties_are_lost", "self.ranking.attacks_not_above", "self.ranking.attacks_below"),
+        ("errors_in_no_order", "accepted * self.n_live + rejected * self.n_attack", "0"),
+    ),
+]
+
 BUGS = [
     *EQUATIONS,
     *ALIGNMENT,
@@ -1003,6 +1124,7 @@ BUGS = [
     *RELEASED_EVALUATION,
     *WHAT_A_CHOICE_IS_WORTH,
     *DEAD_GRADIENTS,
+    *DATA_AT_SCALE,
     *SUITE,
     *of_rows.OURS,
 ]

@@ -111,7 +111,7 @@ def test_index_reader(folder, valid, data):
     protocols = {p: {s: [ids[i] for i in n] for s, n in splits.items()} for p, splits in index.protocols.items()}
     save_index(folder / "again", index.rows, protocols, index.roots)
     again = load_index(folder / "again" / "index.csv")
-    assert again.rows == index.rows
+    assert [*again.rows] == [*index.rows]
     assert again.roots == index.roots
     assert {p: {s: n.tolist() for s, n in splits.items()} for p, splits in again.protocols.items()} == {
         p: {s: n.tolist() for s, n in splits.items()} for p, splits in index.protocols.items()

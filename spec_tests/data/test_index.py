@@ -4,8 +4,12 @@ import csv
 import dataclasses
 import re
 import shutil
+import subprocess
+import sys
 import time
+import types
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -13,13 +17,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from data_manifests import index as index_module
+from data_manifests import mapped
+from data_manifests import parallel as parallel_module
 from data_manifests.__main__ import main
 from data_manifests.adapters import Options, index_tree
 from data_manifests.adapters.cefa import official_split
 from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS, FAMILIES, Reference, Row, load_index, parse_reference, save_index
-from data_manifests.parallel import parallel
+from data_manifests.parallel import as_done, parallel
 from data_manifests.protocols import MMFAS_RATIO, check_subjects, draw_by_subject, mmfas, one_class
+from reference import sources
 from spec_tests.support import trees
 from spec_tests.support.index_rows import row
 
@@ -54,7 +62,7 @@ class TestRoundTrip:
         protocols = {"p,q": {"train": ids[::-1], "te\tst": ids[:1]}, "r": {"train": ids}}
         assert save_index(folder, index_rows, protocols, {"C": '../some where/é"\\'})
         index = load_index(folder / "index.csv")
-        assert index.rows == index_rows
+        assert [*index.rows] == index_rows
         assert {p: {s: v.tolist() for s, v in splits.items()} for p, splits in index.protocols.items()} == {
             "p,q": {"train": list(range(len(ids))), "te\tst": [0]},
             "r": {"train": list(range(len(ids)))},
@@ -153,6 +161,167 @@ BAD_FIELDS = {
 }
 
 
+class TestColumns:
+    """What is kept beside the text: the text is the truth, and the file that was made from it is never believed."""
+
+    @pytest.fixture
+    def path(self, tmp_path):
+        index_rows = [row(i) for i in range(6)]
+        save_index(tmp_path, index_rows, {"p": {"train": [r.sample_id for r in index_rows[::2]]}}, {"C": "/c"})
+        return tmp_path / "index.csv"
+
+    def content(self, index):
+        protocols = {p: {s: v.tolist() for s, v in splits.items()} for p, splits in index.protocols.items()}
+        return [*index.rows], protocols, index.sha256
+
+    def test_a_text_is_checked_once(self, path, monkeypatch):
+        first = self.content(load_index(path))
+        monkeypatch.setattr(index_module, "_checked", lambda file, path: pytest.fail("checked again"))
+        assert self.content(load_index(path)) == first
+
+    @pytest.mark.parametrize("file", ["index.csv", "protocols.csv"])
+    def test_a_text_that_was_edited_is_read_again(self, path, file):
+        load_index(path)
+        text = (path.parent / file).read_text()
+        lines = text.splitlines(True)
+        (path.parent / file).write_text("".join([*lines[:-1], lines[-1].replace("860", "870").replace("p,", "q,")]))
+        index = load_index(path)
+        assert index.rows[5].ir_nm == (870 if file == "index.csv" else 860)
+        assert set(index.protocols) == ({"p"} if file == "index.csv" else {"p", "q"})
+        (path.parent / file).write_text(text.replace("860", "near").replace("p,", ","))
+        with pytest.raises(BadInput, match="row 2"):
+            load_index(path)
+
+    def test_what_another_text_of_the_module_has_checked_is_checked_again(self, path, monkeypatch):
+        load_index(path)
+        monkeypatch.setattr(index_module, "_THIS", "another")
+        checked = []
+        original = index_module._checked
+        monkeypatch.setattr(index_module, "_checked", lambda file, path: checked.append(path) or original(file, path))
+        load_index(path)
+        assert checked == [path]
+
+    @given(st.data())
+    def test_a_damaged_file_is_made_again(self, tmp_path_factory, data):
+        path = tmp_path_factory.mktemp("index") / "index.csv"
+        save_index(path.parent, [row(i) for i in range(3)], {"p": {"a": [row(1).sample_id]}}, {"C": "/c"})
+        wanted = self.content(load_index(path))
+        columns = path.with_name(".index.columns")
+        whole = columns.read_bytes()
+        damaged = bytearray(whole)
+        kind = data.draw(st.sampled_from(["flip", "cut", "add", "other"]))
+        if kind == "flip":
+            damaged[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+        elif kind == "other":
+            damaged[:] = data.draw(st.sampled_from([b"", b"\n", b"[]\n", b"[" * 100_000, b'{"arrays": 3}\n', b"\x80"]))
+        else:
+            at = data.draw(st.integers(0, len(whole) - 1))
+            damaged[at:] = b"" if kind == "cut" else damaged[at:] + b"x"
+        columns.write_bytes(damaged)
+        assert self.content(load_index(path)) == wanted
+        assert self.content(load_index(path)) == wanted
+
+    def test_a_folder_that_cannot_be_written_is_read_and_nothing_stays_of_a_full_disk(self, path, monkeypatch, capsys):
+        before = sorted(path.parent.iterdir())
+
+        def refuse(*arguments, **names):
+            raise OSError(30, "Read-only file system")
+
+        for name in ("mkstemp", "fsync"):
+            with monkeypatch.context() as m:
+                m.setattr(mapped.tempfile if name == "mkstemp" else mapped.os, name, refuse)
+                found = self.content(load_index(path))
+            assert "Read-only file system, so what it would spare is done again" in capsys.readouterr().err
+            assert sorted(path.parent.iterdir()) == before
+        assert self.content(load_index(path)) == found
+
+    @given(st.data())
+    def test_rows_are_a_sequence_and_columns_are_arrays(self, tmp_path_factory, data):
+        folder = tmp_path_factory.mktemp("index")
+        wanted = data.draw(rows())
+        save_index(folder, wanted, {}, {"C": "/c"})
+        found = load_index(folder / "index.csv").rows
+        count, end = len(wanted), st.none() | st.integers(-7, 7)
+        piece = data.draw(st.builds(slice, end, end, end.filter(lambda step: step != 0)))
+        assert len(found) == count
+        assert found[piece] == wanted[piece]
+        i = data.draw(st.integers(-count, count - 1))
+        assert found[i] == wanted[i]
+        assert i >= 0 or np.array_equal(found.column("clip_id")[i], wanted[i].clip_id)
+        for beyond in (count, -count - 1):
+            with pytest.raises(IndexError):
+                found[beyond]
+        chosen = data.draw(st.lists(st.integers(0, count - 1), max_size=9))
+        mask = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+        for name in COLUMNS:
+            values = [getattr(r, "label" if name == "class" else name) for r in wanted]
+            texts = np.array(["" if value is None else str(value) for value in values])
+            column = found.column(name)
+            assert len(column) == count
+            assert column[np.array(chosen, int)].tolist() == texts[np.array(chosen, int)].tolist()
+            assert column[mask].tolist() == texts[mask].tolist()
+            assert np.asarray(column).tolist() == column[:].tolist() == texts.tolist()
+        for name in ("clip_id", "subject_id", "class"):
+            names, numbers = np.unique(np.asarray(found.column(name)), return_inverse=True)
+            assert found.names(name).tolist() == names.tolist()
+            assert found.numbered(name).tolist() == numbers.tolist()
+        with pytest.raises(ValueError, match="no column 'nothing'"):
+            found.column("nothing")
+
+    def test_a_text_that_is_written_into_while_it_is_in_use_is_refused(self, path):
+        index = load_index(path)
+        time.sleep(0.02)
+        path.touch()
+        assert [*index.rows] == [row(i) for i in range(6)]
+        path.write_text(path.read_text().replace("870", "860").replace("860", "870"))
+        with pytest.raises(BadInput, match=r"index.csv: was changed while it was in use"):
+            index.rows[0]
+
+    def test_a_text_that_is_replaced_while_it_is_in_use_is_read_as_it_was(self, path):
+        index = load_index(path)
+        save_index(path.parent, [row(9)], {}, {"C": "/c"})
+        assert [*index.rows] == [row(i) for i in range(6)]
+        assert [*load_index(path).rows] == [row(9)]
+
+    def test_memory_does_not_grow_with_the_index(self, tmp_path):
+        """What a process holds of its own after it has loaded 200 rows, and 30 000 (which took 30 MB as objects)."""
+        script = (
+            "import sys; from data_manifests.index import load_index; index = load_index(sys.argv[1]);"
+            "print(*[l.split()[1] for l in open('/proc/self/status') if l.startswith('RssAnon')])"
+        )
+        megabytes = []
+        for count in (200, 30_000):
+            folder = tmp_path / str(count)
+            lines = [",".join(str(x) for x in dataclasses.astuple(row(i, ir=f"{i}.png"))) for i in range(count)]
+            folder.mkdir()
+            (folder / "index.csv").write_text("\n".join([",".join(COLUMNS), *lines, ""]))
+            (folder / "protocols.csv").write_text("protocol,split,sample_id\n")
+            (folder / "roots.toml").write_text('C = "/c"\n')
+            for _ in range(2):
+                out = subprocess.run(
+                    [sys.executable, "-c", script, folder / "index.csv"],
+                    capture_output=True,
+                    check=True,
+                    cwd=sources.ROOT,
+                )
+            megabytes.append(int(out.stdout) / 1024)
+        assert megabytes[1] - megabytes[0] < 3
+
+
+def test_sample_ids_are_told_apart_though_their_first_hashes_are_equal(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_module, "hash", lambda s: hash(s) if s[-1] == "\0" else len(s) % 2, raising=False)
+    index_rows = [row(i, sample_id="x" * (i % 3 + 1) + str(i)) for i in range(12)]
+    ids = [r.sample_id for r in index_rows]
+    save_index(tmp_path, index_rows, {"p": {"a": ids[::-3], "b": ids}}, {"C": "/c"})
+    index = load_index(tmp_path / "index.csv")
+    assert index.split("p", "a").tolist() == [*range(12)][2::3]
+    assert index.split("p", "b").tolist() == [*range(12)]
+    with pytest.raises(BadInput, match=r"row 4: sample_id 'nobody' is not in index.csv"):
+        save_index(tmp_path, index_rows, {"p": {"a": [*ids[:2], "nobody"]}}, {"C": "/c"})
+    with pytest.raises(BadInput, match=r"row 14: sample_id 'xx1' is in row 3 too"):
+        save_index(tmp_path, [*index_rows, row(12, sample_id="xx1")], {}, {"C": "/c"})
+
+
 class TestBadFiles:
     @pytest.fixture
     def path(self, tmp_path):
@@ -176,6 +345,20 @@ class TestBadFiles:
         assert message.startswith(f"{path}, row 3")
         assert re.search(rf"\b{column}\b", message)
         assert BAD_FIELDS[column, value] in message
+
+    @pytest.mark.parametrize(("column", "value"), BAD_FIELDS)
+    def test_a_bad_field_is_named_behind_a_sound_row_of_its_kind(self, tmp_path, column, value):
+        odd = row(0, rgb="no#1.jpg")  # sound, and of no kind
+        save_index(tmp_path, [odd, *(row(i) for i in range(1, 4))], {}, {"C": "/c"})
+        self.edit(tmp_path / "index.csv", 5, column, value)
+        with pytest.raises(BadInput, match=rf"index\.csv, row 5.*\b{column}\b.*{re.escape(BAD_FIELDS[column, value])}"):
+            load_index(tmp_path / "index.csv")
+
+    @pytest.mark.parametrize("text", ["a\nb", "a\rb", "a\r\nb", "a\0b"])
+    def test_a_line_break_in_a_field_is_named_behind_a_sound_row(self, path, text):
+        self.edit(path, 4, "attack_code", text)
+        with pytest.raises(BadInput, match=r"row 4.*(attack_code .* holds a line break, a NUL|new-line character)"):
+            load_index(path)
 
     def test_a_family_on_bona_fide(self, path):
         self.edit(path, 2, "attack_family", "print")
@@ -874,3 +1057,34 @@ def test_parallel_keeps_the_order_and_raises_what_a_job_raises(workers):
     assert parallel(slow_first, jobs, "jobs", workers) == [2 * j for j in jobs]
     with pytest.raises(BadInput, match="job 13 is bad"):
         parallel(slow_first, range(200), "jobs", workers)
+
+
+def _same(job):
+    return job
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_jobs_are_made_when_they_are_needed(workers):
+    made = []
+    jobs = (made.append(j) or j for j in range(400))
+    results = {}
+    for number, result in as_done(_same, jobs, "jobs", workers, total=400):
+        results[number] = result
+        ahead = len(made) - len(results)
+        assert ahead <= (0 if workers == 1 else 2 * workers * 25)
+    assert results == {j: j for j in range(400)}
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_a_gpu_that_is_open_is_not_forked(monkeypatch, opened):
+    """A forked worker would inherit the driver's threads and memory."""
+    torch = types.SimpleNamespace(cuda=types.SimpleNamespace(is_initialized=lambda: opened))
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    ways = []
+    monkeypatch.setattr(
+        parallel_module,
+        "ProcessPoolExecutor",
+        lambda n, mp_context: ways.append(mp_context.get_start_method()) or ThreadPoolExecutor(n),
+    )
+    assert parallel(_same, range(100), "jobs", 2) == [*range(100)]
+    assert ways == ["spawn" if opened else "fork"]

@@ -65,7 +65,7 @@ class TestEveryLayout:
         assert (result.problems, result.ignored) == ([], [])
         save_index(tmp_path, result.rows, result.protocols, {letter: tree_of[layout]})
         index = load_index(tmp_path / "index.csv")
-        assert index.rows == result.rows
+        assert [*index.rows] == result.rows
         assert {r.layout for r in result.rows} == {layout}
         assert {r.label for r in result.rows} == {"bonafide", "attack"}
         by_id = {r.sample_id: r for r in result.rows}
@@ -128,7 +128,7 @@ class TestEveryLayout:
         result = index_tree(letter, root, Options(workers=1, names_only=True))
         save_index(tmp_path / "index", result.rows, result.protocols, {letter: root})
         index = load_index(tmp_path / "index" / "index.csv")
-        assert index.rows == result.rows
+        assert [*index.rows] == result.rows
         row = index.rows[0]
         if layout == "wmca-hdf5":
             with pytest.raises(BadInput, match=r"names a container; .*indexed by names only"):

@@ -508,6 +508,7 @@ def drawn_faces(seed: int, count: int, side: int = SIDE) -> Faces:
         zeros,
         zeros,
         f"{seed:064x}",
+        content=np.frombuffer(b"".join(hashlib.sha256(x.tobytes()).digest() for x in images), np.uint8).reshape(-1, 32),
     )
 
 
@@ -588,7 +589,7 @@ def test_other_weights_images_ranges_and_activations_have_features_of_their_own(
     with torch.no_grad():  # trained since it was read from its file
         clip.model.visual.proj += 0.01
     features.append(image_features(clip, faces, rows, cache_dir=tmp_path))
-    assert len(list(tmp_path.rglob("*.npz"))) == len(features)
+    assert len(list(tmp_path.rglob("*.f32"))) == len(features) - 1  # other images have their place in the same file
     for i, a in enumerate(features):
         for b in features[:i]:
             assert not torch.allclose(a, b, atol=1e-4)
@@ -630,15 +631,60 @@ def test_an_interrupted_computation_keeps_what_was_saved_and_nothing_half(tmp_pa
     assert not list(tmp_path.rglob(".*.tmp"))
 
 
-def test_a_damaged_file_of_features_is_named(tmp_path):
+def test_a_file_of_features_that_was_cut_short_is_named(tmp_path):
     faces = drawn_faces(1, 3)
     image_features(frozen(), faces, np.arange(3), cache_dir=tmp_path)
-    (file,) = tmp_path.rglob("*.npz")
-    content = file.read_bytes()
-    for damaged in (content[: len(content) // 2], b""):
-        file.write_bytes(damaged)
-        with pytest.raises(BadInput, match=f"{file.name}: damaged; delete it"):
+    for suffix in (".f32", ".rows"):
+        (file,) = tmp_path.rglob(f"*{suffix}")
+        content = file.read_bytes()
+        file.write_bytes(content[: len(content) // 2])
+        with pytest.raises(BadInput, match=f"{file.name}: damaged"):
             image_features(frozen(), faces, np.arange(3), cache_dir=tmp_path)
+        file.write_bytes(content)
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_damaged_features_are_computed_again(tmp_path_factory, data):
+    folder, faces = tmp_path_factory.mktemp("cache"), drawn_faces(1, 5)
+    whole = image_features(frozen(), faces, np.arange(5), cache_dir=folder)
+    file = data.draw(st.sampled_from([*folder.rglob("*.f32"), *folder.rglob("*.rows")]))
+    content = bytearray(file.read_bytes())
+    content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    file.write_bytes(content)
+    clip = frozen()
+    calls = counting(clip)
+    assert torch.equal(image_features(clip, faces, np.arange(5), cache_dir=folder), whole)
+    assert len(calls) == 1
+    assert torch.equal(image_features(clip, faces, np.arange(5), cache_dir=folder), whole)
+    assert len(calls) == 1
+
+
+@settings(max_examples=15)
+@given(st.permutations(range(11)), st.integers(1, 10))
+def test_features_are_the_same_bits_in_whichever_order_they_were_asked_for(tmp_path_factory, order, cut):
+    folder, faces, clip = tmp_path_factory.mktemp("cache"), drawn_faces(1, 11), frozen()
+    with pytest.MonkeyPatch.context() as m:
+        m.setattr(clip_features, "_BLOCK", 4)
+        image_features(clip, faces, np.array(order[:cut]), cache_dir=folder)
+        image_features(clip, faces, np.array(order[cut:]), cache_dir=folder)
+        assert torch.equal(
+            image_features(clip, faces, np.arange(11), cache_dir=folder), image_features(clip, faces, np.arange(11))
+        )
+
+
+def test_a_tower_is_hashed_once_and_again_when_it_was_trained(tmp_path, monkeypatch):
+    clip, faces = frozen(), drawn_faces(1, 3)
+    hashed = []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda x, cpu=torch.Tensor.cpu: hashed.append(x) or cpu(x))
+    first = clip_features._tower_sha256(clip)
+    assert len(hashed) == len(clip.model.visual.state_dict())
+    image_features(clip, faces, np.arange(3), cache_dir=tmp_path)
+    assert clip_features._tower_sha256(clip) == first
+    assert len(hashed) == len(clip.model.visual.state_dict()) + 1  # the features themselves
+    with torch.no_grad():
+        clip.model.visual.proj += 0.01
+    assert clip_features._tower_sha256(clip) != first
 
 
 # -- the stand-in ----------------------------------------------------------------------------------------------------

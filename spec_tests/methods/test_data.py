@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFile
@@ -305,15 +305,15 @@ def trusting(monkeypatch):
 
 @pytest.fixture
 def decodes(monkeypatch):
-    """The files decoded since, by name; decoding stays in this process."""
+    """The images decoded since, by name; decoding stays in this process."""
     names: list[str] = []
-    original = cache._decode_into
+    original = cache._decoded
 
-    def recorded(job):
-        names.append(Path(job[1].path).name)
-        original(job)
+    def recorded(size, root, images):
+        names.extend(image.reference.path for image in images)
+        return original(size, root, images)
 
-    monkeypatch.setattr(cache, "_decode_into", recorded)
+    monkeypatch.setattr(cache, "_decoded", recorded)
     return names
 
 
@@ -336,8 +336,8 @@ class TestCache:
     def test_what_faces_say_of_each_frame(self, five, tmp_path):
         faces = open_faces(five, SIDE, tmp_path, workers=1)
         for name, column in {"dataset": "dataset", "family": "attack_family", "subject": "subject_id"}.items():
-            assert getattr(faces, name).tolist() == [getattr(r, column) for r in five.rows]
-        assert faces.sample_id.tolist() == [r.sample_id for r in five.rows]
+            assert getattr(faces, name)[:].tolist() == [getattr(r, column) for r in five.rows]
+        assert faces.sample_id[:].tolist() == [r.sample_id for r in five.rows]
         for numbers, column in ((faces.domain, "dataset"), (faces.recording, "clip_id")):
             pairs = set(zip(numbers.tolist(), [getattr(r, column) for r in five.rows], strict=True))
             assert len(pairs) == len({number for number, _ in pairs}) == len({name for _, name in pairs})
@@ -363,7 +363,7 @@ class TestCache:
         index = small(tmp_path)
         first = open_faces(index, SIDE, tmp_path / "cache", 1)
         assert len(decodes) == 17
-        monkeypatch.setattr(cache, "_digest", lambda source: pytest.fail(f"read {source.path}"))
+        monkeypatch.setattr(cache, "_digests", lambda root, images: pytest.fail(f"read {images[0].reference.path}"))
         again = open_faces(index, SIDE, tmp_path / "cache", 1)
         assert len(decodes) == 17
         assert again.sha256 == first.sha256
@@ -373,8 +373,8 @@ class TestCache:
         index = small(tmp_path)
         open_faces(index, SIDE, tmp_path / "cache", 1)
         read_again = []
-        original = cache._digest
-        monkeypatch.setattr(cache, "_digest", lambda source: read_again.append(source.path) or original(source))
+        original = cache._digests
+        monkeypatch.setattr(cache, "_digests", lambda root, images: read_again.append(root) or original(root, images))
         open_faces(index, SIDE, tmp_path / "cache", 1)
         assert len(read_again) == 17
 
@@ -401,9 +401,10 @@ class TestCache:
         index = small(tmp_path)
         first = open_faces(index, SIDE, tmp_path / "cache", 1)
         count = len(decodes)
-        for path in (tmp_path / "c").iterdir():
-            path.touch()
-        assert open_faces(index, SIDE, tmp_path / "cache", 1).sha256 == first.sha256
+        for touched in (["3ir.png"], [path.name for path in (tmp_path / "c").iterdir()]):
+            for name in touched:
+                (tmp_path / "c" / name).touch()
+            assert open_faces(index, SIDE, tmp_path / "cache", 1).sha256 == first.sha256
         shutil.copytree(tmp_path / "c", tmp_path / "elsewhere")
         save_index(tmp_path / "index", index.rows, {}, {"C": tmp_path / "elsewhere"})
         moved = open_faces(load_index(index.path), SIDE, tmp_path / "cache", 1)
@@ -423,6 +424,83 @@ class TestCache:
         assert open_faces(index, SIDE, tmp_path / "cache", 1).sha256 != first.sha256
         assert len(decodes) == 2 * 17
 
+    def test_only_the_rows_that_are_asked_for_are_decoded(self, tmp_path, decodes, trusting):
+        index = small(tmp_path)
+        some = open_faces(index, SIDE, tmp_path / "cache", 1, np.array([4, 2]))
+        assert sorted(decodes) == sorted(f"{i}{m}.png" for i in (2, 4) for m in ("rgb", "depth", "ir"))
+        assert some.rows.tolist() == [2, 4]
+        assert np.array_equal(some.images[[2, 4]], direct(index)[[2, 4]])
+        assert some.missing_report() == {"C": {"rgb": 0, "depth": 0, "ir": 0}}
+        (tmp_path / "c" / "0rgb.png").unlink()  # nobody asks for it
+        more = open_faces(index, SIDE, tmp_path / "cache", 1, np.arange(1, 6))
+        assert len(decodes) == 6 + 8
+        assert more.missing_report() == {"C": {"rgb": 0, "depth": 1, "ir": 0}}
+        assert more.sha256 != some.sha256
+
+    @given(st.permutations(range(4)), st.integers(0, 3))
+    @settings(max_examples=10)
+    def test_the_order_in_which_rows_are_asked_for_changes_nothing(self, tmp_path_factory, order, touched):
+        folder = tmp_path_factory.mktemp("order")
+        index = small(folder, n=4)
+        whole = open_faces(index, SIDE, folder / "cache", 1)
+        for row in order:
+            open_faces(index, SIDE, folder / "other", 1, np.array([row]))
+        (folder / "c" / f"{touched}ir.png").touch()
+        filled = open_faces(index, SIDE, folder / "other", 1, np.array(order))
+        assert filled.sha256 == whole.sha256
+        assert np.array_equal(filled.images, whole.images)
+        assert np.array_equal(filled.present, whole.present)
+
+    def test_a_changed_image_does_not_change_what_another_run_has_open(self, tmp_path):
+        index = small(tmp_path)
+        first = open_faces(index, SIDE, tmp_path / "cache", 1)
+        before = direct(index)
+        write_png(tmp_path / "c" / "2ir.png", np.zeros((SIDE, SIDE, 3), np.uint8))
+        again = open_faces(index, SIDE, tmp_path / "cache", 1, np.array([2, 3]))
+        assert not again.images[2, 4].any()
+        assert again.present[2].tolist() == [True, True, False]
+        assert np.array_equal(first.images, before)
+
+    def test_damaged_notes_of_images_are_made_again(self, tmp_path, trusting):
+        """What was noted of a file's content, its times or the place of its pixels may be lost with the power."""
+        index = small(tmp_path)
+        first = open_faces(index, SIDE, tmp_path / "cache", 1)
+        for path, size in [(path, 48) for path in (tmp_path / "cache").glob("*.seen")] + [
+            (path, 35) for path in (tmp_path / "cache").glob("*.rows")
+        ]:
+            for at in (3 * size, 3 * size + 31):  # of the content of row 3
+                damaged = bytearray(path.read_bytes())
+                damaged[at] ^= 1
+                path.write_bytes(damaged)
+                again = open_faces(index, SIDE, tmp_path / "cache", 1)
+                assert again.sha256 == first.sha256
+                assert np.array_equal(again.images, direct(index))
+
+    def test_times_that_reached_the_disk_without_their_content_are_not_believed(self, tmp_path, trusting):
+        index = small(tmp_path)
+        open_faces(index, SIDE, tmp_path / "cache", 1)
+        before = {path: path.read_bytes() for path in (tmp_path / "cache").iterdir()}
+        write_png(tmp_path / "c" / "2ir.png", np.full((SIDE, SIDE, 3), 9, np.uint8))
+        open_faces(index, SIDE, tmp_path / "cache", 1)
+        for path, content in before.items():
+            after = path.read_bytes()
+            path.write_bytes(content)
+            if path.suffix == ".seen":
+                times = slice(2 * 48 + 32, 3 * 48)
+                path.write_bytes(content[: times.start] + after[times] + content[times.stop :])
+        assert np.array_equal(open_faces(index, SIDE, tmp_path / "cache", 1).images, direct(index))
+
+    def test_a_file_of_the_cache_that_was_cut_short_is_named(self, tmp_path):
+        index = small(tmp_path)
+        open_faces(index, SIDE, tmp_path / "cache", 1)
+        for path in sorted((tmp_path / "cache").iterdir()):
+            if path.suffix:
+                whole = path.read_bytes()
+                path.write_bytes(whole[:-1])
+                with pytest.raises(BadInput, match=f"{path.name}: damaged"):
+                    open_faces(index, SIDE, tmp_path / "cache", 1)
+                path.write_bytes(whole)
+
     def test_another_size_or_index_is_another_cache(self, tmp_path):
         index = small(tmp_path)
         one = open_faces(index, SIDE, tmp_path / "cache", 1)
@@ -435,31 +513,38 @@ class TestCache:
             open_faces(index, 0, tmp_path / "cache")
 
     @pytest.mark.parametrize("workers", [1, 2])
-    def test_a_bad_image_leaves_nothing_behind(self, tmp_path, workers):
-        index = small(tmp_path, n=30)
-        path = tmp_path / "c" / "29ir.png"
-        path.write_bytes(path.read_bytes()[:-100])
-        with pytest.raises(BadInput, match=r"29ir\.png: the image is damaged"):
+    def test_a_bad_image_is_named_and_what_was_decoded_before_it_stays(self, tmp_path, workers, decodes, monkeypatch):
+        monkeypatch.setattr(cache, "_FEW", 1)
+        index = small(tmp_path, n=50)
+        path = tmp_path / "c" / "49ir.png"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-100])
+        with pytest.raises(BadInput, match=r"49ir\.png: the image is damaged"):
             open_faces(index, SIDE, tmp_path / "cache", workers)
-        assert not list((tmp_path / "cache").glob("*u8*"))
-        assert not list((tmp_path / "cache").glob(".*u8*"))
         path.unlink()
-        with pytest.raises(BadInput, match=r"29ir\.png: No such file"):
+        with pytest.raises(BadInput, match=r"49ir\.png: No such file"):
             open_faces(index, SIDE, tmp_path / "cache", workers)
+        path.write_bytes(whole)
+        del decodes[:]
+        assert np.array_equal(open_faces(index, SIDE, tmp_path / "cache", 1).images, direct(index))
+        assert "49ir.png" in decodes
+        if workers == 1:
+            assert len(decodes) == 3 * 2  # of the last, unfinished stretch
 
     def test_an_image_that_changes_while_it_is_read(self, tmp_path, monkeypatch):
         index = small(tmp_path)
-        original = cache._decode_into
+        original = cache._decoded
 
-        def meddle(job):
-            original(job)
-            (tmp_path / "c" / "0rgb.png").touch()
+        def meddle(size, root, images):
+            yield from original(size, root, images)
+            write_png(tmp_path / "c" / "0rgb.png", np.full((SIDE, SIDE, 3), 9, np.uint8))
 
         time.sleep(0.02)
-        monkeypatch.setattr(cache, "_decode_into", meddle)
-        with pytest.raises(BadInput, match=r"0rgb\.png: changed while it was read"):
-            open_faces(index, SIDE, tmp_path / "cache", 1)
-        assert not list((tmp_path / "cache").glob("*.u8"))
+        with monkeypatch.context() as m:
+            m.setattr(cache, "_decoded", meddle)
+            with pytest.raises(BadInput, match=r"0rgb\.png: changed while it was read"):
+                open_faces(index, SIDE, tmp_path / "cache", 1)
+        assert np.array_equal(open_faces(index, SIDE, tmp_path / "cache", 1).images, direct(index))
 
     def test_a_full_disk_leaves_nothing_behind(self, tmp_path):
         index = small(tmp_path)
@@ -475,44 +560,58 @@ class TestCache:
 
         assert in_process(limited) == 100
         assert not list((tmp_path / "cache").glob("*.u8"))
-        assert not list((tmp_path / "cache").glob(".*.tmp"))
         assert np.array_equal(open_faces(index, SIDE, tmp_path / "cache", 1).images, direct(index))
 
-    def test_a_killed_process_leaves_no_cache_and_no_rubbish(self, tmp_path):
-        index = small(tmp_path)
+    def test_what_a_killed_process_had_not_kept_is_decoded_again(self, tmp_path, decodes, trusting):
+        index = small(tmp_path, n=40)
 
         def killed():
-            original = cache._decode_into
+            original = cache._decoded
 
-            def decode_some(job):
-                original(job)
-                if job[1].path == "3rgb.png":
+            def decode_some(size, root, images):
+                yield from original(size, root, images)
+                if images[0].reference.path == "20rgb.png":
                     os.kill(os.getpid(), signal.SIGKILL)
 
-            cache._decode_into = decode_some
+            cache._SAVE_S = -1.0  # each stretch is kept as soon as it is decoded
+            cache._decoded = decode_some
             open_faces(index, SIDE, tmp_path / "cache", 1)
 
         assert in_process(killed) == -signal.SIGKILL
-        assert len(list((tmp_path / "cache").glob(".*.u8.tmp"))) == 1
-        assert not list((tmp_path / "cache").glob("*.u8"))
-        write_png(tmp_path / "c" / "0rgb.png", np.full((SIDE, SIDE, 3), 9, np.uint8))
+        for changed in ("0rgb.png", "20rgb.png"):  # kept, and lost half-way
+            write_png(tmp_path / "c" / changed, np.full((SIDE, SIDE, 3), 9, np.uint8))
         assert np.array_equal(open_faces(index, SIDE, tmp_path / "cache", 1).images, direct(index))
-        assert not list((tmp_path / "cache").glob(".*.u8.tmp"))
+
+    def test_what_a_killed_process_had_kept_is_not_decoded_again(self, tmp_path, decodes):
+        index = small(tmp_path, n=40)
+
+        def killed():
+            def decode_some(size, root, images):
+                if images[0].reference.path == "16rgb.png":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(size, root, images)
+
+            original, cache._decoded, cache._SAVE_S = cache._decoded, decode_some, -1.0
+            open_faces(index, SIDE, tmp_path / "cache", 1)
+
+        assert in_process(killed) == -signal.SIGKILL
+        assert np.array_equal(open_faces(index, SIDE, tmp_path / "cache", 1).images, direct(index))
+        assert len(decodes) == 3 * 24
 
     def test_processes_that_ask_together_decode_once(self, tmp_path):
         index = small(tmp_path)
         log = tmp_path / "decodes"
 
         def ask():
-            original = cache._decode_into
+            original = cache._decoded
 
-            def slow(job):
+            def slow(size, root, images):
                 time.sleep(0.02)
-                original(job)
                 with log.open("a") as f:
                     f.write("x")
+                return original(size, root, images)
 
-            cache._decode_into = slow
+            cache._decoded = slow
             faces = open_faces(index, SIDE, tmp_path / "cache", 1)
             os._exit(0 if np.array_equal(faces.images, direct(index)) else 3)
 
@@ -787,6 +886,6 @@ def test_an_image_of_zeros_counts_as_a_missing_modality(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((miniature.SIDE, miniature.SIDE), np.uint8)).save(lost)
     faces = open_faces(load_index(path), 16, tmp_path / "cache")
     assert faces.missing_report() == {"C": {"rgb": 0, "depth": 0, "ir": 1}}
-    assert faces.sample_id[~faces.present[:, 2]].tolist() == ["C/s1-attack/0"]
+    assert faces.sample_id[np.flatnonzero(~faces.present[:, 2])].tolist() == ["C/s1-attack/0"]
     again = open_faces(load_index(path), 16, tmp_path / "cache")
     np.testing.assert_array_equal(again.present, faces.present)
