@@ -6,6 +6,8 @@ SEEDS   ?=
 METHODS ?=
 JOBS    ?=
 KERNELS ?=
+ORACLE  ?=
+CI      ?=
 DRY     ?=
 TABLE   ?= mmfas-table1
 PYTHON  ?= .venv/bin/python
@@ -16,7 +18,8 @@ TABLES = $(PYTHON) -m paper_tables
 
 comma  := ,
 options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
-          $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(DRY)),--dry-run)
+          $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(ORACLE)),--oracle) \
+          $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -32,9 +35,11 @@ help: ## this list
 	@echo '  PROFILE=auto|cpu|paper     auto: paper on CUDA, cpu without'
 	@echo '  SEEDS=n                    trainings of each row (1 in the cpu profile, 3 in the paper profile)'
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
-	@echo '  TABLE=mmfas-table1         whose rows `make cost` measures'
+	@echo '  TABLE=mmfas-table1         what `make cost` measures'
 	@echo '  JOBS=n                     trainings at the same time'
 	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
+	@echo '  ORACLE=1                   score the test sets at every epoch, for the columns in which a test set chooses'
+	@echo '  CI=1                       add 95 % bootstrap intervals over subjects'
 	@echo '  DRY=1                      print the commands instead of running them'
 	@echo '  PYTHON=python3             use this environment instead of building .venv'
 
@@ -104,13 +109,23 @@ $(ONE): reproduce-%: $(ENV)
 readings-mmfas: $(ENV) ## which of the readings that mmFAS leaves open matter; SEEDS=3 or more to decide
 	@$(TABLES) mmfas-readings $(options)
 
-cost: $(ENV) ## what the rows of TABLE cost: parameters, multiply-accumulates, measured speed; leaves build/cost/
-	@$(PYTHON) -m paper_tables.planning.cost $(TABLE) --profile $(PROFILE) --out build/cost/$(TABLE).json
+cost: $(ENV) ## what the rows of TABLE cost, and all its runs on DATA: samples, hours, disk; leaves build/cost/
+	@$(PYTHON) -m paper_tables.planning.cost $(TABLE) --profile $(PROFILE) --data $(DATA) $(if $(SEEDS),--seeds $(SEEDS)) \
+	  $(if $(filter-out 0,$(ORACLE)),--oracle) --out build/cost/$(TABLE).json
 
 ##@ Stand-in data: takes nothing, leaves build/phantom/ and build/index/
-.PHONY: phantom phantom-sheet phantom-controls
+.PHONY: phantom phantom-sheet phantom-controls gpu-first gpu-second
 phantom: $(ENV) ## render the stand-in data and build its index
 	@$(TABLES) mmfas-table1 --prepare-only $(options)
+
+gpu-first: $(ENV) ## all methods two steps twice, for a GPU at hand for half an hour; leaves build/gpu/same-bits.json
+	@$(PYTHON) -m paper_tables.planning.same_bits --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) \
+	  $(if $(METHODS),--methods $(METHODS)) --out build/gpu/same-bits.json
+
+gpu-second: $(ENV) ## kill three trainings and let them go on, for the same bits; then the benchmarks; leaves build/gpu/, build/bench/
+	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
+	@$(PYTHON) -m paper_tables.planning.kill_and_resume --out build/gpu/kill-and-resume.json
+	@$(MAKE) --no-print-directory bench PYTHON=$(PYTHON)
 
 phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build/phantom-sheet/
 	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet

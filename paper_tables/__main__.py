@@ -21,7 +21,7 @@ from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import gather
 from paper_tables.planning.counts import leaf_parameters
 from paper_tables.planning.data import protocol_of, standin_clip
-from paper_tables.planning.request import request
+from paper_tables.planning.request import ASKED, request
 from paper_tables.planning.runner import prepare, run_all
 from paper_tables.rendering.files import write
 from paper_tables.rendering.render import terminal
@@ -40,6 +40,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--clip", help="MMDA's CLIP (default: the stand-in for stand-in data, OpenAI's otherwise)")
     p.add_argument("--jobs", type=_positive, help="runs side by side (default: one more than the CPU holds; 1 on CUDA)")
     p.add_argument("--kernels", default=KERNELS[0], choices=KERNELS, help="portable: the same on every CPU; slower")
+    p.add_argument("--oracle", action="store_true", help="score test sets at every epoch (the cpu profile always does)")
     p.add_argument("--ci", action="store_true", help="add 95 %% bootstrap intervals over subjects")
     p.add_argument("--dry-run", action="store_true", help="print the commands and do nothing")
     p.add_argument("--prepare-only", action="store_true", help="make the data and its index, and no runs")
@@ -56,7 +57,7 @@ def _positive(text: str) -> int:
 def main(argv: Sequence[str]) -> int:
     """Run one command line; the exit status is 1 if a run failed. Raises BadInput."""
     given = arguments(argv)
-    options = {key: getattr(given, key) for key in ("data", "profile", "methods", "seeds", "jobs", "clip", "kernels")}
+    options = {key: getattr(given, key) for key in ASKED}
     r = request(given.tables, given.build.absolute(), **options)
     if given.dry_run:
         for line in r.lines(load_index(r.data.index) if r.data.index.exists() else None):

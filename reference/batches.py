@@ -20,6 +20,7 @@ from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS
 from reference.faces import PLANES_OF, Faces
 
+_IMAGES = {"R": "rgb", "D": "depth", "I": "ir"}
 BLACK, GREY = -1.0, 0.0  # pixels 0 and 127.5 of 255, as a batch holds them
 
 
@@ -126,6 +127,11 @@ class Batch:
         parts = {f.name: getattr(self, f.name)[places] for f in fields(self) if f.name != "progress"}
         return replace(self, **parts)
 
+    def without(self, missing: str, nothing: float) -> "Batch":
+        """The same samples without the modalities `missing`, of R, D and I: `nothing` everywhere in their images."""
+        gone: dict[str, Any] = {_IMAGES[m]: torch.full_like(getattr(self, _IMAGES[m]), nothing) for m in missing}
+        return replace(self, **gone)
+
     @property
     def images(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.rgb, self.depth, self.ir
@@ -144,13 +150,11 @@ class Batches:
         faces: Faces,
         order: Iterable[np.ndarray],
         device: torch.device,
-        missing: str,
         pixels: bool,
         nothing: float,
     ) -> None:
         self.waited = 0.0
         self._faces, self._device, self._pixels, self._nothing = faces, device, pixels, nothing
-        self._missing = ["RDI".index(modality) for modality in missing]
         self._order = iter(order)
         self._thread = ThreadPoolExecutor(1, "batches")
         self._ahead = self._start()
@@ -170,7 +174,7 @@ class Batches:
             pixels = _normalise(pixels.to(self._device, non_blocking=True))
             facts = [x.to(self._device, non_blocking=True) for x in facts]
         label, domain, recording, rows, lost = facts
-        if self._nothing != BLACK or self._missing:
+        if self._nothing != BLACK:
             for place, modality in enumerate("RDI"):
                 pixels[:, PLANES_OF[modality]] = pixels[:, PLANES_OF[modality]].masked_fill(
                     lost[:, place, None, None, None], self._nothing
@@ -195,7 +199,6 @@ class Batches:
             np.take(images, rows, axis=0, out=pixels.numpy(), mode="clip")
         label = (~faces.bonafide[rows]).astype(np.float32)
         lost = ~faces.present[rows]
-        lost[:, self._missing] = True
         facts = [
             torch.from_numpy(x) for x in (label, faces.domain[rows], faces.recording[rows], rows.astype(np.int64), lost)
         ]
@@ -212,16 +215,14 @@ def batches(
     faces: Faces,
     order: Iterable[np.ndarray],
     device: torch.device | str,
-    missing: str = "",
     pixels: bool = True,
     nothing: float = BLACK,
 ) -> Batches:
     """Iterate over batches of rows of `faces`, one batch gathered ahead in a thread.
 
     `order` holds int64 row numbers (B,) for each batch. Pixels become (x − 127.5)/127.5. A missing modality is
-    `nothing` everywhere, black by default; `missing` names those, of R, D and I, that every sample is to go without.
-    Without `pixels` images of side 0 come, for those who know the samples' features. Copies to CUDA are from pinned
-    memory and asynchronous.
-    Raises `ValueError` on a row number that is not there.
+    `nothing` everywhere, black by default. Without `pixels` images of side 0 come, for those who know the samples'
+    features. Copies to CUDA are from pinned memory and asynchronous. Raises `ValueError` on a row number that is not
+    there.
     """
-    return Batches(faces, order, torch.device(device), missing, pixels, nothing)
+    return Batches(faces, order, torch.device(device), pixels, nothing)

@@ -8,6 +8,7 @@ Input range. The released code of MMDA feeds (x - 127.5) / 128 (`released`, the 
 standard deviation with which CLIP was trained (`clip`).
 """
 
+import hashlib
 import shlex
 import sys
 import zipfile
@@ -22,6 +23,9 @@ from torch import Tensor, nn
 from data_manifests.errors import BadInput
 from reference.sources import sha256
 from reference.standin_clip import weights as standin
+
+_OPENAI = "ViT-B-16/openai"
+_UNTRAINED = {"untrained": "openai", f"untrained/{standin.CHOICE}": standin.CHOICE}  # and whose architecture it has
 
 InputRange = Literal["released", "clip"]
 Freeze = Literal["none", "all", "text"]
@@ -133,19 +137,38 @@ def load_clip(clip: str = "openai", weights: Path | None = None, device: torch.d
     """The CLIP of that name, on `device`, everything trainable.
 
     `clip` is `openai` (ViT-B/16 with OpenAI's weights), `MODEL/PRETRAINED` as `open_clip.list_pretrained()` names
-    them, or `phantom` (the stand-in CLIP; `phantom/1` for the one of seed 1). Without `weights` the published file is
-    taken from the local cache or downloaded, and the stand-in from build/clip; `weights` is a checkpoint of that
-    architecture: a `.safetensors` file or one of `torch.save`, read with `weights_only`, bare or under `state_dict`.
+    them, `phantom` (the stand-in CLIP; `phantom/1` for the one of seed 1), or, for measuring what they cost,
+    `untrained` and `untrained/phantom`: fresh weights in the place of those of `openai` and `phantom`. Without
+    `weights` the published file is taken from the local cache or downloaded, and the stand-in from build/clip;
+    `weights` is a checkpoint of that architecture: a `.safetensors` file or one of `torch.save`, read with
+    `weights_only`, bare or under `state_dict`.
 
     Raises `BadInput` with a remedy: unknown name, no file and no network, or a file that is not exactly this model.
     """
+    if clip in _UNTRAINED:
+        return _fresh(_UNTRAINED[clip], device)
     if standin.is_standin(clip):
         return _open(standin.ARCHITECTURE, weights or standin.find(clip), standin.NAME, device)
-    model, _, tag = ("ViT-B-16/openai" if clip == "openai" else clip).partition("/")
+    model, _, tag = (_OPENAI if clip == "openai" else clip).partition("/")
     architecture, published = _published(clip, model, tag)
     if weights is not None:
         return _open(architecture, weights, f"{model} ({weights.name})", device)
     return _open(architecture, _download(clip, published), f"{model}/{tag}", device)
+
+
+def _fresh(like: str, device: torch.device | str) -> Clip:
+    """A CLIP of `like`'s architecture that learned nothing, always the same."""
+    from open_clip.model import CLIP
+
+    if standin.is_standin(like):
+        architecture, name = standin.ARCHITECTURE, standin.NAME
+    else:
+        name, _, tag = _OPENAI.partition("/")
+        architecture = _published(like, name, tag)[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = CLIP(**architecture)
+    return Clip(model, f"{name}, untrained", hashlib.sha256(repr(architecture).encode()).hexdigest()).to(device)
 
 
 def _published(clip: str, model: str, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:

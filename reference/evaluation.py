@@ -76,6 +76,7 @@ class Evaluation(ABC):
     def __enter__(self) -> Self:
         try:
             if self.done:
+                self.run.tidy()
                 print(f"{self.options.run_dir}: already finished")
             else:
                 self.begin()
@@ -91,19 +92,24 @@ class Evaluation(ABC):
     def begin(self) -> None:
         """What a run that is not done needs before anything is scored."""
 
-    def record(self, epoch: int, scores: Scores) -> dict[str, Any]:
+    def record(self, epoch: int, scores: Scores, threshold: float | None = None) -> dict[str, Any]:
         """Keep an epoch's scores in the run folder; returns what metrics.jsonl says of each set.
 
-        Raises FloatingPointError when a score is not finite; nothing is kept then.
+        `threshold` is that of the validation set's EER where `scores` lack that set. Raises FloatingPointError when a
+        score is not finite; nothing is kept then.
         """
         for name, heads in scores.items():
             for head, values in heads.items():
                 if not np.isfinite(values).all():
                     raise diverged(f"a score of {name}{f' by {head}' if len(heads) > 1 else ''}", epoch)
         for name, heads in scores.items():
-            self.run.save_scores(name, epoch, heads, self._samples(name))
+            self.run.save_scores(name, epoch, self.kept(heads))
         bonafide = {name: self.faces.bonafide[rows] for name, rows in self.sets.items()}
-        return figures({name: heads[HEADLINE] for name, heads in scores.items()}, bonafide)
+        return figures({name: heads[HEADLINE] for name, heads in scores.items()}, bonafide, threshold)
+
+    def kept(self, heads: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        """The heads whose scores are kept."""
+        return heads
 
     def _samples(self, name: str) -> dict[str, NDArray[Any]]:
         """What a score file says of the samples of a set."""
@@ -116,11 +122,13 @@ class Evaluation(ABC):
     def score_once(self, scores: Scores) -> None:
         """Finish the run of a method that does not train: one epoch of scores, and no weights."""
         self.run.log({"epoch": 0, "sets": self.record(0, scores)})
-        self.finish({})
+        self.finish(0)
 
-    def finish(self, weights: Mapping[str, Any]) -> None:
-        """Write the last weights and the marker of a finished run."""
-        self.run.finish(weights)
+    def finish(self, parameters: int) -> None:
+        """Join the scores of all epochs, and mark the run as finished; `parameters` have been trained."""
+        for name in self.sets:
+            self.run.join_scores(name, self._samples(name))
+        self.run.finish(parameters)
         print(f"{self.options.run_dir}: finished")
 
 
@@ -141,18 +149,26 @@ def split_rows(index: Index, options: RunOptions, split: str, side: Literal["sou
     return rows[np.isin(dataset, list(letters))] if letters else rows
 
 
-def figures(scores: Mapping[str, NDArray[np.float32]], bonafide: Mapping[str, NDArray[np.bool_]]) -> dict[str, Any]:
+def figures(
+    scores: Mapping[str, NDArray[np.float32]],
+    bonafide: Mapping[str, NDArray[np.bool_]],
+    source_threshold: float | None = None,
+) -> dict[str, Any]:
     """What metrics.jsonl says of each set: EER and its threshold there, HTER at the validation set's EER
-    threshold, AUC. `scores` and `bonafide` are keyed by set; `val` is the sources' validation set."""
-    _, source_threshold = metrics.eer(scores["val"], bonafide["val"])
+    threshold, AUC, and the share of samples whose score another one has too. `scores` and `bonafide` are keyed by set;
+    `val` is the sources' validation set, which `source_threshold` stands for where it is not among them."""
+    if source_threshold is None:
+        _, source_threshold = metrics.eer(scores["val"], bonafide["val"])
     report = {}
     for name, s in scores.items():
         rate, threshold = metrics.eer(s, bonafide[name])
+        _, counts = np.unique(s, return_counts=True)
         report[name] = {
             "eer": rate,
             "eer_threshold": threshold,
             "hter_source_val": metrics.hter(s, bonafide[name], source_threshold),
             "auc": metrics.auc(s, bonafide[name]),
+            "tied": float(counts[counts > 1].sum() / s.size),
         }
     return report
 

@@ -80,7 +80,7 @@ set, any single option replaces one of its readings:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -101,6 +101,7 @@ from reference.brightness import SPACES, brightened
 from reference.captions import load_captions
 from reference.clip import Clip, InputRange, black_feature, load_clip, normalise
 from reference.clip_features import image_features
+from reference.draws import one_of_each_row
 from reference.environment import pick_device
 from reference.evaluation import Rows, Scores, command_errors, missing_in
 from reference.faces import Faces
@@ -203,7 +204,7 @@ def domain_partner(domains: Tensor, generator: torch.Generator | None, rule: str
         return same.int().argmax(-1)
     if rule != "random":
         raise ValueError(f"rule must be random, first or self, not {rule!r}")
-    return torch.multinomial(same.float(), 1, generator=generator)[:, 0] if len(domains) else rows
+    return one_of_each_row(same.float(), generator) if len(domains) else rows
 
 
 def lambda_full(lq1: Tensor, lk1: Tensor, lq2: Tensor, lk2: Tensor, lambda_init: float) -> Tensor:
@@ -856,7 +857,7 @@ class Tower:
         return torch.where(present[..., None], tokens, void), present if self.missing_as == "masked" else None
 
 
-def evaluate(model: MMDA, tower: Tower, sets: dict[str, Rows], together: int, seed: int, epoch: int) -> Scores:
+def evaluate(model: MMDA, tower: Tower, sets: Mapping[str, Rows], together: int, seed: int, epoch: int) -> Scores:
     """Scores (N,) of every set by every head."""
     model.eval()
     with torch.inference_mode():
@@ -941,8 +942,9 @@ def train(options: Options) -> None:
                 encoded = model.encode(augmented(piece.images, options.augmentation, training.image_draws))
             return encoded.float()
 
-        def evaluated(epoch: int) -> Scores:
-            return evaluate(model, tower, training.sets, together, options.seed, epoch)
+        def evaluated(epoch: int, sets: Mapping[str, Rows]) -> Scores:
+            with training.scoring():
+                return evaluate(model, tower, sets, together, options.seed, epoch)
 
         for _ in training.epochs(evaluated, lambda: {"scale": float(clip.scale.detach())}):
             model.train()

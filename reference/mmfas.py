@@ -65,7 +65,7 @@ Readings. What the paper leaves open is one option each; the default stands firs
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -80,7 +80,8 @@ from torch import Tensor, nn
 from data_manifests.errors import BadInput
 from reference import options as base
 from reference.batches import Batch
-from reference.evaluation import Scores, command_errors
+from reference.draws import one_of_each_row
+from reference.evaluation import Rows, Scores, command_errors
 from reference.runs import HEADLINE, finished
 from reference.training import Training
 
@@ -223,6 +224,9 @@ def icl_loss(
     return loss
 
 
+NO_PAIR = -100  # in the place of 0 or 1: this row of Eq. 4 is no pair
+
+
 def same_class(label_a: Tensor, label_b: Tensor) -> Tensor:
     """y of Eq. 4: 1 where two labels (M,) agree, else 0; int64."""
     return (label_a == label_b).long()
@@ -231,12 +235,13 @@ def same_class(label_a: Tensor, label_b: Tensor) -> Tensor:
 def cm_loss(logits_rd: Tensor, same_rd: Tensor, logits_ri: Tensor, same_ri: Tensor) -> Tensor:
     """Eq. 4: mean two-way cross-entropy of the RGB-depth pairs plus that of the RGB-infrared pairs.
 
-    logits (M, 2), column 1 = "same class"; same (M,) of 0 and 1. A kind without any pair adds nothing.
+    logits (M, 2), column 1 = "same class"; same (M,) of 0 and 1, or NO_PAIR for a row that is no pair and does not
+    count. A kind without any pair adds nothing.
     """
     loss = logits_rd.new_zeros(())
     for logits, same in ((logits_rd, same_rd), (logits_ri, same_ri)):
-        if same.numel():
-            loss = loss + F.cross_entropy(logits, same.long())
+        costs = F.cross_entropy(logits, same.long(), ignore_index=NO_PAIR, reduction="sum")
+        loss = loss + costs / (same != NO_PAIR).sum().clamp(min=1)
     return loss
 
 
@@ -263,7 +268,7 @@ def mine_pairs(
         some = allowed.any(-1)
         # A row without candidates draws from a uniform law, and its draw is thrown away.
         p = torch.softmax(weight.masked_fill(~allowed, -math.inf).masked_fill(~some[:, None], 0), dim=-1)
-        return torch.multinomial(p, 1, generator=generator)[:, 0].where(some, -1)
+        return one_of_each_row(p, generator).where(some, -1)
 
     negative, positive = _candidates(labels, own_positive)
     return draw(s, negative), draw(-s, positive)
@@ -351,7 +356,8 @@ class Alignment(nn.Module):
             s = similarity(rgb, projected, self.r.normalise) / tau  # (N, N)
             i, j = self._pairs(s.detach(), labels, generator)  # (M,) rows of RGB and of the other modality
             logits.append(self.predict[kind](torch.cat([f_rgb[i], f_other[j]], dim=-1)))  # (M, 2)
-            same.append(same_class(labels[i], labels[j]))
+            # An anchor without a candidate is left out; to cut its row out, one would have to wait for the device.
+            same.append(same_class(labels[i], labels[j]).where((i >= 0) & (j >= 0), NO_PAIR))
         return icl, cm_loss(logits[0], same[0], logits[1], same[1])
 
     def _targets(self, recordings: Tensor) -> Tensor | None:
@@ -361,7 +367,7 @@ class Alignment(nn.Module):
         return y / y.sum(-1, keepdim=True)
 
     def _pairs(self, s: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Eq. 4's pairs (i of RGB, j of the other modality) under A9-A12."""
+        """Eq. 4's pairs (i of RGB, j of the other modality) under A9-A12; -1 for an anchor without a candidate."""
         n = torch.arange(len(labels), device=labels.device)
         if self.r.cm == "all":
             return n.repeat_interleave(len(n)), n.repeat(len(n))
@@ -384,8 +390,7 @@ class Alignment(nn.Module):
         else:
             pairs = [(n, negative), (n, positive)]
         i, j = (torch.cat(side) for side in zip(*pairs, strict=True))
-        pair = (i >= 0) & (j >= 0)  # an anchor without a candidate is left out
-        return i[pair], j[pair]
+        return i, j
 
 
 # --------------------------------------------------------------------------------------------------------------
@@ -782,8 +787,9 @@ def train(options: Options) -> None:
         optimiser = training.optimiser(parameters)  # A20
         training.remember(model=model, alignment=alignment, optimiser=optimiser)
 
-        def evaluate(epoch: int) -> Scores:
-            return training.predict(model, lambda batch: {HEADLINE: -model(*batch.images)})
+        def evaluate(_: int, sets: Mapping[str, Rows]) -> Scores:
+            encoders = [(encoder, "forward") for encoder in model.encoders.values()]
+            return training.predict(model, lambda batch: {HEADLINE: -model(*batch.images)}, sets, encoders)
 
         for _ in training.epochs(evaluate, lambda: {"tau": alignment.tau.tolist()}):
             model.train()

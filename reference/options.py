@@ -164,7 +164,17 @@ class Options(RunOptions):
     """flip mirrors each training sample with probability 1/2, all its modalities alike."""
 
     evaluate_every: int = 1
-    """Epochs from one evaluation to the next; the last epoch is always evaluated."""
+    """Epochs from one scoring of the validation set to the next; the last epoch is always evaluated."""
+
+    score_tests: Literal["chosen", "every"] = "chosen"
+    """Which epochs score the test sets: the one that validation chooses and the last, or every evaluated one, which
+    those need who want to know what choosing on the test set is worth."""
+
+    score_precision: Literal["auto", "float32", "tf32"] = "auto"
+    """Arithmetic of scoring; tf32 is for CUDA: float32 whose factors keep 10 bits. auto takes it on CUDA alone."""
+
+    keep_weights: bool = True
+    """Keep the last weights, and those of the epoch that validation chooses, when the run is finished."""
 
     checkpoint_every: int = 0
     """Steps from one checkpoint to the next within an epoch; 0 writes one only at an epoch's end."""

@@ -7,9 +7,14 @@ options, another index or another source text. Its files:
   env.json           python, torch, CUDA, device, CPU, threads, attention backend
   metrics.jsonl      a line an epoch
   scores/<set>.npz   scores (epochs, N) of every sample, with what is needed to evaluate them again
-  checkpoint.pt      weights, optimiser, position, every random state
-  model.safetensors  the last weights
-  done               written last
+  model.safetensors  the last weights, where they are kept
+  best.safetensors   those of the epoch that validation chooses, where they are kept
+  done               when it ended, and how many parameters it trained; written last
+
+and while it is unfinished
+
+  parts/<set>/<epoch>.npz  an epoch's scores, which make scores/<set>.npz at the end: what an epoch writes does not grow
+  checkpoint.pt            weights, optimiser, position, every random state
 
 Order matters: an epoch's scores and metrics line are written first, its checkpoint after them, so whatever
 a killed run had written beyond its last checkpoint is cut off again when it is continued. Reading what a run says needs
@@ -17,10 +22,10 @@ no torch.
 """
 
 import fcntl
-import io
 import json
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -48,7 +53,7 @@ class Run:
 
         Raises BadInput when the folder belongs to another run or is in use.
         """
-        self.folder = folder
+        self.folder, self._keeps_weights = folder, arguments.get("keep_weights", True)
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._locked()
         try:
@@ -157,43 +162,52 @@ class Run:
         self.lines.append(line)
         self._write_lines()
 
+    def amend(self, epoch: int, sets: Mapping[str, Any]) -> None:
+        """Add what an epoch's line says of `sets` that were scored later than the epoch was logged."""
+        self.lines[epoch]["sets"] |= sets
+        self._write_lines()
+
     def _write_lines(self) -> None:
         with replacing(self.folder / "metrics.jsonl") as f:
             f.write("".join(json.dumps(line) + "\n" for line in self.lines).encode())
 
-    def save_scores(
-        self,
-        name: str,
-        epoch: int,
-        heads: Mapping[str, NDArray[np.float32]],
-        samples: Mapping[str, NDArray[Any]],
-    ) -> None:
-        """Add one epoch's scores (N,) of each head to scores/<name>.npz, beside what is known of the N `samples`.
+    def save_scores(self, name: str, epoch: int, heads: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep one epoch's scores (N,) of each head of a set until `join_scores`."""
+        with replacing(self._part(name, epoch)) as f:
+            np.savez(f, heads=np.array([*heads]), scores=np.stack([*heads.values()]).astype(np.float32))
 
-        The file's `scores` (epochs, N) are those of the headline. A method of several heads has their names `heads`
-        (H,) and `head_scores` (epochs, H, N) too.
+    def _part(self, name: str, epoch: int) -> Path:
+        return self.folder / "parts" / name / f"{epoch}.npz"
+
+    def _parts(self, name: str) -> list[tuple[int, Path]]:
+        """Epochs of a set that have scores, and their files, in ascending order."""
+        return sorted((int(path.stem), path) for path in (self.folder / "parts" / name).glob("*.npz"))
+
+    def join_scores(self, name: str, samples: Mapping[str, NDArray[Any]]) -> None:
+        """Write scores/<name>.npz: all epochs' scores, and what is known of the N `samples`.
+
+        Its `scores` (epochs, N) are those of the headline. A method of several heads has their names `heads` (H,) and
+        `head_scores` (epochs, H, N) too.
         """
-        path = self.folder / "scores" / f"{name}.npz"
-        new: dict[str, Any] = {"epochs": np.array([epoch]), "scores": heads[HEADLINE][None].astype(np.float32)}
-        if len(heads) > 1:
-            new["head_scores"] = np.stack([*heads.values()])[None].astype(np.float32)
-        if path.exists():
-            with np.load(path, allow_pickle=False) as old:
-                before = old["epochs"] < epoch
-                new = {key: np.concatenate([old[key][before], values]) for key, values in new.items()}
-        if len(heads) > 1:
-            new["heads"] = np.array([*heads])
-        with replacing(path) as f:
-            np.savez_compressed(f, **(new | dict(samples)))
+        parts, heads = [], np.array([])
+        for _, path in self._parts(name):
+            with np.load(path, allow_pickle=False) as part:
+                heads = part["heads"]
+                parts.append(part["scores"])
+        scores = np.stack(parts)  # (epochs, H, N)
+        whole: dict[str, Any] = {"epochs": np.array([epoch for epoch, _ in self._parts(name)])}
+        whole["scores"] = scores[:, heads.tolist().index(HEADLINE)]
+        if heads.size > 1:
+            whole |= {"heads": heads, "head_scores": scores}
+        with replacing(self.folder / "scores" / f"{name}.npz") as f:
+            np.savez_compressed(f, **(whole | dict(samples)))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write checkpoint.pt whole or not at all. `state["epoch"]` counts the epochs already logged."""
         import torch  # takes seconds, which those who only read runs need not spend
 
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
         with replacing(self.folder / "checkpoint.pt") as f:
-            f.write(buffer.getbuffer())
+            torch.save(state, f)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """The last checkpoint or None, on the CPU; metrics.jsonl and scores are cut back to when it was written."""
@@ -214,36 +228,41 @@ class Run:
         if len(self.lines) > epoch:
             self.lines = self.lines[:epoch]
             self._write_lines()
-        for scores in sorted((self.folder / "scores").glob("*.npz")):
-            self._cut_scores(scores, epoch)
+        for part in (self.folder / "parts").glob("*/*.npz"):
+            if int(part.stem) >= epoch:
+                part.unlink()
         return state
 
-    @staticmethod
-    def _cut_scores(path: Path, epoch: int) -> None:
-        with np.load(path, allow_pickle=False) as old:
-            arrays = {key: old[key] for key in old.files}
-        keep = arrays["epochs"] < epoch
-        if keep.all():
-            return
-        if not keep.any():
-            path.unlink()
-            return
-        arrays |= {key: arrays[key][keep] for key in ("epochs", "scores", "head_scores") if key in arrays}
-        with replacing(path) as f:
-            np.savez_compressed(f, **arrays)
-
-    def finish(self, weights: Mapping[str, Any]) -> None:
-        """Write model.safetensors and then the marker `done`. `weights` are tensors by name."""
+    def save_weights(self, name: str, weights: Mapping[str, Any]) -> None:
+        """Write `weights`, tensors by name, to <name>.safetensors."""
         from safetensors.torch import save
 
-        with replacing(self.folder / "model.safetensors") as f:
+        with replacing(self.folder / f"{name}.safetensors") as f:
             f.write(save({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
-        with replacing(self.folder / "done") as f:
-            f.write(time.strftime("%Y-%m-%dT%H:%M:%S%z\n").encode())
+
+    def load_weights(self, name: str) -> dict[str, Any]:
+        """What `save_weights` wrote, on the CPU."""
+        from safetensors.torch import load_file
+
+        return load_file(self.folder / f"{name}.safetensors")
+
+    def finish(self, parameters: int) -> None:
+        """Write the marker `done`, and delete what nobody needs any more."""
+        when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self._write_json("done", {"finished": when, "parameters": parameters})
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete what a finished run was made from; a process that was killed as it ended may have left it."""
+        (self.folder / "checkpoint.pt").unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "parts", ignore_errors=True)
+        if not self._keeps_weights:
+            for name in ("model", "best"):
+                (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
 
 
 def finished(folder: Path, method: str) -> dict[str, Any]:
-    """The arguments of a finished run of a method.
+    """The arguments of a finished run of a method whose weights were kept.
 
     Raises BadInput when the folder is not that.
     """
@@ -252,4 +271,13 @@ def finished(folder: Path, method: str) -> dict[str, Any]:
     arguments: dict[str, Any] = json.loads((folder / "args.json").read_text())["arguments"]
     if arguments["method"] != method:
         raise BadInput(f"{folder}: args.json is of method {arguments['method']}, not {method}; name a run of {method}")
+    if not (folder / "model.safetensors").exists():
+        raise BadInput(f"{folder}: its weights were not kept; train it again, in another folder, with --keep-weights")
     return arguments
+
+
+def chosen_line(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of the lines of metrics.jsonl the one of the epoch that validation chooses: the least EER there, among equals
+    the highest AUC, then the earliest. Raises ValueError where none was evaluated."""
+    evaluated = [line for line in lines if "sets" in line]
+    return min(evaluated, key=lambda line: (line["sets"]["val"]["eer"], -line["sets"]["val"]["auc"], line["epoch"]))

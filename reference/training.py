@@ -16,9 +16,12 @@ annealing, 30 epochs. What it leaves open, and what is done here:
       instead. Either way it acts on all parameters, norms and biases included.
   L2  The warm-up is linear, the cosine ends at 0, and both change at every step (`learning_rate`).
   L3  Augmentation: none by default; `--augmentation flip` mirrors a sample's images with probability 1/2.
-  L4  Precision: bfloat16 autocast on CUDA, float32 on CPU. Losses and scores are always computed in float32,
-      evaluation altogether, and TF32 is off, so that scores have no ties of coarse rounding.
-  L5  Which epoch is reported: every evaluated epoch's scores are kept, the tables choose.
+  L4  Precision: bfloat16 autocast on CUDA, float32 on CPU. Losses are always computed in float32. Scoring is in
+      float32 altogether, so that scores have no ties of coarse rounding; on CUDA the factors of its products keep 10
+      bits of their 23 (TF32, `--score-precision`), and sums and scores all of them. metrics.jsonl counts ties.
+  L5  Which epoch is reported: the tables choose. The validation set is scored after every epoch, the test sets at the
+      end, by the weights that validation chose and by the last; after every epoch where `--score-tests every` asks
+      for what nobody should choose by.
 
 A killed run continues bit for bit on the same machine and thread count: everything that later steps depend on is
 in the checkpoint or a pure function of (seed, epoch, step).
@@ -26,7 +29,7 @@ in the checkpoint or a pure function of (seed, epoch, step).
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -35,6 +38,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -45,16 +49,21 @@ from reference.environment import environment, pick_device, random_state, seed_e
 from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
 from reference.faces import open_faces
 from reference.options import Options
+from reference.reuse import Reusable, reusing
+from reference.runs import HEADLINE, chosen_line
 from reference.schedule import learning_rate
 
 # cuDNN's attention is left out because its gradients differ from run to run.
 ATTENTION = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
 
+# What a batch norm counts from the data: in the state of a network, but no parameter that training sets.
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
 
 def mirror(images: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
     """Mirror each sample's images (B, C, H, W) left to right, or none of them, with probability 1/2."""
-    chosen = torch.rand(images[0].shape[0], generator=generator) < 0.5  # (B,)
-    chosen = chosen.to(images[0].device)[:, None, None, None]
+    draws = torch.rand(images[0].shape[0], generator=generator, device=generator.device)  # (B,)
+    chosen = (draws < 0.5).to(images[0].device)[:, None, None, None]
     return tuple(torch.where(chosen, x.flip(-1), x) for x in images)
 
 
@@ -71,8 +80,8 @@ class Training(Evaluation):
     """A run of a method that looks at images, and mostly trains on them; see the head of this file.
 
     Inside the context: `device`; `train`, rows of the index (n,) int64; `sampler`, which may be replaced before the
-    first epoch; `draws`, the generator of what the method draws, on the device, and `image_draws`, of its
-    augmentation, on the CPU; both begin at the seed.
+    first epoch; `draws`, the generator of what the method draws, and `image_draws`, of its augmentation, both on the
+    device; they begin at the seed.
     """
 
     SPLITS: ClassVar[dict[str, Literal["sources", "targets"]]] = {"train": "sources", **Evaluation.SPLITS}
@@ -83,12 +92,17 @@ class Training(Evaluation):
         """As `Evaluation`. Raises BadInput for unusable input."""
         options.check()
         self.device = pick_device(options.device)
-        self.bf16 = self.device.type == "cuda" if options.precision == "auto" else options.precision == "bf16"
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # L4
+        cuda = self.device.type == "cuda"
+        self.bf16 = cuda if options.precision == "auto" else options.precision == "bf16"
+        self.tf32 = cuda if options.score_precision == "auto" else options.score_precision == "tf32"
+        if self.tf32 and not cuda:
+            raise BadInput("--score-precision tf32: only CUDA has this arithmetic; give float32 or auto")
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # L4, but for `predict`
         # PyTorch would evaluate its own attention layers by a kernel outside ATTENTION.
         torch.backends.mha.set_fastpath_enabled(False)
         torch.set_num_threads(options.threads)  # the environment notes it
         resolved = {"device": str(self.device), "precision": "bf16" if self.bf16 else "float32"}
+        resolved["score_precision"] = "tf32" if self.tf32 else "float32"
         backends = " or ".join(backend.name.lower() for backend in ATTENTION)
         super().__init__(options, method, file, resolved | dict(inputs or {}), environment(self.device, backends))
 
@@ -130,7 +144,7 @@ class Training(Evaluation):
             faces = replace(faces, bonafide=labels)
         self.faces = faces
         self.draws = torch.Generator(self.device).manual_seed(options.seed)
-        self.image_draws = torch.Generator().manual_seed(options.seed)
+        self.image_draws = torch.Generator(self.device).manual_seed(options.seed)
         self._state = self.run.load_checkpoint()
         self._parts: dict[str, nn.Module | torch.optim.Optimizer] = {}
         self._epoch, self._step = 0, 0
@@ -244,29 +258,70 @@ class Training(Evaluation):
             if every and self._step % every == 0 and self._step < steps:
                 self._save(self._epoch, self._step)
 
-    def stream(self, rows: Rows, missing: str = "", nothing: float = BLACK) -> Batches:
+    def stream(self, rows: Rows, nothing: float = BLACK) -> Batches:
         """The samples `rows` (N,) in order, in batches, as they are: for evaluation, and for what is computed of a
-        whole split. `missing` names modalities, of R, D and I, that every sample goes without; `nothing` is fed for
-        them."""
+        whole split. `nothing` is fed for the modalities that a sample lacks."""
         size = self.options.batch_size
         order = [rows[i : i + size] for i in range(0, rows.size, size)]
-        return batches(self.faces, order, self.device, missing, nothing=nothing)
+        return batches(self.faces, order, self.device, nothing=nothing)
 
-    def predict(self, network: nn.Module, heads: Callable[[Batch], Mapping[str, Tensor]]) -> Scores:
-        """Scores of every set by every head; `heads` gives those (B,) of a batch, `network` is put to evaluation."""
+    def predict(
+        self,
+        network: nn.Module,
+        heads: Callable[[Batch], Mapping[str, Tensor]],
+        sets: Mapping[str, Rows],
+        reused: Sequence[Reusable] = (),
+        draws: torch.Generator | None = None,
+    ) -> Scores:
+        """Scores of `sets` by every head; `heads` gives those (B,) of a batch, `network` is put to evaluation.
+
+        A set with and without a modality is scored side by side. `reused` are functions of the network, of images or
+        of nothing, that are not computed again for what they have just been given. `draws` is what `heads` draw from:
+        the same lots for every epoch and with or without a modality.
+        """
+        draws = draws or torch.Generator(self.device)
         network.eval()
-        scores = {}
-        for name, rows in self.sets.items():
-            with torch.inference_mode(), sdpa_kernel(ATTENTION):
-                parts = [heads(batch) for batch in self.stream(rows, missing_in(name), self.nothing)]
-            scores[name] = {head: torch.cat([part[head] for part in parts]).float().cpu().numpy() for head in parts[0]}
-        return scores
+        same_rows: dict[bytes, list[str]] = {}
+        for name, rows in sets.items():
+            same_rows.setdefault(rows.tobytes(), []).append(name)
+        parts: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in sets}
+        with torch.inference_mode(), self.scoring(), reusing(reused):
+            for names in same_rows.values():
+                draws.manual_seed(self.options.seed)
+                for batch in self.stream(sets[names[0]], self.nothing):
+                    lots = draws.get_state()
+                    for name in names:
+                        draws.set_state(lots)
+                        parts[name].append(heads(batch.without(missing_in(name), self.nothing)))
+        return {
+            name: {head: torch.cat([part[head] for part in of_set]).float().cpu().numpy() for head in of_set[0]}
+            for name, of_set in parts.items()
+        }
 
-    def epochs(self, evaluate: Callable[[int], Scores], facts: Callable[[], dict[str, Any]] = dict) -> Iterator[int]:
+    @contextmanager
+    def scoring(self) -> Iterator[None]:
+        """The arithmetic of scoring (L4), and its kernels of attention."""
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = self.tf32
+        try:
+            with sdpa_kernel(ATTENTION):
+                yield
+        finally:
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+
+    def kept(self, heads: Mapping[str, NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        """All of them where the test sets are scored at every epoch: only then can others than the headline be
+        compared; the headline alone otherwise."""
+        return heads if self.options.score_tests == "every" else {HEADLINE: heads[HEADLINE]}
+
+    def epochs(
+        self, evaluate: Callable[[int, Mapping[str, Rows]], Scores], facts: Callable[[], dict[str, Any]] = dict
+    ) -> Iterator[int]:
         """The epochs that are left. After each: its evaluation where one is due, its line in metrics.jsonl with the
-        `facts` of the method, its checkpoint, and a line of progress; after the last the finished folder."""
+        `facts` of the method, its checkpoint, and a line of progress; after the last the test sets' scores (L5) and
+        the finished folder. `evaluate` gives the scores of sets by the network as it is, after an epoch."""
         options, optimisers = self.options, [p for p in self._parts.values() if isinstance(p, torch.optim.Optimizer)]
         progress = Progress(f"{self.method} seed {options.seed}", options.epochs, self._epoch)
+        due = self.sets if options.score_tests == "every" else {"val": self.sets["val"]}
         for epoch in range(self._epoch, options.epochs):
             self._count = 0
             began = time.monotonic()
@@ -284,16 +339,39 @@ class Training(Evaluation):
             text = f"loss {line['loss']:.4f}"
             if (epoch + 1) % options.evaluate_every == 0 or epoch + 1 == options.epochs:
                 began = time.monotonic()
-                line["sets"] = self.record(epoch, evaluate(epoch))
+                line["sets"] = self.record(epoch, evaluate(epoch, due))
                 line["evaluation_seconds"] = time.monotonic() - began
                 text += f" · val EER {100 * line['sets']['val']['eer']:.1f} %"
             self.run.log(line)
+            if "sets" in line and chosen_line(self.run.lines) is line:
+                self.run.save_weights("best", self._model.state_dict())
             self._epoch, self._step, self._sums = epoch + 1, 0, {}
             self._save(self._epoch, 0)
             progress.epoch(epoch, text)
+        self.run.save_weights("model", self._model.state_dict())
+        if options.score_tests == "chosen":
+            self._score_tests(evaluate)
+        state = self._model.state_dict()
+        self.finish(sum(x.numel() for name, x in state.items() if not name.endswith(STATISTICS)))
+
+    @property
+    def _model(self) -> nn.Module:
         model = self._parts["model"]
         assert isinstance(model, nn.Module)
-        self.finish({name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()})
+        return model
+
+    def _score_tests(self, evaluate: Callable[[int, Mapping[str, Rows]], Scores]) -> None:
+        """Score the test sets by the last weights, and by those that validation chose where they are others."""
+        tests = {name: rows for name, rows in self.sets.items() if name != "val"}
+        chosen, last = chosen_line(self.run.lines)["epoch"], len(self.run.lines) - 1
+        for epoch in dict.fromkeys((last, chosen)):
+            if epoch != last:
+                self._model.load_state_dict(self.run.load_weights("best"))
+            began = time.monotonic()
+            threshold = self.run.lines[epoch]["sets"]["val"]["eer_threshold"]
+            self.run.amend(epoch, self.record(epoch, evaluate(epoch, tests), threshold))
+            title = f"{self.method} seed {self.options.seed} · test sets by the weights of epoch {epoch + 1}"
+            print(f"{title} · {time.monotonic() - began:.0f} s", flush=True)
 
 
 class Progress:

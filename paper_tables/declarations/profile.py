@@ -20,6 +20,8 @@ class Profile:
     device: str
     threads: int
     phantom: str
+    oracle: bool
+    keep_weights: int
     training: Settings
     mmda: Settings
     tables: dict[str, Settings]
@@ -41,19 +43,21 @@ def load(name: str, path: Path = FILE) -> Profile:
         raise BadInput(f"{path}: not valid TOML: {e}") from e
     if name not in profiles:
         raise BadInput(f"--profile {name}: there is {', '.join(['auto', *profiles])}")
-    profile = {"tables": {}} | profiles[name]
+    profile = {"tables": {}} | {key.replace("-", "_"): value for key, value in profiles[name].items()}
     kinds = {
         "seeds": int,
         "device": str,
         "threads": int,
         "phantom": str,
+        "oracle": bool,
+        "keep_weights": int,
         "training": dict,
         "mmda": dict,
         "tables": dict,
     }
     for key, kind in kinds.items():
         if not isinstance(profile.get(key), kind):
-            raise BadInput(f"{path}: [{name}] needs {key}, of kind {kind.__name__}")
+            raise BadInput(f"{path}: [{name}] needs {key.replace('_', '-')}, of kind {kind.__name__}")
     if odd := sorted(set(profile) - set(kinds)):
         raise BadInput(f"{path}: [{name}] has no use for {odd[0]}; remove it")
     for table, options in profile["tables"].items():

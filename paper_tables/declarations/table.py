@@ -130,6 +130,7 @@ class Table:
     notes: tuple[str, ...] = ()  # sentences for its caption
     protocols: tuple[str, ...] = ()  # the first that the index has is used; none: the programs' own default
     leaf_parameters: bool = False  # its parameters are those of the model's leaf modules, whether it was run or not
+    every_epoch: bool = False  # needs the test sets' scores of every epoch, whoever chooses among them
     gap: bool = False  # says how far the published way of choosing is from the honest one
     baseline: str | None = None  # the row that every other one is compared with, seed by seed
     figure: Curves | Sweep | None = None

@@ -3,7 +3,7 @@
 A cell is the mean over the seeds of one row of one metric in one column: on one test set, or the mean over
 several, of one run or of several trained on different sources, with the epoch (and the head, where a model has
 several outputs) chosen by one rule (`selection`). Everything is computed from `scores/*.npz`; `args.json` says
-what the run was, `done` that it is complete, and `model.safetensors` how many parameters it has.
+what the run was, and `done` that it is complete and how many parameters it trained.
 
 Metrics (%, scores grow with bona-fide-ness, accepted = score >= threshold), by where the threshold comes from:
 
@@ -21,8 +21,6 @@ the rule `released` are `hter:target` and `auc` something else: what MMDA's rele
 """
 
 import json
-import math
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,8 +69,9 @@ class Scores:
 
 @dataclass(frozen=True)
 class RunScores:
-    """The content of a finished run folder. `sets` has `val` and the test sets with the scores of the headline head;
-    all share `epochs` (E,). `heads` names every output of a model that has several; it is empty otherwise."""
+    """The content of a finished run folder. `sets` has `val` and the test sets with the scores of the headline head.
+    `epochs` (E,) are those of `val`; the test sets share `tested`, some of them at least: the one that validation
+    chooses, and the last. `heads` names every output of a model whose heads were kept; it is empty otherwise."""
 
     folder: Path
     arguments: dict[str, Any]
@@ -80,7 +79,9 @@ class RunScores:
     git_commit: str
     environment: dict[str, Any]
     parameters: int
+    finished: str
     epochs: NDArray[np.int64]
+    tested: NDArray[np.int64]
     sets: dict[str, Scores]
     heads: tuple[str, ...] = ()
 
@@ -113,14 +114,29 @@ class RunScores:
         return {head: every[:, i] for i, head in enumerate(self.heads)}
 
     @cached_property
-    def chosen_epoch(self) -> int:
-        """The epoch that source validation chooses, by the headline head."""
+    def validated(self) -> list[Record]:
+        """Every evaluated epoch by the headline head, without test sets."""
         val = self.sets["val"]
-        records = [
+        return [
             Record(int(epoch), *_eer_auc(scores, val.bonafide), {})
             for epoch, scores in zip(self.epochs, val.scores, strict=True)
         ]
-        return source_val(records, "", "").epoch
+
+    @property
+    def chosen_epoch(self) -> int:
+        """The epoch that source validation chooses, by the headline head."""
+        return source_val(self.validated, "", "").epoch
+
+    @property
+    def tied(self) -> tuple[int, int]:
+        """How many evaluated epochs have the least EER of validation, and how many of them the highest AUC there."""
+        least = [r for r in self.validated if r.val_eer == min(r.val_eer for r in self.validated)]
+        return len(least), sum(r.val_auc == max(r.val_auc for r in least) for r in least)
+
+    @property
+    def every_epoch(self) -> bool:
+        """Whether the test sets were scored at every evaluated epoch."""
+        return np.array_equal(self.epochs, self.tested)
 
 
 def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
@@ -128,24 +144,40 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
     `targets`."""
     if not (folder / "done").exists():
         raise BadInput(f"{folder}: this run is not finished (no file done); start its command again")
-    args, env = _json(folder / "args.json"), _json(folder / "env.json")
+    args, env, done = (_json(folder / name) for name in ("args.json", "env.json", "done"))
     sets: dict[str, Scores] = {}
-    first: tuple[NDArray[np.int64], tuple[str, ...]] | None = None
+    epochs: dict[str, NDArray[np.int64]] = {}
+    heads: dict[str, tuple[str, ...]] = {}
     for name in ("val", *targets):
-        path = folder / "scores" / f"{name}.npz"
-        epochs, heads, sets[name] = _scores(path)
-        first = first or (epochs, heads)
-        if not np.array_equal(first[0], epochs):
-            raise BadInput(f"{path}: holds other epochs than val.npz; delete {folder} and run it again")
-        if first[1] != heads:
+        epochs[name], heads[name], sets[name] = _scores(folder / "scores" / f"{name}.npz")
+        if heads["val"] != heads[name]:
+            path = folder / "scores" / f"{name}.npz"
             raise BadInput(f"{path}: holds other heads than val.npz; delete {folder} and run it again")
-    assert first is not None
-    try:
-        arguments, index_sha256, commit = args["arguments"], args["index_sha256"], args["git_commit"]
-    except KeyError as e:
-        raise BadInput(f"{folder / 'args.json'}: no {e}; delete the folder and run it again") from e
-    parameters = count_parameters(folder / "model.safetensors")
-    return RunScores(folder, arguments, index_sha256, commit, env, parameters, first[0], sets, first[1])
+    known = []
+    for name, file, key in (
+        ("args.json", args, "arguments"),
+        ("args.json", args, "index_sha256"),
+        ("args.json", args, "git_commit"),
+        ("done", done, "parameters"),
+        ("done", done, "finished"),
+    ):
+        if key not in file:
+            raise BadInput(f"{folder / name}: no {key!r}; delete the folder and run it again")
+        known.append(file[key])
+    arguments, index_sha256, commit, parameters, finished = known
+    tested = epochs[targets[0]] if targets else epochs["val"]
+    run = RunScores(
+        folder, arguments, index_sha256, commit, env, parameters, finished, epochs["val"], tested, sets, heads["val"]
+    )
+    for name in targets:
+        path = folder / "scores" / f"{name}.npz"
+        if not np.array_equal(epochs[name], tested) or not np.isin(tested, run.epochs).all():
+            raise BadInput(f"{path}: holds other epochs than its neighbours; delete {folder} and run it again")
+        if not np.isin([run.chosen_epoch, run.epochs[-1]], tested).all():
+            raise BadInput(
+                f"{path}: lacks the epoch that validation chooses, or the last; delete {folder} and run it again"
+            )
+    return run
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -195,20 +227,6 @@ def _head_scores(path: Path, headline: NDArray[np.float64]) -> NDArray[np.float3
     return scores
 
 
-def count_parameters(path: Path) -> int:
-    """Numbers in model.safetensors that training sets: all tensors but batch-norm statistics, which are
-    counted from the data. Reads the header alone."""
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    try:
-        with path.open("rb") as f:
-            (size,) = struct.unpack("<Q", f.read(8))
-            header = json.loads(f.read(size))
-        shapes = {name: tensor["shape"] for name, tensor in header.items() if name != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as e:
-        raise BadInput(f"{path}: missing or damaged; delete {path.parent} and run it again") from e
-    return sum(math.prod(shape) for name, shape in shapes.items() if not name.endswith(statistics))
-
-
 def thresholds(
     val: NDArray[np.floating[Any]], bonafide: NDArray[np.bool_], kinds: Sequence[str], fixed: float | None
 ) -> dict[str, Threshold]:
@@ -240,32 +258,33 @@ def evaluate(
     as_released: bool = False,
 ) -> list[Record]:
     """Every metric of `kinds` of every evaluated epoch and each of `heads` that the run has, on each of `tests`:
-    one test set, or several judged together (`S+W`). `as_released` adds what MMDA's released script measures."""
+    one test set, or several judged together (`S+W`), where the epoch's test scores exist. `as_released` adds what
+    MMDA's released script measures."""
     val = run.sets["val"]
     only_headline = tuple(heads) == (HEADLINE,)
 
     def outputs(sets: Sequence[str]) -> dict[str, NDArray[np.floating[Any]]]:
         return {HEADLINE: run.samples(sets).scores} if only_headline else run.outputs(sets)
 
-    of_val = outputs(("val",))
-    records = [
-        Record(int(epoch), *_eer_auc(of_val[head][at], val.bonafide), {}, head)
-        for head in heads
-        if head in of_val
-        for at, epoch in enumerate(run.epochs)
-    ]
-    of_record = [
-        thresholds(of_val[r.head][i % run.epochs.size], val.bonafide, kinds, run.fixed_threshold)
-        for i, r in enumerate(records)
-    ]
-    for sets in tests:
-        samples, scores = run.samples(sets), outputs(sets)
-        for i, r in enumerate(records):
-            here = scores[r.head][i % run.epochs.size]
-            r.targets["+".join(sets)] = of_target = _metrics(here, samples, of_record[i], kinds)
-            if as_released:
-                hter, auc = released.hter_auc(_judged(run, here), samples.bonafide)
-                of_target |= {"hter:released": 100 * hter, "auc:released": 100 * auc}
+    of_val, of_tests = outputs(("val",)), [(sets, run.samples(sets), outputs(sets)) for sets in tests]
+    records = []
+    for head in heads:
+        if head not in of_val:
+            continue
+        for i, validated in enumerate(run.validated):
+            scores = of_val[head][i]
+            figures = (validated.val_eer, validated.val_auc) if head == HEADLINE else _eer_auc(scores, val.bonafide)
+            records.append(record := Record(validated.epoch, *figures, {}, head))
+            place = np.flatnonzero(run.tested == record.epoch)
+            if not place.size:
+                continue
+            of_metric = thresholds(scores, val.bonafide, kinds, run.fixed_threshold)
+            for sets, samples, of_head in of_tests:
+                here = of_head[head][place[0]]
+                record.targets["+".join(sets)] = of_target = _metrics(here, samples, of_metric, kinds)
+                if as_released:
+                    hter, auc = released.hter_auc(_judged(run, here), samples.bonafide)
+                    of_target |= {"hter:released": 100 * hter, "auc:released": 100 * auc}
     return records
 
 
@@ -334,8 +353,8 @@ def cells(
     rules: Sequence[str] = ("source_val", "last", "oracle"),
     kinds: Sequence[str] = KINDS,
 ) -> dict[tuple[str, str, str], Cell]:
-    """All cells of one row, keyed (rule, column, metric); a column that no seed has all runs for, or whose
-    head the model lacks, has none.
+    """All cells of one row, keyed (rule, column, metric). A column that no seed has all runs for, or whose head the
+    model lacks, has none; nor has a rule that looks at the test sets where not every epoch scored them.
 
     A column's value is the mean of its places' values, by their numbers of tested images if it is weighted. With
     `ci`, each resample of subjects (`bootstrap`) gives the mean over the seeds; sets are resampled apart from each
@@ -359,6 +378,7 @@ def cells(
                 seed: runs
                 for seed, runs in seeds.items()
                 if column.parts <= set(runs)
+                and (rule not in ON_TEST_SET or all(runs[part].every_epoch for part in column.parts))
                 and all(p.head == HEADLINE or p.head in runs[p.part].heads for p in column.places)
             }
             if complete:
@@ -430,11 +450,12 @@ class Resamples:
         """Every metric by its name in (resamples,); `as_released` has `hter:released` and `auc:released` alone."""
         key = (run.folder, "+".join(sets), chosen.epoch, chosen.head, as_released)
         if key not in self.known:
-            at = int(np.flatnonzero(run.epochs == chosen.epoch)[0])
             val, target = run.sets["val"], run.samples(sets)
             of_val, scores = (
-                run.samples(names).scores[at] if chosen.head == HEADLINE else run.outputs(names)[chosen.head][at]
-                for names in (("val",), sets)
+                (run.samples(names).scores if chosen.head == HEADLINE else run.outputs(names)[chosen.head])[
+                    np.flatnonzero(epochs == chosen.epoch)[0]
+                ]
+                for names, epochs in ((("val",), run.epochs), (sets, run.tested))
             )
             of_metric = thresholds(of_val, val.bonafide, self.kinds, run.fixed_threshold)
             if as_released:

@@ -27,12 +27,11 @@ class MissingRun:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: which, when it ended, its scores, and the command that repeats it beside the first."""
+    """A finished run: which, its scores, and the command that repeats it beside the first."""
 
     title: str
     seed: int
     part: str
-    finished: str
     command: str
     scores: RunScores
 
@@ -131,7 +130,7 @@ def gather(
         printed = published.rows[row.published] if published and row.published else None
         parameters = (leaf_parameters or {}).get(row.name)
         gaps = None
-        if ci and table.gap and finished and not missing:
+        if ci and table.gap and finished and not missing and all(run.scores.every_epoch for run in finished):
             gaps = resampled_gaps(by_seed, table.columns[-1], table.kinds)
         rows.append(RowResult(row, tuple(finished), tuple(missing), numbers, printed, parameters, gaps))
     return Results(table, profile, seeds, data, stand_in, ci, published, tuple(rows), images, protocol, clip)
@@ -144,5 +143,4 @@ def _finished(job: Job, targets: Sequence[str], index_sha256: str) -> FinishedRu
     # Given again as it was, the command would find its folder finished and do nothing.
     again = str(job.folder.parent.parent / "again" / job.folder.name)
     command = [again if word == str(job.folder) else word for word in job.command]
-    ended = (job.folder / "done").read_text(encoding="utf-8").strip()
-    return FinishedRun(job.title, job.seed, job.part, ended, command_line(command), scores)
+    return FinishedRun(job.title, job.seed, job.part, command_line(command), scores)

@@ -10,7 +10,7 @@ import json
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from paper_tables.declarations.profile import Profile, Settings
 from paper_tables.declarations.table import Row, Table
 from reference.kernels import Kernels
 from reference.sources import ROOT, sources
+
+EVERY_EPOCH = ("--score-tests", "every")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Job:
     epochs: int
     epoch_cost: float
     part: str = ""
+    again: bool = False  # there is a finished run, but not with the test sets' scores of every epoch
 
     @property
     def done(self) -> bool:
@@ -57,10 +60,13 @@ def plan(
     common: Sequence[str] = (),
     clip: Settings | None = None,
     kernels: Kernels = "fastest",
+    oracle: bool = False,
 ) -> list[Job]:
     """The runs of every implemented row, seeds 0 … seeds-1, one run for each part.
 
-    `common` are options of all of them, `clip` of those whose rows take a CLIP, `kernels` of those that look at images.
+    With `oracle`, or where profile or table ask for it, they score the test sets at every evaluated epoch; without, a
+    finished run that did so is as good. `common` are options of all of them, `clip` of those whose rows take a CLIP,
+    `kernels` of those that look at images.
     Without `index_sha256` (nothing is indexed yet) the hash in each folder's name is `XXXXXXXX`.
     """
     jobs = []
@@ -80,17 +86,34 @@ def plan(
             settings += ["--threads", str(profile.threads), "--device", device]
             settings += ["--kernels", kernels] if kernels != "fastest" else []
         for seed in range(seeds if row.seeded else 1):
+            weights = ["--no-keep-weights"] if row.sees and row.trains and seed >= profile.keep_weights else []
             for part in table.parts:
-                options = [*row.options, *part.options, *common, *settings]
-                identity = "XXXXXXXX"
-                if index_sha256:
-                    identity = _hash([row.program, *options, str(seed), index_sha256, sources(row.program)])
+                options = [*row.options, *part.options, *common, *settings, *weights]
                 name = f"{row.name}-{part.name}" if part.name else row.name
-                folder = runs / f"{name}-{profile.name}-seed{seed}-{identity}"
-                where = ["--index", str(index), "--run-dir", str(folder)]
-                command = (sys.executable, "-m", row.program, *where, *options, "--seed", str(seed))
-                jobs.append(Job(row, seed, folder, command, epochs, cost, part.name))
+                place = runs / f"{name}-{profile.name}-seed{seed}"
+                lean, every = (
+                    Job(row, seed, *_run(row.program, words, seed, place, index, index_sha256), epochs, cost, part.name)
+                    for words in (options, [*options, *EVERY_EPOCH])
+                )
+                if not (row.sees and row.trains):
+                    jobs.append(lean)
+                elif oracle or profile.oracle or table.every_epoch:
+                    jobs.append(replace(every, again=lean.done))
+                else:
+                    jobs.append(every if every.done else lean)
     return jobs
+
+
+def _run(
+    program: str, options: Sequence[str], seed: int, place: Path, index: Path, index_sha256: str | None
+) -> tuple[Path, tuple[str, ...]]:
+    """The folder of a run, which is `place` and a hash of all that decides the run, and its command."""
+    identity = "XXXXXXXX"
+    if index_sha256:
+        identity = _hash([program, *options, str(seed), index_sha256, sources(program)])
+    folder = place.with_name(f"{place.name}-{identity}")
+    where = ("--index", str(index), "--run-dir", str(folder))
+    return folder, (sys.executable, "-m", program, *where, *options, "--seed", str(seed))
 
 
 def _hash(identity: Any) -> str:

@@ -24,6 +24,8 @@ from reference.kernels import Kernels
 from reference.standin_clip.weights import CHOICE, IMAGE_SIZE, is_standin
 
 REAL_CLIP = "openai"
+# What a command line says of a request, apart from the tables.
+ASKED = ("data", "profile", "methods", "seeds", "jobs", "clip", "kernels", "oracle")
 
 
 @cache
@@ -74,6 +76,7 @@ class Request:
     data: Data
     clip: str
     kernels: Kernels
+    oracle: bool
     build: Path
 
     def jobs(self, table: Table, index: Index | None) -> list[Job]:
@@ -84,9 +87,8 @@ class Request:
             clip["image-size"] = IMAGE_SIZE  # whatever the profile says
         sha256 = index.sha256 if index else None
         runs = self.build / "runs"
-        return plan(
-            table, self.profile, self.seeds, self.data.index, sha256, runs, self.device, common, clip, self.kernels
-        )
+        where = (self.data.index, sha256, runs, self.device)
+        return plan(table, self.profile, self.seeds, *where, common, clip, self.kernels, self.oracle)
 
     def probe_jobs(self, probe: Probe, index: Index | None) -> list[Job]:
         """The runs that a probe looks at."""
@@ -114,6 +116,9 @@ class Request:
             epochs[job.row.label] = epochs.get(job.row.label, 0.0) + job.epochs * job.epoch_cost
             runs[job.row.label] += 1
         lines = [f"  {label}: {n} runs, {epochs[label]:.0f} epochs" for label, n in runs.items()]
+        again = sum(job.again for job in self.unfinished(index))
+        if again:
+            lines.append(f"  {again} are trained again: they are finished without the test sets' scores of every epoch")
         total = f"{runs.total()} runs, which take as long as about {sum(epochs.values()):.0f} epochs of mmFAS"
         return [data, *([f"{total}; METHODS= names fewer rows", *lines] if lines else [])]
 
@@ -140,6 +145,7 @@ def request(
     jobs: int | None,
     clip: str | None,
     kernels: Kernels = "fastest",
+    oracle: bool = False,
 ) -> Request:
     """Complete what a command line says, tables and probes by `names`, with what the profile and the machine say.
     Raises BadInput."""
@@ -159,4 +165,4 @@ def request(
     located = locate(data, settings, build)
     clip = clip or (CHOICE if located.stand_in else REAL_CLIP)
     seeds = seeds or settings.seeds
-    return Request(tables, probes, chosen, settings, seeds, device, at_once, located, clip, kernels, build)
+    return Request(tables, probes, chosen, settings, seeds, device, at_once, located, clip, kernels, oracle, build)

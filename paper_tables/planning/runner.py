@@ -22,6 +22,7 @@ from rich.table import Table as Grid
 
 from data_manifests.errors import BadInput
 from paper_tables.planning.plan import Job, command_line
+from reference.runs import chosen_line
 from reference.sources import ROOT
 
 _PLAIN_EVERY = 10.0  # seconds between lines when nobody watches a terminal
@@ -148,8 +149,7 @@ def _reason(r: _Running) -> str:
 
 def _numbers(r: _Running) -> str:
     """One line: what a finished run reached on each whole test set, at the epoch that validation chooses."""
-    evaluated = [line for line in r.lines if "sets" in line]
-    best = min(evaluated, key=lambda line: (line["sets"]["val"]["eer"], -line["sets"]["val"]["auc"], line["epoch"]))
+    best = chosen_line(r.lines)
     tests = {name: figures for name, figures in best["sets"].items() if name != "val" and "-" not in name}
     numbers = ", ".join(
         f"{name} {100 * figures['hter_source_val']:.2f} / {100 * figures['auc']:.2f}" for name, figures in tests.items()

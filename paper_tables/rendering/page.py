@@ -457,7 +457,7 @@ def _provenance(results: Results) -> str:
             env.get("threads"),
             env.get("torch"),
             commit(scores.git_commit),
-            run.finished,
+            run.scores.finished,
         ]
         out.append(f'<tr><th scope="row">{escape(scores.folder.name)}</th>')
         out += [f"<td>{escape(str(c))}</td>" for c in cells]

@@ -196,6 +196,27 @@ def worth_sentence(results: Results) -> str:
     )
 
 
+def tested_sentences(results: Results) -> list[str]:
+    """Which epochs' test scores there are, what is missing without others, and how often validation is undecided."""
+    runs = [run for result in results.rows if result.row.trains for run in result.runs]
+    sentences = []
+    if lean := [run for run in runs if not run.every_epoch]:
+        evaluated, tested = max(run.epochs.size for run in lean), max(run.tested.size for run in lean)
+        sentences.append(
+            f"{len(lean)} of {len(runs)} trained runs scored their test sets at the chosen epoch and the last alone, "
+            "so that nothing is said where a test set chooses. ORACLE=1 trains these runs again and scores the test "
+            f"sets up to {evaluated} times a run instead of up to {tested} times."
+        )
+    if runs:
+        undecided = sum(run.tied[1] > 1 for run in runs)
+        by_eer = sum(run.tied[0] > 1 for run in runs)
+        sentences.append(
+            f"Several epochs share the least EER of validation in {by_eer} of {len(runs)} trained runs, and the AUC "
+            f"there too in {undecided}, where the earliest counts."
+        )
+    return sentences
+
+
 def weighted_sentence(results: Results) -> str:
     images = {letter: sum(n) for letter, n in results.images.items()}
     if not images:
@@ -236,7 +257,8 @@ def run_sentences(results: Results) -> list[str]:
             sentences.append(f"The stand-in's own seed is {settings_of(results.clip).seed}.")
     if results.protocol:
         sentences.append(PROTOCOL_SENTENCES[results.protocol])
-    return [*sentences, seeds_sentence(results), *([worth_sentence(results)] if results.seeds == 1 else [])]
+    sentences += [seeds_sentence(results), *([worth_sentence(results)] if results.seeds == 1 else [])]
+    return [*sentences, *tested_sentences(results)]
 
 
 def column_sentences(results: Results) -> list[str]:

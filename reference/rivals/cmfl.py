@@ -64,6 +64,7 @@ Readings:
 The original's crops, and what makes 8 bits of its depth, belong to the images: data_manifests/preprocessing.py, `cmfl`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Literal
@@ -75,6 +76,7 @@ from torch.nn import functional as F
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
 from reference.options import reading
+from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks import start
 from reference.rivals.blocks.densenet161 import GROWTH, TRUNK, WIDENING, densenet161_encoder
@@ -268,9 +270,13 @@ class Method(StartedMethod[Options]):
     """CMFL under its two losses."""
 
     TRUNK = TRUNK
+    network: CMFL
 
     def build(self) -> nn.Module:
         return CMFL(self.options, self.start)
+
+    def reused(self) -> Sequence[Reusable]:
+        return [(encoder, "forward") for encoder in self.network.encoders]
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         branches, joint = (at_least_float32(x) for x in output)

@@ -72,6 +72,7 @@ Readings:
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -84,6 +85,7 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.clip import Clip, normalise
 from reference.options import reading
+from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks import clip_classifier, domains, stem
 from reference.rivals.blocks.imagenet_input import ImageNetInput
@@ -432,6 +434,10 @@ class Method(clip_classifier.CaptionMethod[Options]):
         if options.variant == "v":
             return FlipV(self.clip, options)
         return (FlipMCL if options.variant == "mcl" else FlipIT)(self.clip, self.captions, options)
+
+    def reused(self) -> Sequence[Reusable]:
+        captions: list[Reusable] = [(self.network, "text")] if isinstance(self.network, FlipIT) else []
+        return [(self.clip.model.visual, "forward"), *captions]
 
     def views(self, batch: Batch, training: Training) -> Batch:
         batch, options = super().views(batch, training), self.options

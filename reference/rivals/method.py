@@ -8,6 +8,7 @@ plain method: batches balanced by class, mmFAS's optimiser and schedule. A row w
     several heads                                       scores
     several views of a batch, patches, crops            views (training), predict (test: also several crops of a sample)
     scores that take more than a batch: a vote          evaluate
+    a branch for each modality, captions                reused
     batches balanced by domain and class                the options of blocks/domains.py
     a discriminator, heads or classes for each domain   build (domains), losses (batch.domain)
     one network of three channels for three modalities  build, with blocks/stem.py
@@ -21,8 +22,9 @@ plain method: batches balanced by class, mmFAS's optimiser and schedule. A row w
     trained weights to start from, captions             __init__ and inputs, which belong to the run's identity
     no training                                         leaves `losses` alone
 
-Whatever a method draws itself comes from `self.draws`, so that a caller can fix every draw; dropout and initial weights
-come from torch's own generator, which is seeded and saved.
+Whatever a method draws itself comes from `self.draws` in training and from `self.test_draws` at test, which begin again
+for every set, so that how often and what one evaluates changes no training and no other score. Dropout and initial
+weights come from torch's own generator, which is seeded and saved.
 
 A row's presets are `table` (as the paper of its table trained it; the default), `described` (its own paper) and
 `released` (its authors' code).
@@ -30,7 +32,7 @@ A row's presets are `table` (as the paper of its table trained it; the default),
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +44,9 @@ from torch import Tensor, nn
 from reference import options as base
 from reference.batches import BLACK, GREY, Batch, Sampler
 from reference.environment import pick_device
-from reference.evaluation import Scores, command_errors
+from reference.evaluation import Rows, Scores, command_errors
 from reference.options import reading
+from reference.reuse import Reusable
 from reference.rivals import rows
 from reference.sources import module_of
 from reference.training import Training
@@ -86,6 +89,7 @@ class Method(ABC, Generic[T]):
     def __init__(self, options: T, device: torch.device) -> None:
         """Open what the method starts from. Raises BadInput for files that cannot be used."""
         self.options, self.device = options, device
+        self.test_draws = torch.Generator(device).manual_seed(options.seed)
 
     @abstractmethod
     def build(self) -> nn.Module:
@@ -107,9 +111,14 @@ class Method(ABC, Generic[T]):
         """Scores of a batch at test."""
         return self.scores(self.forward(batch))
 
-    def evaluate(self, training: Training) -> Scores:
-        """Scores of every set, (N,) of each head."""
-        return training.predict(self.network, self.predict)
+    def reused(self) -> Sequence[Reusable]:
+        """Functions, by their owner and name, of one modality's images or of nothing, which give the same at test
+        whatever else a sample has or lacks."""
+        return ()
+
+    def evaluate(self, training: Training, sets: Mapping[str, Rows]) -> Scores:
+        """Scores of `sets`, (N,) of each head."""
+        return training.predict(self.network, self.predict, sets, self.reused(), self.test_draws)
 
     def sampler(self, training: Training) -> Sampler:
         """The order of the training frames."""
@@ -178,11 +187,11 @@ def train(kind: type[Method[T]], options: T) -> None:
             return
         enter(method, training)
 
-        def evaluate(epoch: int) -> Scores:
-            return method.evaluate(training)
+        def evaluate(_: int, sets: Mapping[str, Rows]) -> Scores:
+            return method.evaluate(training, sets)
 
         if not kind.trains():
-            training.score_once(evaluate(0))
+            training.score_once(evaluate(0, training.sets))
             return
         optimiser = method.optimiser(training)
         training.sampler = method.sampler(training)

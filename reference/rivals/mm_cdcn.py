@@ -66,6 +66,7 @@ three other networks' scores for the two others, which are not built. The mask p
 challenge's files have them; where nothing around a face is black, the mask is all of the image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -76,6 +77,7 @@ from torch.nn import functional as F
 from data_manifests.errors import BadInput
 from reference.batches import BLACK, Batch, Sampler, ShuffledSampler
 from reference.options import reading
+from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks.central_difference import CentralDifference
 from reference.rivals.blocks.flex_modal import cut_out, recoloured
@@ -318,6 +320,9 @@ class Method(method.Method[Options]):
 
     def build(self) -> nn.Module:
         return MMCDCN(self.options)
+
+    def reused(self) -> Sequence[Reusable]:
+        return [(branch, "forward") for branch in self.network.branches]
 
     def sampler(self, training: Training) -> Sampler:
         if self.options.sampling == "balanced":

@@ -358,7 +358,7 @@ class Method(StartedMethod[Options]):
         return MMDG(self.options, len(self.domains), self.start)
 
     def forward(self, batch: Batch) -> Output:
-        return self.network(*batch.images, self.draws)
+        return self.network(*batch.images, self.draws if self.network.training else self.test_draws)
 
     def classes(self, batch: Batch) -> Tensor:
         """Which prototype each sample belongs to (B,)."""

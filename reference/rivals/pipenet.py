@@ -62,7 +62,7 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch
-from reference.evaluation import Scores
+from reference.evaluation import Rows, Scores
 from reference.options import reading
 from reference.rivals import method
 from reference.rivals.blocks import bags, start
@@ -223,11 +223,11 @@ class Method(StartedMethod[Options], BagMethod[Options]):
         rgb, depth, ir = (torch.cat([resized(lit(image), side) for image in x.split(1)]) for x in batch.images)
         return grey(rgb).expand_as(rgb), depth, ir
 
-    def evaluate(self, training: Training) -> Scores:
-        scores, options = super().evaluate(training), self.options
+    def evaluate(self, training: Training, sets: Mapping[str, Rows]) -> Scores:
+        scores, options = super().evaluate(training, sets), self.options
         if options.vote == "none":
             return scores
-        recordings = {name: training.faces.recording[rows] for name, rows in training.sets.items()}
+        recordings = {name: training.faces.recording[rows] for name, rows in sets.items()}
 
         def of_set(name: str, heads: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
             return {head: voted(x, recordings[name], options.vote, options.vote_skips) for head, x in heads.items()}

@@ -325,7 +325,7 @@ class Method(StartedMethod[Options]):
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         count, side, area = len(batch), batch.rgb.shape[-1], self.options.test_area
         if self.options.test_crop == "random":
-            boxes = random_boxes(count, side, area, area, self.draws)
+            boxes = random_boxes(count, side, area, area, self.test_draws)
         else:
             boxes = centred_boxes(count, side, area).to(batch.rgb.device)
         return super().predict(_with_faces(batch, enlarged_boxes(torch.cat(batch.images, 1), boxes)))

@@ -260,7 +260,7 @@ class SSDG(nn.Module):
         weight = self.classes.weight
         if self.per is None:
             return weight
-        if not self.in_place:
+        if not (self.in_place and self.training):  # at test the weights stay, however often one evaluates
             return normalised_weight(weight, self.per)
         with torch.no_grad():
             weight.copy_(normalised_weight(weight, self.per))

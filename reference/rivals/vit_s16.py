@@ -22,6 +22,7 @@ The presets `described` and `released` are `table` here: neither paper nor code 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,6 +31,7 @@ from torch import Tensor, nn
 
 from reference.batches import Batch
 from reference.options import divisible, reading
+from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks.two_logits import cross_entropy, logit_difference
 from reference.runs import HEADLINE
@@ -77,8 +79,13 @@ class ViT(nn.Module):
 class Method(method.Method[Options]):
     """ViT-S/16, or three of them, under cross-entropy."""
 
+    network: ViT
+
     def build(self) -> nn.Module:
         return ViT(self.options.image_size, self.options.modalities)
+
+    def reused(self) -> Sequence[Reusable]:
+        return [(net, "forward") for net in self.network.nets]
 
     def losses(self, output: Tensor, batch: Batch) -> dict[str, Tensor]:
         """The networks' cross-entropies, summed: none feels another's."""

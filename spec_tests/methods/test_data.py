@@ -786,7 +786,8 @@ class TestBatches:
         images = np.random.default_rng(seed).integers(1, 256, (4, 5, 3, 3), dtype=np.uint8)
         faces = faces_of(images, np.ones(4, bool))
         order = np.array([[3, 0, 2]])
-        (whole,), (lost,) = batches(faces, order, "cpu"), batches(faces, order, "cpu", missing)
+        (whole,) = batches(faces, order, "cpu")
+        lost = whole.without(missing, BLACK)
         for name, before, after in zip("RDI", whole.images, lost.images, strict=True):
             assert torch.equal(after, torch.full_like(after, -1) if name in missing else before)
         assert images.min() > 0  # the file itself is left as it is
@@ -799,7 +800,8 @@ class TestBatches:
         images = rng.integers(1, 256, (4, 5, 3, 3), dtype=np.uint8)
         images *= np.repeat(present, [3, 1, 1], axis=1)[:, :, None, None]
         faces = dataclasses.replace(faces_of(images, np.ones(4, bool)), present=present)
-        (batch,) = batches(faces, [np.arange(4)], "cpu", missing, nothing=nothing)
+        (whole,) = batches(faces, [np.arange(4)], "cpu", nothing=nothing)
+        batch = whole.without(missing, nothing)
         for place, (modality, found) in enumerate(zip("RDI", batch.images, strict=True)):
             gone = ~present[:, place] | (modality in missing)
             expected = (images[:, [[0, 1, 2], [3] * 3, [4] * 3][place]].astype(np.float64) - 127.5) / 127.5

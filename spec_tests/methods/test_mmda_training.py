@@ -53,6 +53,7 @@ def options(index: Path, run_dir: Path, **more: object) -> Options:
         "targets": "W",
         "layers": 1,
         "clip": "phantom",
+        "score_tests": "every",
     }
     return Options(index=index, run_dir=run_dir, **(usual | more))  # type: ignore[arg-type]
 

@@ -44,7 +44,7 @@ def reopen(run: Run, **changes: object) -> Run:
 
 def test_what_lies_beyond_the_checkpoint_is_cut_off(run: Run) -> None:
     for epoch in range(3):
-        run.save_scores("val", epoch, heads(epoch), SAMPLES)
+        run.save_scores("val", epoch, heads(epoch))
         run.log({"epoch": epoch})
         if epoch == 1:
             run.save_checkpoint({"epoch": 2})
@@ -54,6 +54,7 @@ def test_what_lies_beyond_the_checkpoint_is_cut_off(run: Run) -> None:
     assert run.load_checkpoint() == {"epoch": 2}
     assert [line["epoch"] for line in run.lines] == [0, 1]
     assert (run.folder / "metrics.jsonl").read_text() == '{"epoch": 0}\n{"epoch": 1}\n'
+    run.join_scores("val", SAMPLES)
     with np.load(run.folder / "scores" / "val.npz") as f:
         assert f["epochs"].tolist() == [0, 1]
         assert f["scores"].tolist() == [[0] * 4, [1] * 4]
@@ -63,12 +64,13 @@ def test_what_lies_beyond_the_checkpoint_is_cut_off(run: Run) -> None:
 
 def test_several_heads_are_cut_alike_and_the_headline_stands_for_them(run: Run) -> None:
     for epoch in range(3):
-        run.save_scores("val", epoch, heads(10 * epoch, "first", "second"), SAMPLES)
+        run.save_scores("val", epoch, heads(10 * epoch, "first", "second"))
         run.log({"epoch": epoch})
     run.save_checkpoint({"epoch": 2})
     run = reopen(run)
     run.load_checkpoint()
-    run.save_scores("val", 2, heads(7, "first", "second"), SAMPLES)
+    run.save_scores("val", 2, heads(7, "first", "second"))
+    run.join_scores("val", SAMPLES)
     with np.load(run.folder / "scores" / "val.npz") as f:
         assert f["heads"].tolist() == ["cls", "first", "second"]
         assert f["head_scores"][..., 0].tolist() == [[0, 1, 2], [10, 11, 12], [7, 8, 9]]
@@ -77,19 +79,19 @@ def test_several_heads_are_cut_alike_and_the_headline_stands_for_them(run: Run) 
 
 
 def test_without_a_checkpoint_everything_starts_again(run: Run) -> None:
-    run.save_scores("C", 0, heads(0), SAMPLES)
+    run.save_scores("C", 0, heads(0))
     run.log({"epoch": 0})
     run = reopen(run)
     assert run.load_checkpoint() is None
     assert run.lines == []
-    assert not (run.folder / "scores" / "C.npz").exists()
+    assert not [*(run.folder / "parts").rglob("*.npz")]
 
 
 def test_a_full_disk_loses_nothing(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run.save_checkpoint({"epoch": 1})
-    run.save_scores("val", 0, heads(0), SAMPLES)
+    run.save_scores("val", 0, heads(0))
     run.log({"epoch": 0})
     before = {p: p.read_bytes() for p in run.folder.rglob("*") if p.is_file()}
 
@@ -99,9 +101,11 @@ def test_a_full_disk_loses_nothing(
     monkeypatch.setattr(os, "fsync", full)
     for act in (
         lambda: run.save_checkpoint({"epoch": 2}),
-        lambda: run.save_scores("val", 1, heads(1), SAMPLES),
+        lambda: run.save_scores("val", 1, heads(1)),
+        lambda: run.join_scores("val", SAMPLES),
+        lambda: run.save_weights("model", {"w": torch.zeros(1)}),
         lambda: run.log({"epoch": 1}),
-        lambda: run.finish({"w": torch.zeros(1)}),
+        lambda: run.finish(1),
     ):
         with pytest.raises(SystemExit) as stop, cli_errors():
             act()

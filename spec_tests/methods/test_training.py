@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,8 @@ def killed_child(given: method.Options, event: str, count: int) -> int:
         watched(Path, "replace", after=False, only="checkpoint.pt")
     elif event == "finish":
         watched(runs.Run, "finish", after=False)
+    elif event == "before done":
+        watched(Path, "replace", after=False, only="done")
     else:
         watched(runs.Run, event, after=True)
     train(given)
@@ -145,11 +147,13 @@ def killed_child(given: method.Options, event: str, count: int) -> int:
 KILLS = [
     ("step", 1),  # before any checkpoint
     ("step", 3),  # after the checkpoint inside an epoch
-    ("save_scores", 2),  # some sets of an epoch saved
+    ("save_scores", 1),  # an epoch's scores saved, its line not written
     ("log", 1),  # an epoch logged, its checkpoint not begun
     ("before checkpoint", 2),  # a checkpoint written, not yet in place
     ("step", 5),  # in another epoch
+    ("save_scores", 3),  # after the last epoch, in the midst of the test sets
     ("finish", 1),
+    ("before done", 1),
 ]
 
 
@@ -177,6 +181,54 @@ def test_killed_runs_continue_bit_for_bit(index: Path, tmp_path: Path) -> None:
     other = replace(undisturbed, run_dir=tmp_path / "other", seed=1)
     train(other)
     assert content(tmp_path / "other")["weights"] != expected["weights"]
+
+
+@pytest.mark.parametrize(("errors", "chosen"), [((2, 0, 1), 1), ((2, 1, 1), 1), ((2, 1, 0), 2), ((0, 0, 1), 0)])
+@pytest.mark.parametrize("keep", [True, False])
+def test_test_sets_are_scored_by_the_chosen_and_the_last_weights(
+    index: Path, tmp_path: Path, errors: tuple[int, ...], chosen: int, keep: bool
+) -> None:
+    """In each epoch so many of validation's two bona fide score below its attacks; the weight counts epochs from 1."""
+    given = tiny(index, tmp_path, keep_weights=keep)
+    asked = []
+    with training.Training(given, "line", Path(__file__)) as harness:
+        model = nn.Linear(1, 1, bias=False)
+        harness.remember(model=model, optimiser=harness.optimiser(model.parameters()))
+
+        def evaluate(epoch: int, sets: Mapping[str, evaluation.Rows]) -> evaluation.Scores:
+            asked.append((epoch, [*sets], model.weight.item()))
+            scores = {}
+            for name, rows in sets.items():
+                scores[name] = model.weight.item() + harness.faces.bonafide[rows].astype(np.float32)
+                if name == "val":
+                    live = np.flatnonzero(harness.faces.bonafide[rows])
+                    scores[name][live[: errors[epoch]]] -= 2
+            return {name: {"cls": values, "other": -values} for name, values in scores.items()}
+
+        for epoch in harness.epochs(evaluate):
+            for _ in harness.batches(pixels=False):
+                harness.log({"loss": torch.tensor(1.0)})
+            nn.init.constant_(model.weight, epoch + 1.0)
+    tests = ["C", "S", "W"]
+    again = [] if chosen == 2 else [(chosen, tests, chosen + 1.0)]
+    assert asked == [*((e, ["val"], e + 1.0) for e in range(3)), (2, tests, 3.0), *again]
+    for name, epochs in (("val", [0, 1, 2]), *((name, sorted({chosen, 2})) for name in tests)):
+        with np.load(tmp_path / "scores" / f"{name}.npz", allow_pickle=False) as saved:
+            assert saved["epochs"].tolist() == epochs
+            assert name == "val" or saved["scores"].max(1).tolist() == [e + 2.0 for e in epochs]
+            assert "heads" not in saved
+    assert [[*line["sets"]] for line in lines(tmp_path)] == [
+        ["val", *(tests if epoch in (chosen, 2) else [])] for epoch in range(3)
+    ]
+    assert json.loads((tmp_path / "done").read_text())["parameters"] == 1
+    weights = {name: tmp_path / f"{name}.safetensors" for name in ("model", "best")}
+    assert [path.exists() for path in weights.values()] == [keep, keep]
+    if keep:
+        assert {name: load_file(path)["weight"].item() for name, path in weights.items()} == {
+            "model": 3.0, "best": chosen + 1.0,
+        }  # fmt: skip
+    assert not (tmp_path / "checkpoint.pt").exists()
+    assert not (tmp_path / "parts").exists()
 
 
 def by_hand(given: method.Options, decoupled: bool) -> dict[str, Tensor]:
@@ -237,7 +289,7 @@ def test_training_may_be_coarse_but_evaluation_is_not(index: Path, tmp_path: Pat
         def build(self) -> nn.Module:
             return Recording()
 
-    train(tiny(index, tmp_path, precision=precision, evaluate_every=2), OfRecording)
+    train(tiny(index, tmp_path, precision=precision, evaluate_every=2, score_tests="every"), OfRecording)
     coarse = torch.bfloat16 if precision == "bf16" else torch.float32
     training = [(True, coarse)] * 4
     sets = [8 // 2 // 2, 4 // 2, 16 // 2, 16 // 2]  # batches of val, C, S and W
@@ -256,7 +308,7 @@ def test_a_line_tells_the_epochs_mean_losses_and_its_evaluation(index: Path, tmp
             self.steps += 1
             return super().losses(output, batch) | {"count": torch.tensor(self.steps - 1.0)}
 
-    train(tiny(index, tmp_path, epochs=2), Counting)
+    train(tiny(index, tmp_path, epochs=2, score_tests="every"), Counting)
     first, second = lines(tmp_path)
     assert (first["count"], second["count"]) == (1.5, 5.5)
     assert second["learning_rate"] == pytest.approx(training.learning_rate(7, 8, 1e-2, 0.1))
@@ -276,8 +328,9 @@ def test_scores_stand_in_the_order_of_rows(index: Path, order: list[int], count:
     rows = np.array(order[:count])
     harness = training.Training.__new__(training.Training)  # of which only scoring is tried
     harness.options = tiny(index, Path(), batch_size=batch_size)
-    harness.faces, harness.sets, harness.device = faces, {"W": rows}, torch.device("cpu")
-    scores = harness.predict(nn.Identity(), lambda batch: {HEADLINE: batch.ir.mean((1, 2, 3))})["W"][HEADLINE]
+    harness.faces, harness.tf32, harness.device = faces, False, torch.device("cpu")
+    found = harness.predict(nn.Identity(), lambda batch: {HEADLINE: batch.ir.mean((1, 2, 3))}, {"W": rows})
+    scores = found["W"][HEADLINE]
     expected = (faces.images[rows, 4].astype(np.float64).mean((1, 2)) - 127.5) / 127.5
     np.testing.assert_allclose(scores, expected, atol=1e-6)
     assert scores.dtype == np.float32
@@ -403,8 +456,8 @@ def trained(given: method.Options, stop: int = -1) -> list[dict[str, Any]]:
         optimiser = harness.optimiser(model.parameters())
         harness.remember(model=model, other=other, optimiser=optimiser)
 
-        def evaluate(epoch: int) -> evaluation.Scores:
-            return {name: {"cls": np.arange(rows.size, dtype=np.float32)} for name, rows in harness.sets.items()}
+        def evaluate(_: int, sets: Mapping[str, evaluation.Rows]) -> evaluation.Scores:
+            return {name: {"cls": np.arange(rows.size, dtype=np.float32)} for name, rows in sets.items()}
 
         for epoch in harness.epochs(evaluate):
             for batch in harness.batches(pixels=False):
@@ -441,9 +494,10 @@ def test_progress_runs_from_0_towards_1(index: Path, tmp_path: Path) -> None:
     ("stop", "every", "again_from"), [(2, 1, 2), (3, 2, 2), (5, 2, 4), (7, 2, 6), (6, 0, 4), (1, 0, 0)]
 )
 def test_an_interrupted_training_goes_on_with_every_part_and_generator(
-    index: Path, tmp_path: Path, stop: int, every: int, again_from: int
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int, every: int, again_from: int
 ) -> None:
     """In mid-epoch too: each later step has the same progress, frames, draws, rate, weights and buffers."""
+    monkeypatch.setattr(runs.Run, "tidy", lambda self: None)  # the checkpoints are compared below
     more = {"checkpoint_every": every, "optimiser": "adamw", "warmup": 0.5}
     whole = trained(tiny(index, tmp_path / "whole", **more))
     with pytest.raises(KeyboardInterrupt):

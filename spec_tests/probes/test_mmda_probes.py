@@ -55,6 +55,7 @@ def trained(index: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
                     targets="W",
                     layers=1,
                     clip="phantom",
+                    score_tests="every",
                 )
             )
     return {preset: folder / preset for preset in ("released", "batch_free")}

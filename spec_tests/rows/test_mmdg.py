@@ -173,12 +173,13 @@ def test_draws_are_those_of_training_or_of_test(training: bool, draws: int) -> N
     made.network.train(training)
     for adapter in made.network.adapters:
         adapter.dropout.p = 0.0
-    made.draws.manual_seed(11)
+    own = made.draws if training else made.test_draws
+    own.manual_seed(11)
     generator = torch.Generator().manual_seed(11)
     shape = torch.zeros(6, TOKENS, 6, dtype=torch.float64)
     kept = [mmdg.kept_draws(shape, draws, 0.3, generator).numpy() for _ in range(2)] if draws else None
     is_by_hand(made.forward(batch), network_by_hand(made, batch, kept, draws))
-    assert torch.equal(made.draws.get_state(), generator.get_state())
+    assert torch.equal(own.get_state(), generator.get_state())
 
 
 def test_certainty_is_a_constant_to_the_gradient(monkeypatch: pytest.MonkeyPatch) -> None:

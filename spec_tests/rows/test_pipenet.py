@@ -153,16 +153,14 @@ def test_a_vote_enters_the_scores_of_every_set_where_it_is_asked_for() -> None:
     scores = {"val": {"cls": frames}, "W": {"cls": -frames}}
     sets = {"val": np.arange(0, 14, 2), "W": np.arange(1, 15, 2)}
     recording = np.array([0, 1] * 6 + [2, 3])
-    training: Any = SimpleNamespace(
-        predict=lambda network, heads: scores, faces=SimpleNamespace(recording=recording), sets=sets
-    )
+    training: Any = SimpleNamespace(predict=lambda *_: scores, faces=SimpleNamespace(recording=recording))
     made = method(preset="table")
     made.network = nn.Identity()
-    assert made.evaluate(training) is scores
+    assert made.evaluate(training, sets) is scores
     for preset, skips in (("described", False), ("released", True)):
         made = method(preset=preset, vote="mad")
         made.network = nn.Identity()
-        found = made.evaluate(training)
+        found = made.evaluate(training, sets)
         for name, rows in sets.items():
             expected = pipenet.voted(scores[name]["cls"], recording[rows], "mad", skips)
             np.testing.assert_array_equal(found[name]["cls"], expected)

@@ -9,8 +9,9 @@ import importlib
 import inspect
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,9 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
-from data_manifests.index import MODALITIES
-from reference import metrics, options
+from data_manifests.index import MODALITIES, load_index
+from reference import metrics, options, training
 from reference.clip import Clip
+from reference.faces import open_faces
 from reference.rivals import method, rows
 from reference.rivals.blocks import clip_classifier
 from reference.rivals.rows import Row
@@ -220,6 +222,16 @@ def test_a_few_steps_teach_what_is_bona_fide(row: Row, narrow: ModuleType) -> No
     pytest.fail(f"AUC after each six steps: {reached}")
 
 
+@of_each(*SEEING)
+def test_scoring_changes_nothing_of_the_network(row: Row, narrow: ModuleType) -> None:
+    """Or a training would depend on how often it is evaluated."""
+    made = built(row, narrow)
+    before = {name: x.clone() for name, x in made.network.state_dict().items()}
+    scores(made, images(0, size(row)))
+    after = made.network.state_dict()
+    assert [name for name in before if not torch.equal(before[name], after[name])] == []
+
+
 class Interrupted(Exception):
     pass
 
@@ -229,10 +241,12 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     row: Row, narrow: ModuleType, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two epochs of four steps on three data sets, interrupted after the third step, one step behind the last
-    checkpoint."""
+    checkpoint. Its test sets are scored at the end, by the last weights and, as if chosen, those of the first epoch;
+    those of the undisturbed run after each epoch."""
+    monkeypatch.setattr(training, "chosen_line", lambda lines: lines[0])
     places = {"index": index, "cache_dir": tmp_path / "cache", "protocol": "official"}
     shape = places | {"epochs": 2, "batch_size": 6, "checkpoint_every": 2, "augmentation": "flip"}
-    method.train(narrow.Method, smallest(row, narrow, run_dir=tmp_path / "whole", **shape))
+    method.train(narrow.Method, smallest(row, narrow, run_dir=tmp_path / "whole", score_tests="every", **shape))
     taken, step = 0, method.step
 
     def interrupted(*given: Any) -> dict[str, Tensor]:
@@ -249,7 +263,7 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert (tmp_path / "parts" / "checkpoint.pt").exists()
     monkeypatch.setattr(method, "step", step)
     method.train(narrow.Method, again)
-    assert content(tmp_path / "parts") == content(tmp_path / "whole")
+    assert content(tmp_path / "parts") == content(tmp_path / "whole", heads=False)
     args = json.loads((tmp_path / "parts" / "args.json").read_text())
     assert args["arguments"]["method"] == row.name
     assert f"reference/rivals/{row.module or row.name}.py" in args["sources"]
@@ -372,6 +386,54 @@ def test_a_missing_modality_is_fed_as_the_option_says(tmp_path: Path, monkeypatc
             assert (saved["scores"] == value).all()
         with np.load(tmp_path / missing_as / "scores" / "W.npz", allow_pickle=False) as saved:
             assert (saved["scores"] != value).any()
+
+
+# How often a branch that sees one modality is computed for a batch with all, without D, without I and without both: for
+# its own images and for what stands for a missing one. Captions are encoded once.
+REUSED = {"vit_s16": [1, 2, 2], "mm_cdcn": [1, 2, 2], "cmfl": [1, 2, 2], "flip": [4, 1]}
+REUSED |= {"clip_zero_shot": [4, 1], "clip_finetuned": [4, 1]}
+
+
+def counted(function: Any, called: list[str], name: str) -> Any:
+    def call(*given: Any) -> Any:
+        called.append(name)
+        return function(*given)
+
+    return call
+
+
+@of_each(*SEEING)
+def test_a_missing_modality_costs_no_second_look_at_the_others(
+    row: Row, narrow: ModuleType, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And scores are the same bits; nor does anything at test draw from the generator of training."""
+    harness = training.Training.__new__(training.Training)  # of which only scoring is tried
+    loaded = load_index(index)
+    harness.faces = open_faces(loaded, size(row), tmp_path / "cache")
+    harness.device, harness.tf32 = CPU, False
+    sets = dict.fromkeys(("W", "W-D", "W-I", "W-DI"), loaded.split("official", "test")[:4])
+    for preset in presets_of(row):
+        more = {"flip": {"fusion": "mean"}, "vit_s16": {"modalities": "score_average"}}.get(row.name, {})
+        made = built(row, narrow, preset=preset, **(more if preset == "table" else {}))
+        harness.options, before = replace(made.options, batch_size=4), made.draws.get_state()
+        called: list[str] = []
+        with monkeypatch.context() as patch:
+            for place, (owner, name) in enumerate(made.reused()):
+                patch.setattr(owner, name, counted(getattr(owner, name), called, f"{place} {name}"))
+            with patch.context() as without:
+                without.setattr(made, "reused", lambda: ())
+                plain = dict(made.evaluate(harness, sets))
+            assert all(count >= 4 for count in Counter(called).values())
+            called.clear()
+            again = made.evaluate(harness, sets)
+        counts = [*Counter(called).values()]
+        plain["W-DI"] = made.evaluate(harness, {"W-DI": sets["W-DI"]})["W-DI"]  # drawn alike by itself
+        for name, heads in plain.items():
+            for head, values in heads.items():
+                np.testing.assert_array_equal(again[name][head], values, err_msg=name)
+        assert torch.equal(made.draws.get_state(), before)
+        if preset == "table":
+            assert counts == REUSED.get(row.name, [])
 
 
 # The house

@@ -97,6 +97,8 @@ def test_what_stands_behind_the_trunk(features: str, classifier: str, weight_nor
     np.testing.assert_allclose(output.features.numpy(), f, rtol=1e-10)
     np.testing.assert_allclose(output.logits.numpy(), np.stack([bonafide, attack], 1), rtol=1e-8, atol=1e-10)
     replaced = weight if weight_norm == "in_place" else w["classes.weight"]
+    np.testing.assert_array_equal(model.classes.weight.detach().numpy(), w["classes.weight"])
+    model.train()(*pictures)
     np.testing.assert_allclose(model.classes.weight.detach().numpy(), replaced, rtol=1e-12)
 
 
@@ -111,7 +113,7 @@ class Maps(nn.Module):
 
 @pytest.mark.parametrize("weight_norm", ["gradient", "in_place"])
 def test_the_gradient_goes_through_the_weights_norm_or_past_it(weight_norm: str) -> None:
-    model = network(weight_norm=weight_norm, classifier="class")
+    model = network(weight_norm=weight_norm, classifier="class").train()
     weight, x = model.classes.weight, torch.linspace(-1, 1, 32, dtype=torch.float64)
     (nn.functional.linear(x, model.weight()) * torch.tensor([1.0, -2.0])).sum().backward()
     assert weight.grad is not None

@@ -179,7 +179,7 @@ def test_the_first_stage_sees_the_transformer_without_adapters() -> None:
 
 def test_the_columns_of_the_last_layer_have_length_1_where_that_is_asked_for() -> None:
     for last_layer in ("free", "unit_columns"):
-        model = random(last_layer=last_layer)
+        model = random(last_layer=last_layer).train()
         with torch.no_grad():
             model(*double(images(4, SIZE)))
         lengths = model.classifier.classes.weight.norm(dim=0)

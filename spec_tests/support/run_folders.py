@@ -14,10 +14,12 @@ def lines(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
 
 
-def content(run_dir: Path) -> dict[str, Any]:
-    """All of a run that an interruption must not change: weights, scores, and lines without their times."""
+def content(run_dir: Path, heads: bool = True) -> dict[str, Any]:
+    """All of a run that an interruption must not change: weights, scores, and lines without their times. Without
+    `heads` the scores are those of the headline alone."""
     whole: dict[str, Any] = {"weights": (run_dir / "model.safetensors").read_bytes()}
     for path in sorted((run_dir / "scores").iterdir()):
         with np.load(path, allow_pickle=False) as arrays:
-            whole[path.name] = {name: arrays[name].tobytes() for name in arrays.files}
+            names = [name for name in arrays.files if heads or name not in ("heads", "head_scores")]
+            whole[path.name] = {name: arrays[name].tobytes() for name in names}
     return whole | {"lines": [{k: v for k, v in line.items() if k not in _TIMES} for line in lines(run_dir)]}

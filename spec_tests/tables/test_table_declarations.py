@@ -157,7 +157,8 @@ def test_a_row_is_one_run_for_each_choice_of_sources():
         f"-m reference.mmda --index {INDEX} --run-dir {job.folder} --preset paper --sources CPS --targets W "
         f"--missing D I DI --protocol official --image-size {t['image-size']} "
         f"--batch-size {t['batch-size']} --epochs {mmda.TABLE_1.rows[-1].training['cpu']['epochs']} "
-        f"--learning-rate {t['learning-rate']} --clip phantom --threads {CPU.threads} --device cpu --seed 1"
+        f"--learning-rate {t['learning-rate']} --clip phantom --threads {CPU.threads} --device cpu --no-keep-weights "
+        "--score-tests every --seed 1"
     )
     zero = " ".join(jobs["clip_zero_shot PSW-C seed 0"].command)
     assert f"--image-size {t['image-size']} --clip phantom --threads" in zero

@@ -293,7 +293,7 @@ def test_what_mmda_writes_is_what_the_tables_read(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "load_clip", lambda *_: tiny_clip())
     index = write_index(tmp_path / "data", subjects=6, frames=1)
     common = {"index": index, "cache_dir": tmp_path / "cache", "image_size": SIDE, "batch_size": 8, "device": "cpu"}
-    common |= {"sources": "CS", "targets": "W", "missing": ("D", "DI"), "clip": "phantom"}
+    common |= {"sources": "CS", "targets": "W", "missing": ("D", "DI"), "clip": "phantom", "score_tests": "every"}
     try:
         program.train(program.Options(run_dir=tmp_path / "m", **common, epochs=2, learning_rate=1e-3, layers=1))
         train(clip_zero_shot.Method, clip_zero_shot.Options(run_dir=tmp_path / "z", **common))

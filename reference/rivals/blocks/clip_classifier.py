@@ -1,6 +1,7 @@
 """CLIP and captions as what a row starts from; and CLIP as a classifier of three images: each class is the mean of its
 captions' features, a sample the mean of its images'."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from reference.captions import load_captions
 from reference.clip import Clip, InputRange, load_clip, normalise
+from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.two_logits import logit_difference
@@ -55,8 +57,10 @@ class ClipClassifier(nn.Module):
 
     def forward(self, rgb: Tensor, depth: Tensor, ir: Tensor) -> Tensor:
         """Images (B, 3, S, S) in [-1, 1]; cosines (B, 2) times CLIP's scale: bona fide, spoof."""
-        pixels = 255 * (torch.cat([rgb, depth, ir]) + 1) / 2
-        features = F.normalize(at_least_float32(self.clip.encode_image(normalise(pixels, self.input_range))), dim=-1)
+        # In training three images a sample go through the tower together; at test each by itself may be known already.
+        groups = [torch.cat([rgb, depth, ir])] if self.training else [rgb, depth, ir]
+        pixels = [normalise(255 * (x + 1) / 2, self.input_range) for x in groups]
+        features = F.normalize(at_least_float32(torch.cat([self.clip.encode_image(x) for x in pixels])), dim=-1)
         sample = F.normalize(torch.stack(features.chunk(3)).mean(0), dim=-1)  # (B, D)
         classes = self.classes()
         with torch.autocast(sample.device.type, enabled=False):  # a hundred cosines: too coarse in bfloat16
@@ -82,6 +86,9 @@ class ClipMethod(CaptionMethod[Options]):
 
     def build(self) -> nn.Module:
         return ClipClassifier(self.clip, self.captions, self.options.input_range)
+
+    def reused(self) -> Sequence[Reusable]:
+        return [(self.clip.model.visual, "forward"), (self.network, "classes")]
 
     def scores(self, output: Tensor) -> dict[str, Tensor]:
         return {HEADLINE: logit_difference(output)}

@@ -14,7 +14,8 @@ WIDTH, DROPOUT = 512, 0.5
 class RootClassifier(nn.Module):
     """Tokens (B, C) to logits (B, 2), bona fide and attack: a linear layer, ReLU, dropout, the division by the root of
     twice the length, a linear layer. `unit_columns` gives each column of the last one's weights (2, 512) the length 1
-    before every pass, outside of the gradient."""
+    before every pass, outside of the gradient; a pass at test leaves the weights as they are, so that how often one
+    evaluates changes no training."""
 
     def __init__(self, width: int, unit_columns: bool) -> None:
         super().__init__()
@@ -28,7 +29,12 @@ class RootClassifier(nn.Module):
 
     def forward(self, token: Tensor) -> Tensor:
         features = root_normalised(at_least_float32(self.drop(F.relu(self.hidden(token)))))
+        weight = self.classes.weight
         if self.unit_columns:
-            with torch.no_grad():
-                self.classes.weight.copy_(F.normalize(self.classes.weight, dim=0))
-        return self.classes(features).flip(-1)  # the original counts attack, bona fide
+            unit = F.normalize(weight.detach(), dim=0)
+            if self.training:
+                with torch.no_grad():
+                    weight.copy_(unit)
+            else:
+                weight = unit
+        return F.linear(features, weight, self.classes.bias).flip(-1)  # the original counts attack, bona fide

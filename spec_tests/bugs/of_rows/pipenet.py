@@ -107,8 +107,8 @@ OURS = [
         "train",
         (
             "sets_scored_by_batches_alone",
-            "method.evaluate(training)",
-            "training.predict(method.network, method.predict)",
+            "method.evaluate(training, sets)",
+            "training.predict(method.network, method.predict, sets)",
         ),
     ),
 ]

@@ -51,7 +51,7 @@ OURS = [
         "test_domains.py",
         "",
         ("number_for_place", "return place", "return domain"),
-        ("stranger_taken", "if not torch.equal(known[place], domain):", "if False:"),
+        ("stranger_taken", "(known[place] == domain).all()", "(place == place).all()"),
         ("never_balanced", "return True", "return False"),
         ("negative_steps", '{"steps": 0}', '{"steps": -5}'),
     ),

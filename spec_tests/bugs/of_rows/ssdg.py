@@ -120,6 +120,7 @@ OURS = [
         ("never_rooted", 'options.features == "root"', "False"),
         ("never_normalised_weight", 'None if options.classifier == "off" else options.classifier', "None"),
         ("always_normalised_weight", 'None if options.classifier == "off" else options.classifier', '"class"'),
+        ("written_at_test", "self.in_place and self.training", "self.in_place"),
         ("never_in_place", 'options.weight_norm == "in_place"', "False"),
         ("always_in_place", 'options.weight_norm == "in_place"', "True"),
         ("fourth_stage_always_begun", 'options.fourth_stage == "fresh"', "False"),
