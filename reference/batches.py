@@ -189,8 +189,8 @@ class Batches:
     def _gather(self, rows: np.ndarray) -> list[Tensor]:
         """Pixels (B, 5, S, S), label, domain, recording, rows, and whether each modality is missing (B, 3)."""
         faces, images = self._faces, self._faces.images
-        if len(rows) == 0 or rows.min() < 0 or rows.max() >= len(images):
-            raise ValueError(f"a batch names rows outside 0 … {len(images) - 1}: {rows}")
+        if not faces.has(rows):
+            raise ValueError(f"a batch names rows outside 0 … {len(images) - 1}, or none, or rows not decoded: {rows}")
         pinned = self._device.type == "cuda"
         shape = images.shape[1:] if self._pixels else (images.shape[1], 0, 0)
         pixels = torch.empty((len(rows), *shape), dtype=torch.uint8, pin_memory=pinned)

@@ -65,6 +65,15 @@ class Faces:
     rows: NDArray[np.int64] | None = None
     content: NDArray[np.uint8] | None = None
 
+    def has(self, rows: NDArray[np.int64]) -> bool:
+        """Whether each of `rows` (n,) is there and was asked for: the images of any other are black."""
+        if rows.size == 0 or rows.min() < 0 or rows.max() >= len(self.images):
+            return False
+        if self.rows is None:
+            return True
+        place = np.searchsorted(self.rows, rows).clip(max=len(self.rows) - 1)
+        return bool((self.rows[place] == rows).all())
+
     def missing_report(self) -> dict[str, dict[str, int]]:
         """Frames asked for without a modality (fed black), `{data set: {"rgb": n, "depth": n, "ir": n}}`."""
         rows = np.arange(len(self.present)) if self.rows is None else self.rows

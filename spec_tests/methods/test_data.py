@@ -781,6 +781,18 @@ class TestBatches:
                     assert getattr(piece, name).dtype == torch.int64
                     assert getattr(piece, name).tolist() == values.tolist()
 
+    @given(st.sets(st.integers(0, 8), min_size=1), st.lists(st.integers(-1, 9), min_size=1, max_size=4))
+    @example({8}, [8])
+    @example({0, 8}, [4])
+    def test_a_row_that_was_not_decoded_is_no_black_image_but_an_error(self, decoded, wanted):
+        images = np.ones((9, 5, 2, 2), np.uint8)
+        faces = dataclasses.replace(faces_of(images, np.ones(9, bool)), rows=np.array(sorted(decoded)))
+        if set(wanted) <= decoded:
+            assert len(next(batches(faces, [np.array(wanted)], "cpu"))) == len(wanted)
+        else:
+            with pytest.raises(ValueError, match="a batch names rows"):
+                next(batches(faces, [np.array(wanted)], "cpu"))
+
     @given(st.integers(0, 2**32 - 1), st.sampled_from(["", "R", "D", "I", "DI", "RDI"]))
     def test_named_modalities_are_black_in_every_sample(self, seed, missing):
         images = np.random.default_rng(seed).integers(1, 256, (4, 5, 3, 3), dtype=np.uint8)
