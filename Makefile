@@ -114,9 +114,25 @@ cost: $(ENV) ## what the rows of TABLE cost, and all its runs on DATA: samples, 
 	  $(if $(filter-out 0,$(ORACLE)),--oracle) --out build/cost/$(TABLE).json
 
 ##@ Stand-in data: takes nothing, leaves build/phantom/ and build/index/
-.PHONY: phantom phantom-sheet phantom-controls gpu-first gpu-second
+.PHONY: phantom phantom-sheet phantom-controls
 phantom: $(ENV) ## render the stand-in data and build its index
 	@$(TABLES) mmfas-table1 --prepare-only $(options)
+
+phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build/phantom-sheet/
+	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet
+
+phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data; prints, leaves nothing
+	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
+	@$(PYTHON) -m reference.phantom_controls
+
+##@ A GPU for half an hour: two commands, each of some minutes; paper_tables/README.md says what they need
+.PHONY: gpu-wheels gpu-first gpu-second
+WHEELS = tyro typeguard docstring-parser rich markdown-it-py mdurl pygments safetensors open-clip-torch timm h5py ftfy \
+         wcwidth regex huggingface-hub tqdm pyyaml
+space := $(subst ,, )
+gpu-wheels: $(ENV) ## what python 3.12 with torch alone lacks there; leaves build/wheels/
+	@$(PYTHON) -m pip download -q --no-deps --only-binary :all: --python-version 3.12 -d build/wheels \
+	  $$(grep -oE '^($(subst $(space),|,$(strip $(WHEELS))))==[^ ;]+' requirements.txt)
 
 gpu-first: $(ENV) ## all methods two steps twice, for a GPU at hand for half an hour; leaves build/gpu/same-bits.json
 	@$(PYTHON) -m paper_tables.planning.same_bits --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) \
@@ -126,13 +142,6 @@ gpu-second: $(ENV) ## kill three trainings and let them go on, for the same bits
 	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m paper_tables.planning.kill_and_resume --out build/gpu/kill-and-resume.json
 	@$(MAKE) --no-print-directory bench PYTHON=$(PYTHON)
-
-phantom-sheet: $(ENV) ## a labelled picture of every attack family; leaves build/phantom-sheet/
-	@$(PYTHON) -m data_manifests.phantom sheet --out build/phantom-sheet
-
-phantom-controls: $(ENV) ## show that no trivial cue solves the stand-in data; prints, leaves nothing
-	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
-	@$(PYTHON) -m reference.phantom_controls
 
 ##@ Audit: takes the published numbers, seconds
 .PHONY: audit errata
