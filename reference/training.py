@@ -208,6 +208,8 @@ class Training(Evaluation):
         """The optimiser that the options ask for (L1), over parameters or groups of them."""
         options = self.options
         rates: dict[str, Any] = {"lr": options.learning_rate, "weight_decay": options.weight_decay}
+        if self.device.type == "cuda":  # one kernel for all parameters; on a CPU its roundings would be others
+            rates["fused"] = True
         if options.optimiser == "sgd":
             return torch.optim.SGD(parameters, momentum=0.9, **rates)
         make = torch.optim.AdamW if options.optimiser == "adamw" else torch.optim.Adam
