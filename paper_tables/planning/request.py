@@ -120,7 +120,8 @@ class Request:
         if again:
             lines.append(f"  {again} are trained again: they are finished without the test sets' scores of every epoch")
         total = f"{runs.total()} runs, which take as long as about {sum(epochs.values()):.0f} epochs of mmFAS"
-        return [data, *([f"{total}; METHODS= names fewer rows", *lines] if lines else [])]
+        advice = "METHODS= names fewer rows, `make cost` counts hours and space"
+        return [data, *([f"{total}; {advice}", *lines] if lines else [])]
 
     def lines(self, index: Index | None) -> Iterator[str]:
         """What would be run, as one would type it, data first and probes last."""
