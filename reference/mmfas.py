@@ -514,8 +514,8 @@ class Linear(nn.Linear):
 
 
 class MultiHead(nn.Module):
-    """Eq. 7-8 with its own weights. Eq. 5 is computed by the fused kernel, but for few tokens on a CPU; a test holds the
-    two together."""
+    """Eq. 7-8 with its own weights. The fused kernel computes Eq. 5, but for few tokens on a CPU; a test holds the two
+    together."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -540,11 +540,15 @@ class MultiHead(nn.Module):
         def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return F.scaled_dot_product_attention(q, k, v, scale=(dim / heads) ** -0.5)
 
-        projections = [_to_multiple(_to_multiple(w.unflatten(0, (heads, -1))), -2).flatten(0, 1) for w in (wq, wk, wv)]
+        def of_heads(w: Tensor) -> Tensor:
+            return _to_multiple(_to_multiple(w.unflatten(0, (heads, -1))), -2).flatten(0, 1)
+
         out = _to_multiple(_to_multiple(wo.unflatten(1, (heads, -1))).flatten(1), -2)
         sources = {id(x): _to_multiple(x) for x in (q_src, k_src, v_src)}
         q, k, v = (sources[id(x)] for x in (q_src, k_src, v_src))
-        return multi_head(q, k, v, *projections, out, _to_multiple(bo), heads, attend)[..., :dim]
+        return multi_head(q, k, v, of_heads(wq), of_heads(wk), of_heads(wv), out, _to_multiple(bo), heads, attend)[
+            ..., :dim
+        ]
 
 
 class SelfAttention(nn.Module):

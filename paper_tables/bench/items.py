@@ -9,7 +9,7 @@ and covers their median with at least 95 %, whatever their distribution (the sig
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,14 +25,13 @@ LEAST_ROUNDS = 6  # fewer pairs give no interval of 95 %
 
 @dataclass(frozen=True)
 class Setting:
-    """Where and how large: the device, threads of the CPU, side and samples of a batch, and an index with images."""
+    """Where and how large: the device, CPU threads, side and samples of a batch, and the stand-in faces' index."""
 
     device: torch.device
     threads: int
     side: int
     samples: int
     index: Path
-    cache: Path
     tiny: bool = False
     """Everything once, as small as it goes: for the tests."""
 
@@ -145,9 +144,3 @@ def _described(item: Item, seconds: Sequence[float], first: Sequence[float], mem
         "memory_bytes": memory or None,
         **item.facts,
     }
-
-
-def chosen(groups: Sequence[Group], names: str | None) -> Iterator[Group]:
-    """The groups whose names are given with commas between, or all."""
-    wanted = names.split(",") if names else [group.name for group in groups]
-    return (group for group in groups if group.name in wanted)

@@ -1,18 +1,18 @@
 """mmFAS out of other libraries' layers: the same mathematics, to be timed beside reference/mmfas.py.
 
 Stem, pooling, head, losses and optimiser are this project's own, so that what differs is the layers alone: PyTorch's
-`TransformerEncoder` and `MultiheadAttention`, or timm's `Block`. timm has no attention with three sources, so the switch
-is PyTorch's there too. A peer is made from a network of ours and has its weights.
+`TransformerEncoder` and `MultiheadAttention`, or timm's `Block`. timm has no attention with three sources, so that the
+switch is PyTorch's there too. A peer is made from a network of ours and has its weights.
 """
 
 from copy import deepcopy
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from timm.models.vision_transformer import Attention, Block
 from torch import Tensor, nn
 
-from reference.mmfas import DIM, FFN, HEADS, Encoder, FeedForward, MmFAS, MultiHead, SelfAttention, SwitchBlock, switch
+from reference.mmfas import DIM, FFN, HEADS, MmFAS, MultiHead, SelfAttention, SwitchBlock, switch
 
 Library = Literal["torch", "timm"]
 
@@ -58,7 +58,7 @@ def _timm_attention(ours: MultiHead) -> Attention:
     return theirs
 
 
-def _torch_layer(attention: SelfAttention, mlp: FeedForward) -> nn.TransformerEncoderLayer:
+def _torch_layer(attention: SelfAttention, mlp: Any) -> nn.TransformerEncoderLayer:
     layer = nn.TransformerEncoderLayer(
         DIM, HEADS, FFN, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )
@@ -70,7 +70,7 @@ def _torch_layer(attention: SelfAttention, mlp: FeedForward) -> nn.TransformerEn
     return layer
 
 
-def _timm_layer(attention: SelfAttention, mlp: FeedForward) -> Block:
+def _timm_layer(attention: SelfAttention, mlp: Any) -> Block:
     layer = Block(DIM, HEADS, mlp_ratio=FFN / DIM, norm_layer=nn.LayerNorm)
     norm, first, _, second = mlp.net
     layer.attn = _timm_attention(attention.attend)
@@ -99,8 +99,8 @@ class _Switch(nn.Module):
         return self.feed_forward(rgb + attended), streams[1], streams[2]
 
 
-def _blocks(ours: Encoder, library: Library) -> nn.Module:
-    pairs = list(zip(ours.blocks[::2], ours.blocks[1::2], strict=True))
+def _blocks(ours: Any, library: Library) -> nn.Module:
+    pairs: list[Any] = list(zip(ours.blocks[::2], ours.blocks[1::2], strict=True))
     if library == "timm":
         return nn.Sequential(*(_timm_layer(*pair) for pair in pairs))
     layers = [_torch_layer(*pair) for pair in pairs]
@@ -114,5 +114,6 @@ def peer(ours: MmFAS, library: Library) -> MmFAS:
     theirs = deepcopy(ours)
     for encoder in theirs.encoders.values():
         encoder.blocks = _blocks(encoder, library)
-    theirs.fusion.blocks = nn.ModuleList(_Switch(block, library) for block in theirs.fusion.blocks)
+    fusion: Any = theirs.fusion
+    fusion.blocks = nn.ModuleList(_Switch(block, library) for block in fusion.blocks)
     return theirs

@@ -27,8 +27,10 @@ _BACKWARD = (
     _ATEN._scaled_dot_product_efficient_attention_backward,
 )
 # The operations that a profile calls by these names are matrix products, or attention, which mostly consists of them.
-MATRIX = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::_scaled_dot_product_", "aten::convolution")
-MATRIX += ("aten::mkldnn_convolution", "aten::cudnn_convolution", "aten::_flash_attention", "aten::_efficient_attention")
+MATRIX = (
+    *("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm", "aten::mkldnn_convolution", "aten::cudnn_convolution"),
+    *("aten::_scaled_dot_product_", "aten::_flash_attention", "aten::_efficient_attention"),
+)
 
 
 def mmfas_forward(side: int) -> int:
@@ -87,7 +89,7 @@ class _Traffic(TorchDispatchMode):
 
 
 def traffic(work: Callable[[], Any]) -> int:
-    """Bytes that a call's operations read and write, one by one, were nothing of them kept in the processor's caches."""
+    """Bytes that a call's operations read and write, one by one, were no cache to keep any of them."""
     with _Traffic() as mode:
         work()
     return mode.bytes
