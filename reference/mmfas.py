@@ -546,9 +546,8 @@ class MultiHead(nn.Module):
         out = _to_multiple(_to_multiple(wo.unflatten(1, (heads, -1))).flatten(1), -2)
         sources = {id(x): _to_multiple(x) for x in (q_src, k_src, v_src)}
         q, k, v = (sources[id(x)] for x in (q_src, k_src, v_src))
-        return multi_head(q, k, v, of_heads(wq), of_heads(wk), of_heads(wv), out, _to_multiple(bo), heads, attend)[
-            ..., :dim
-        ]
+        weights = (of_heads(wq), of_heads(wk), of_heads(wv), out, _to_multiple(bo))
+        return multi_head(q, k, v, *weights, heads, attend)[..., :dim]
 
 
 class SelfAttention(nn.Module):

@@ -81,7 +81,7 @@ def decoding(setting: Setting) -> Iterator[Sequence[Item]]:
     """Frames' three images by data_manifests/decode.py, and the cache: built by one process, and opened."""
     with tempfile.TemporaryDirectory() as folder:
         index = small_index(setting, Path(folder))
-        jobs = [(row, m, index.roots[row.dataset]) for row in index.rows[:64] for m in MODALITIES]  # fmt: skip
+        jobs = [(row, m, index.roots[row.dataset]) for row in index.rows[:64] for m in MODALITIES]
         numbers = iter(range(10**6))
 
         def build() -> None:

@@ -59,7 +59,7 @@ def _timm_attention(ours: MultiHead) -> Attention:
 
 
 def _torch_layer(attention: SelfAttention, mlp: Any) -> nn.TransformerEncoderLayer:
-    layer = nn.TransformerEncoderLayer(
+    layer: Any = nn.TransformerEncoderLayer(
         DIM, HEADS, FFN, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )
     norm, first, _, second = mlp.net
@@ -71,7 +71,7 @@ def _torch_layer(attention: SelfAttention, mlp: Any) -> nn.TransformerEncoderLay
 
 
 def _timm_layer(attention: SelfAttention, mlp: Any) -> Block:
-    layer = Block(DIM, HEADS, mlp_ratio=FFN / DIM, norm_layer=nn.LayerNorm)
+    layer: Any = Block(DIM, HEADS, mlp_ratio=FFN / DIM, norm_layer=nn.LayerNorm)
     norm, first, _, second = mlp.net
     layer.attn = _timm_attention(attention.attend)
     pairs = ((layer.norm1, attention.norm), (layer.norm2, norm), (layer.mlp.fc1, first), (layer.mlp.fc2, second))
