@@ -2,7 +2,8 @@
 
 Stem, pooling, head, losses and optimiser are this project's own, so that what differs is the layers alone: PyTorch's
 `TransformerEncoder` and `MultiheadAttention`, or timm's `Block`. timm has no attention with three sources, so that the
-switch is PyTorch's there too. A peer is made from a network of ours and has its weights.
+switch is PyTorch's there too. A peer is made from a network of ours and has its weights, in their type and on
+their device.
 """
 
 from copy import deepcopy
@@ -19,7 +20,7 @@ Library = Literal["torch", "timm"]
 
 def _attention(ours: MultiHead) -> nn.MultiheadAttention:
     """PyTorch's attention with our weights; its biases of q, k and v, which Eq. 7 lacks, stay zero."""
-    theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True)
+    theirs = nn.MultiheadAttention(DIM, HEADS, batch_first=True).to(ours.out.weight)
     assert theirs.in_proj_bias is not None
     theirs.in_proj_weight.data = _packed(ours)
     theirs.in_proj_bias.data.zero_()
@@ -52,7 +53,7 @@ class _TimmSelfAttention(nn.Module):
 
 
 def _timm_attention(ours: MultiHead) -> Attention:
-    theirs = Attention(DIM, HEADS)
+    theirs = Attention(DIM, HEADS).to(ours.out.weight)
     theirs.qkv.weight.data = _packed(ours)
     theirs.proj.load_state_dict(ours.out.state_dict())
     return theirs
@@ -62,6 +63,7 @@ def _torch_layer(attention: SelfAttention, mlp: Any) -> nn.TransformerEncoderLay
     layer: Any = nn.TransformerEncoderLayer(
         DIM, HEADS, FFN, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )
+    layer.to(attention.norm.weight)
     norm, first, _, second = mlp.net
     layer.self_attn = _attention(attention.attend)
     pairs = ((layer.norm1, attention.norm), (layer.norm2, norm), (layer.linear1, first), (layer.linear2, second))
@@ -72,6 +74,7 @@ def _torch_layer(attention: SelfAttention, mlp: Any) -> nn.TransformerEncoderLay
 
 def _timm_layer(attention: SelfAttention, mlp: Any) -> Block:
     layer: Any = Block(DIM, HEADS, mlp_ratio=FFN / DIM, norm_layer=nn.LayerNorm)
+    layer.to(attention.norm.weight)
     norm, first, _, second = mlp.net
     layer.attn = _timm_attention(attention.attend)
     pairs = ((layer.norm1, attention.norm), (layer.norm2, norm), (layer.mlp.fc1, first), (layer.mlp.fc2, second))
