@@ -191,9 +191,8 @@ def mmfas_on_noise(
     seed_everything(0, setting.threads)
     torch.backends.mha.set_fastpath_enabled(False)
     options = mmfas.Options(index=Path(), run_dir=Path(), image_size=setting.side, batch_size=setting.samples)
-    model = options.model().to(setting.device)
+    model, alignment = options.model().to(setting.device), mmfas.Alignment(options).to(setting.device)
     model = peer(model, library) if library else model
-    alignment = mmfas.Alignment(options).to(setting.device)
     optimiser = Training.optimiser(_Asks(options), [*model.parameters(), *alignment.parameters()])  # type: ignore[arg-type]
     draws = torch.Generator(setting.device).manual_seed(0)
     batch = cost.noise(setting.samples, setting.side, setting.device)
@@ -257,7 +256,7 @@ def mmfas_scoring(setting: Setting) -> Iterator[Sequence[Item]]:
 # --- MMDA beside the released procedure --------------------------------------------------------------------------
 
 
-def mmda_steps(setting: Setting, freeze: str, clip: str, samples: int) -> tuple[Step, Step]:
+def mmda_steps(setting: Setting, freeze: str, clip: str, samples: int) -> list[tuple[mmda.MMDA, Step]]:
     """A step of MMDA in the released preset's readings, as trainings take it and as the released code does: `samples`
     in passes of three, each of which sends images and captions through the towers again."""
     seed_everything(0, setting.threads)
@@ -307,14 +306,13 @@ def mmda_steps(setting: Setting, freeze: str, clip: str, samples: int) -> tuple[
         their_optimiser.step()
         return means
 
-    step.models = ours, theirs  # type: ignore[attr-defined]
-    return step, released
+    return [(ours, step), (theirs, released)]
 
 
 @contextmanager
 def mmda_peer(setting: Setting, freeze: str, clip: str) -> Iterator[Sequence[Item]]:
     samples = 6 if setting.tiny else 24
-    step, released = mmda_steps(setting, freeze, clip, samples)
+    (_, step), (_, released) = mmda_steps(setting, freeze, clip, samples)
     facts = [_facts(setting, bf16(setting), counted(work)) for work in (step, released)]
     yield [
         Item("MMDA", step, samples, facts=facts[0]),
@@ -343,6 +341,7 @@ def every_row(setting: Setting, kind: str) -> Iterator[Sequence[Item]]:
     for table, row in rows(("mmfas", "mmda") if setting.tiny else None):
         seed_everything(0, setting.threads)
         words, side, samples = cost.settings(table, row, profile)
+        samples = 6 if setting.tiny else samples
         made = cost.trial(row, setting.device, *words)
         work = made.step if kind == "training" else made.score
         if work is None:

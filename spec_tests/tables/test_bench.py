@@ -75,12 +75,14 @@ def test_a_peer_is_mmfas(library, seed, side):
 def test_a_peer_trains_as_mmfas_does(library):
     setting = items.Setting(torch.device("cpu"), 1, 32, 4, ROOT)
     (ours, a, _), (theirs, b, _) = (steps.mmfas_on_noise(setting, name) for name in (None, library))
-    for _ in range(2):
-        for name, loss in ours().items():
-            torch.testing.assert_close(theirs()[name] if name == "loss" else loss, loss, rtol=1e-3, atol=1e-4)
-            break
+    first = ours(), theirs()
+    for name, loss in first[0].items():
+        torch.testing.assert_close(first[1][name], loss, rtol=1e-5, atol=1e-5)
+    again = ours()["loss"], theirs()["loss"]
+    assert abs(again[0] - first[0]["loss"]) > 1e-2  # the step has moved the weights
+    torch.testing.assert_close(again[1], again[0], rtol=1e-3, atol=1e-3)
     pictures = batch_of(images(0, 32)).images
-    torch.testing.assert_close(b(*pictures), a(*pictures), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(b(*pictures), a(*pictures), rtol=1e-2, atol=1e-2)
 
 
 def test_other_readings_have_no_peer():
@@ -91,8 +93,7 @@ def test_other_readings_have_no_peer():
 @pytest.mark.parametrize("freeze", ["all", "none"])
 def test_the_released_procedure_is_mmdas_step(freeze):
     setting = items.Setting(torch.device("cpu"), 1, 48, 6, ROOT)
-    ours, released = steps.mmda_steps(setting, freeze, "untrained/phantom", 6)
-    networks = ours.models
+    networks, (ours, released) = zip(*steps.mmda_steps(setting, freeze, "untrained/phantom", 6), strict=True)
     for network in networks:
         network.eval()  # nothing is drawn then
         network.adaptor.r.__dict__["router_at_test"] = "expected"
@@ -102,7 +103,7 @@ def test_the_released_procedure_is_mmdas_step(freeze):
         torch.testing.assert_close(first[name], second[name], rtol=1e-4, atol=1e-5)
     for a, b in zip(*(n.parameters() for n in networks), strict=True):
         if a.grad is not None:
-            torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-5)
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4)
 
 
 # --- counts ------------------------------------------------------------------------------------------------------
