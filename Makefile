@@ -171,9 +171,9 @@ spec: $(ENV) ## every test (pytest spec_tests/)
 mutants: $(ENV) ## break the code in many ways and show which test notices (an hour); leaves build/mutants.json
 	@$(PYTHON) -m spec_tests.bugs.mutants
 
-bench: $(ENV) ## speed of the training step and of scoring; leaves build/bench/bench.json
-	@mkdir -p build/bench
-	@$(PYTHON) -m pytest -o addopts= spec_tests/methods/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
+bench: $(ENV) ## speed beside peers, and what each ingredient of a step costs; leaves build/bench/ (JSON, tables, roofline)
+	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
+	@$(PYTHON) -m paper_tables.bench --profile $(PROFILE) --out build/bench
 
 .PHONY: requirements clean
 requirements: ## pin the newest versions again; takes uv, leaves requirements.txt

@@ -489,8 +489,33 @@ ENCODER_DEPTH, PATCH = 3, 16
 MERGE_DEPTH, MERGE_HEADS = 6, 18
 
 
+# Where shapes are padded: on these devices 270 features and heads of 45 keep matrix units and fused kernels from their
+# work, which ask for multiples of 8. Zeros are added for the products and cut off again, so that the mathematics is the
+# same; parameters keep their shapes.
+PADDED = frozenset({"cuda"})
+MULTIPLE = 8
+FUSED_FROM = 32  # tokens; a CPU's fused kernel of attention is faster for so many
+
+
+def _to_multiple(x: Tensor, dim: int = -1) -> Tensor:
+    """x with zeros at the end of the axis `dim` (-1 or -2), up to a multiple of 8."""
+    missing = -x.shape[dim] % MULTIPLE
+    return F.pad(x, (0, missing) if dim == -1 else (0, 0, 0, missing)) if missing else x
+
+
+class Linear(nn.Linear):
+    """A linear layer, padded on the devices of PADDED."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type not in PADDED:
+            return super().forward(x)
+        weight, bias = _to_multiple(_to_multiple(self.weight), -2), _to_multiple(self.bias)
+        return F.linear(_to_multiple(x), weight, bias)[..., : self.out_features]
+
+
 class MultiHead(nn.Module):
-    """Eq. 7-8 with its own weights. On CUDA the fused kernel computes Eq. 5; a test holds the two together."""
+    """Eq. 7-8 with its own weights. The fused kernel computes Eq. 5, but for few tokens on a CPU; a test holds the two
+    together."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -499,9 +524,30 @@ class MultiHead(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, q_src: Tensor, k_src: Tensor, v_src: Tensor) -> Tensor:
-        attend = F.scaled_dot_product_attention if q_src.is_cuda else attention
         weights = (self.q.weight, self.k.weight, self.v.weight, self.out.weight, self.out.bias)
+        if q_src.device.type in PADDED:
+            return self._padded(q_src, k_src, v_src, *weights)
+        fused = q_src.is_cuda or k_src.shape[1] >= FUSED_FROM
+        attend = F.scaled_dot_product_attention if fused else attention
         return multi_head(q_src, k_src, v_src, *weights, self.heads, attend)
+
+    def _padded(
+        self, q_src: Tensor, k_src: Tensor, v_src: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor, bo: Tensor
+    ) -> Tensor:
+        """The same with features and heads of padded widths: the zeros of a head add nothing to q k^T."""
+        dim, heads = wo.shape[0], self.heads
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(q, k, v, scale=(dim / heads) ** -0.5)
+
+        def of_heads(w: Tensor) -> Tensor:
+            return _to_multiple(_to_multiple(w.unflatten(0, (heads, -1))), -2).flatten(0, 1)
+
+        out = _to_multiple(_to_multiple(wo.unflatten(1, (heads, -1))).flatten(1), -2)
+        sources = {id(x): _to_multiple(x) for x in (q_src, k_src, v_src)}
+        q, k, v = (sources[id(x)] for x in (q_src, k_src, v_src))
+        weights = (of_heads(wq), of_heads(wk), of_heads(wv), out, _to_multiple(bo))
+        return multi_head(q, k, v, *weights, heads, attend)[..., :dim]
 
 
 class SelfAttention(nn.Module):
@@ -521,7 +567,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.net = nn.Sequential(nn.LayerNorm(dim), Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.net(x)
@@ -539,7 +585,7 @@ class Encoder(nn.Module):
         if image_size <= 0 or image_size % PATCH:
             raise ValueError(f"image_size must be a positive multiple of {PATCH}, not {image_size}")
         patch_width = 3 * PATCH * PATCH
-        self.stem = nn.Sequential(nn.LayerNorm(patch_width), nn.Linear(patch_width, DIM), nn.LayerNorm(DIM))
+        self.stem = nn.Sequential(nn.LayerNorm(patch_width), Linear(patch_width, DIM), nn.LayerNorm(DIM))
         self.cls = nn.Parameter(torch.zeros(1, 1, DIM))
         tokens = 1 + (image_size // PATCH) ** 2
         learned = positions == "learned"
