@@ -106,6 +106,7 @@ from reference.environment import pick_device
 from reference.evaluation import Rows, Scores, command_errors, missing_in
 from reference.faces import Faces
 from reference.options import Presets, reading
+from reference.processes import average_gradients, first_alone, in_order, sharing, turns
 from reference.runs import finished
 from reference.training import Training, mirror
 
@@ -838,9 +839,12 @@ class Tower:
         """Modality tokens (N, 3, D) without augmentation. A frozen tower's are kept in the cache."""
         model, size = self.model, 64
         if model.adaptor.r.freeze == "all":
-            return image_features(model.clip, self.faces, rows, model.input_range, self.cache_dir).to(self.device)
-        stream = batches(self.faces, [rows[i : i + size] for i in range(0, rows.size, size)], self.device)
-        return torch.cat([model.encode(augmented(batch.images, "none")) for batch in stream])
+            with first_alone():
+                return image_features(model.clip, self.faces, rows, model.input_range, self.cache_dir).to(self.device)
+        pieces = [rows[i : i + size] for i in range(0, rows.size, size)]
+        stream = batches(self.faces, [pieces[number] for number in turns(len(pieces))], self.device)
+        found = [model.encode(augmented(batch.images, "none")) for batch in stream]
+        return torch.cat(in_order(found, len(pieces))).to(self.device)
 
     @torch.inference_mode()
     def without(self, rows: Rows, tokens: Tensor, missing: str) -> tuple[Tensor, Tensor | None]:
@@ -904,6 +908,7 @@ def step(
         means = {name: means.get(name, 0) + loss.detach() * share for name, loss in losses.items()}
     if not fixed:
         torch.autograd.backward(outputs, [t.grad for t in captions])
+    average_gradients(optimiser)
     optimiser.step()
     return means
 
@@ -938,7 +943,7 @@ def train(options: Options) -> None:
         def tokens(piece: Batch) -> Tensor:
             if features is not None:
                 return features[torch.searchsorted(row_of, piece.rows)]
-            with training.arithmetic():
+            with training.arithmetic(), sharing([(model, "encode")]):
                 encoded = model.encode(augmented(piece.images, options.augmentation, training.image_draws))
             return encoded.float()
 

@@ -18,8 +18,9 @@ whole specification, and this file follows its order. Run it on any index (data_
 Labels are the paper's: 0 = bona fide, 1 = spoof. The model's output is a spoof logit; a *score*, as saved
 and as taken by reference/metrics.py, is its negative: higher = more bona fide.
 
-Eq. 3 and 4 speak of the whole batch: under torch.distributed (equal parts of it in every process, the mining's
-generators in the same state) Alignment compares all of its samples, and averaged gradients are those of one process.
+Eq. 3 and 4 speak of the whole batch: where several processes train together (reference/processes.py; equal parts of
+the batch in each, the mining's generators in the same state) Alignment compares all of its samples, and averaged
+gradients are those of one process.
 
 Readings. What the paper leaves open is one option each; the default stands first.
 
@@ -72,7 +73,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -82,6 +82,7 @@ from reference import options as base
 from reference.batches import Batch
 from reference.draws import one_of_each_row
 from reference.evaluation import Rows, Scores, command_errors
+from reference.processes import average_gradients, gathered, share
 from reference.runs import HEADLINE, finished
 from reference.training import Training
 
@@ -283,25 +284,6 @@ def hardest_pairs(s: Tensor, labels: Tensor, own_positive: bool = False) -> tupl
 
     negative, positive = _candidates(labels, own_positive)
     return top(s, negative), top(-s, positive)
-
-
-def gathered(x: Tensor) -> Tensor:
-    """x (N, ...) of every process of a data-parallel training, in the order of ranks: (P N, ...); alone, x itself.
-
-    Eq. 3 and the mining compare every sample of the batch with every other, so that the losses of parts do not
-    average to the loss of the whole: each process computes that of the whole batch. Only its own rows pass a gradient
-    on, P-fold, since DistributedDataParallel divides the sum over processes by P; weights behind the gathering
-    receive the whole gradient in every process, which that average leaves as it is.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        return x
-    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, x.detach().contiguous())
-    own = x.view_as(x)
-    if own.requires_grad:
-        own.register_hook(lambda gradient: gradient * len(parts))
-    parts[dist.get_rank()] = own
-    return torch.cat(parts)
 
 
 class Alignment(nn.Module):
@@ -814,6 +796,7 @@ def step(
     loss = total_loss(bce, icl, cm, options.alpha, options.beta)
     optimiser.zero_grad()
     loss.backward()
+    average_gradients(optimiser)
     optimiser.step()
     alignment.clamp_tau()
     return {"loss": loss.detach(), "bce": bce.detach(), "icl": icl.detach(), "cm": cm.detach()}
@@ -841,6 +824,7 @@ def train(options: Options) -> None:
             model.train()
             for batch in training.batches():
                 batch = training.augment(batch)  # A21
+                batch = batch[share(len(batch))]  # all of it, unless several processes train together
                 training.set_rate(optimiser)
                 training.log(step(model, alignment, optimiser, batch, options, training.draws, training.arithmetic()))
 

@@ -228,10 +228,14 @@ class Run:
         if len(self.lines) > epoch:
             self.lines = self.lines[:epoch]
             self._write_lines()
+        self._cut(epoch)
+        return state
+
+    def _cut(self, epoch: int) -> None:
+        """Delete the scores of this epoch and of later ones."""
         for part in (self.folder / "parts").glob("*/*.npz"):
             if int(part.stem) >= epoch:
                 part.unlink()
-        return state
 
     def save_weights(self, name: str, weights: Mapping[str, Any]) -> None:
         """Write `weights`, tensors by name, to <name>.safetensors."""
@@ -259,6 +263,30 @@ class Run:
         if not self._keeps_weights:
             for name in ("model", "best"):
                 (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+class Follower(Run):
+    """The run folder as it is for a process that trains together with the one that writes it: it reads what it needs,
+    and leaves the writing to that one."""
+
+    def _begin(self, *_: Any) -> None:
+        """The other process has compared what was asked for."""
+
+    def _locked(self) -> TextIO:
+        return (self.folder / ".lock").open()
+
+    def _left_to_the_other(self, *_: Any) -> None:
+        pass
+
+    _write_json = _left_to_the_other  # type: ignore[assignment]
+    _write_lines = _left_to_the_other
+    _cut = _left_to_the_other  # type: ignore[assignment]
+    save_scores = _left_to_the_other  # type: ignore[assignment]
+    join_scores = _left_to_the_other  # type: ignore[assignment]
+    save_checkpoint = _left_to_the_other  # type: ignore[assignment]
+    save_weights = _left_to_the_other  # type: ignore[assignment]
+    finish = _left_to_the_other  # type: ignore[assignment]
+    tidy = _left_to_the_other
 
 
 def finished(folder: Path, method: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def run(setting: Setting, names: str | None, seconds: float, out: Path, command:
         seed_everything(0, setting.threads)
         try:
             report["groups"].append(measure(group, setting))
-        except (RuntimeError, ValueError) as e:  # what fails on one device is to be known, and the others be measured
+        except Exception as e:  # whatever fails on one device is to be known, and the others be measured
             error = f"{type(e).__name__}: {e}".splitlines()[0]
             report["groups"].append({"name": group.name, "title": group.title, "error": error})
         with replacing(out / "bench.json") as f:

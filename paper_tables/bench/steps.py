@@ -341,6 +341,8 @@ def every_row(setting: Setting, kind: str) -> Iterator[Sequence[Item]]:
         work = made.step if kind == "training" else made.score
         if work is None:
             continue
+        if kind != "training":
+            made.network.requires_grad_(False)  # PyTorch's counter would look for the gradients of parameters
         count = 1 if kind == "latency" else samples
         step = partial(_in_mode, made, work, cost.noise(count, side, setting.device), kind == "training")
         step()
