@@ -5,6 +5,8 @@ PROFILE ?= auto
 SEEDS   ?=
 METHODS ?=
 JOBS    ?=
+ENGINE  ?= local
+SLURM   ?= slurm.toml
 KERNELS ?=
 ORACLE  ?=
 CI      ?=
@@ -19,7 +21,7 @@ TABLES = $(PYTHON) -m paper_tables
 comma  := ,
 options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
           $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(ORACLE)),--oracle) \
-          $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
+          $(if $(filter slurm,$(ENGINE)),--slurm $(SLURM)) $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -37,6 +39,7 @@ help: ## this list
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
 	@echo '  TABLE=mmfas-table1         what `make cost` measures'
 	@echo '  JOBS=n                     trainings at the same time'
+	@echo '  ENGINE=slurm               trainings as jobs of a cluster, as SLURM=slurm.toml says (paper_tables/README.md)'
 	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
 	@echo '  ORACLE=1                   score the test sets at every epoch, for the columns in which a test set chooses'
 	@echo '  CI=1                       add 95 % bootstrap intervals over subjects'

@@ -21,7 +21,6 @@ a killed run had written beyond its last checkpoint is cut off again when it is 
 no torch.
 """
 
-import fcntl
 import json
 import shutil
 import time
@@ -32,6 +31,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from data_manifests import locks
 from data_manifests.errors import BadInput, replacing
 from reference.sources import git_commit
 
@@ -55,6 +55,7 @@ class Run:
         """
         self.folder, self._keeps_weights = folder, arguments.get("keep_weights", True)
         folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_foreign()
         self._lock = self._locked()
         try:
             self._begin(arguments, index_sha256, sources, env)
@@ -78,27 +79,30 @@ class Run:
         if path.exists():
             self._same_run(path, here)
         else:
-            own = {".lock", "env.json", ".env.json.tmp", ".args.json.tmp"}  # a start that was killed leaves these
-            foreign = [p.name for p in self.folder.iterdir() if p.name not in own]
-            if foreign:
-                raise BadInput(
-                    f"{self.folder}: holds {sorted(foreign)[0]} but no args.json, so it is not a run folder; "
-                    "name an empty or new folder with --run-dir"
-                )
             self._write_json("env.json", env)
             self._write_json("args.json", here)
 
-    def _locked(self) -> TextIO:
-        handle = (self.folder / ".lock").open("w")
+    def _refuse_foreign(self) -> None:
+        """Before anything is written. Raises BadInput for a folder of something else than a run."""
+        if (self.folder / "args.json").exists():
+            return
+        own = {".lock", "env.json", ".env.json.tmp", ".args.json.tmp"}  # a start that was killed leaves these
+        foreign = [p.name for p in self.folder.iterdir() if p.name not in own]
+        if foreign:
+            raise BadInput(
+                f"{self.folder}: holds {sorted(foreign)[0]} but no args.json, so it is not a run folder; "
+                "name an empty or new folder with --run-dir"
+            )
+
+    def _locked(self) -> TextIO | None:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            handle.close()
-            raise BadInput(f"{self.folder}: another process is writing this run; wait for it or stop it") from e
-        return handle
+            return locks.take(self.folder)
+        except locks.Taken as holder:
+            raise BadInput(f"{self.folder}: {holder} is writing this run; wait for it or stop it") from None
 
     def close(self) -> None:
-        self._lock.close()
+        if self._lock:
+            locks.give(self._lock)
 
     def _same_run(self, path: Path, here: dict[str, Any]) -> None:
         try:
@@ -272,8 +276,8 @@ class Follower(Run):
     def _begin(self, *_: Any) -> None:
         """The other process has compared what was asked for."""
 
-    def _locked(self) -> TextIO:
-        return (self.folder / ".lock").open()
+    def _locked(self) -> None:
+        """The other process has it."""
 
     def _left_to_the_other(self, *_: Any) -> None:
         pass

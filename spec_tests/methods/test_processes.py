@@ -168,7 +168,17 @@ BY_SGD = ("--optimiser", "sgd", "--learning-rate", "1e-3")
 
 
 def words(index: Path, folder: Path, *own: str) -> list[str]:
-    return ["--index", str(index), "--run-dir", str(folder), "--cache-dir", str(index.parent / "cache"), *SMALL, *BY_SGD, *own]
+    return [
+        "--index",
+        str(index),
+        "--run-dir",
+        str(folder),
+        "--cache-dir",
+        str(index.parent / "cache"),
+        *SMALL,
+        *BY_SGD,
+        *own,
+    ]
 
 
 def torchrun(module: str, *given: str) -> subprocess.Popen[str]:

@@ -129,7 +129,7 @@ def test_a_really_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_one_writer_at_a_time(run: Run) -> None:
-    with pytest.raises(BadInput, match="another process"):
+    with pytest.raises(BadInput, match=r"process \d+ on .* is writing this run; wait for it or stop it"):
         open_run(run.folder)
 
 
