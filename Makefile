@@ -184,4 +184,4 @@ requirements: ## pin the newest versions again; takes uv, leaves requirements.tx
 	  pyproject.toml -o requirements.txt
 
 clean: ## delete everything generated: stand-in data, caches, runs, tables; keeps .venv
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
