@@ -141,10 +141,11 @@ gpu-first: $(ENV) ## all methods two steps twice, for a GPU at hand for half an 
 	@$(PYTHON) -m paper_tables.planning.same_bits --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) \
 	  $(if $(METHODS),--methods $(METHODS)) --out build/gpu/same-bits.json
 
-gpu-second: $(ENV) ## kill three trainings and let them go on, for the same bits; then the benchmarks; leaves build/gpu/, build/bench/
+gpu-second: $(ENV) ## trainings killed and going on; the benchmarks; bf16 beside float32; leaves build/gpu/, build/bench/
 	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m paper_tables.planning.kill_and_resume --out build/gpu/kill-and-resume.json
-	@$(MAKE) --no-print-directory bench PYTHON=$(PYTHON)
+	@$(PYTHON) -m paper_tables.bench --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) --seconds 200 --out build/bench
+	@$(PYTHON) -m paper_tables.planning.parity --out build/gpu/parity.json
 
 ##@ Audit: takes the published numbers, seconds
 .PHONY: audit errata

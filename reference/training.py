@@ -106,6 +106,11 @@ class Training(Evaluation):
         self.device = pick_device(options.device)
         cuda = self.device.type == "cuda"
         self.bf16 = cuda if options.precision == "auto" else options.precision == "bf16"
+        if self.bf16 and not cuda and not torch.cpu.get_capabilities().get("amx_bf16"):
+            print(
+                "--precision bf16: this CPU has no matrix units for it (AMX); a step takes many times as long",
+                flush=True,
+            )
         self.tf32 = cuda if options.score_precision == "auto" else options.score_precision == "tf32"
         if self.tf32 and not cuda:
             raise BadInput("--score-precision tf32: only CUDA has this arithmetic; give float32 or auto")

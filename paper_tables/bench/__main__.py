@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 from data_manifests.errors import BadInput, cli_errors, replacing
-from paper_tables.bench import loading, page, peak, scoring, steps
+from paper_tables.bench import loading, page, peak, scoring, steps, together
 from paper_tables.bench.items import Group, Setting, measure
 from paper_tables.declarations import profile as profiles
 from paper_tables.planning.data import locate
@@ -28,7 +28,8 @@ from reference.sources import ROOT
 
 def groups(setting: Setting) -> list[Group]:
     """All groups, in the order in which they are measured."""
-    return [peak.GROUP, *steps.groups(setting), *loading.groups(), *scoring.groups(setting)]
+    several = [] if setting.cuda or setting.tiny else [together.group(setting)]  # a second GPU is seldom at hand
+    return [peak.GROUP, *steps.groups(setting), *several, *loading.groups(), *scoring.groups(setting)]
 
 
 def setting_of(device: str, index: Path, threads: int, tiny: bool = False) -> Setting:

@@ -32,10 +32,11 @@ from reference.batches import BalancedSampler, Batch
 from reference.captions import load_captions
 from reference.clip import load_clip
 from reference.environment import seed_everything
+from reference.processes import share
 from reference.training import Training, arithmetic
 
 Step = Callable[[], Any]
-STEPS = 10**5  # of an epoch, more than are taken
+STEPS = 1000  # of an epoch, more than are taken
 
 
 def bf16(setting: Setting) -> bool:
@@ -198,6 +199,7 @@ def mmfas_on_noise(
     optimiser = Training.optimiser(asks, [*model.parameters(), *alignment.parameters()])
     draws = torch.Generator(setting.device).manual_seed(0)
     batch = cost.noise(setting.samples, setting.side, setting.device)
+    batch = batch[share(len(batch))]
     if compiled:
         model.encode, model.classify = torch.compile(model.encode), torch.compile(model.classify)  # type: ignore[method-assign]
     model.train()
