@@ -179,8 +179,10 @@ def enter(method: Method[Any], training: Training) -> None:
     """Give the method what it has once the loop has begun."""
     method.domains = training.domains
     training.nothing = GREY if method.options.missing_as == "grey" else BLACK
-    network = processes.synchronised(method.build(), training.method)
-    method.network, method.draws = network.to(training.device), training.draws
+    network = processes.synchronised(method.build(), training.method).to(training.device)
+    if training.device.type == "cuda":  # its kernels of convolution for matrix units take channels last
+        network = network.to(memory_format=torch.channels_last)
+    method.network, method.draws = network, training.draws
 
 
 def train(kind: type[Method[T]], options: T) -> None:
