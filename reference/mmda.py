@@ -90,7 +90,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
@@ -107,6 +106,7 @@ from reference.evaluation import Rows, Scores, command_errors, missing_in
 from reference.faces import Faces
 from reference.options import Presets, reading
 from reference.processes import average_gradients, first_alone, in_order, sharing, turns
+from reference.proven import read_weights
 from reference.runs import finished
 from reference.training import Training, mirror
 
@@ -738,7 +738,7 @@ def restore(run_dir: Path, device: torch.device) -> tuple[MMDA, Options]:
         raise BadInput(
             f"{run_dir}: trained with another CLIP than --clip {options.clip} is now; give it back those weights"
         )
-    model.trained.load_state_dict(load_file(run_dir / "model.safetensors"))
+    model.trained.load_state_dict(read_weights(run_dir / "model.safetensors"))
     return model.to(device).eval(), options
 
 

@@ -74,7 +74,6 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
@@ -83,6 +82,7 @@ from reference.batches import Batch
 from reference.draws import one_of_each_row
 from reference.evaluation import Rows, Scores, command_errors
 from reference.processes import average_gradients, gathered, share
+from reference.proven import read_weights
 from reference.runs import HEADLINE, finished
 from reference.training import Training
 
@@ -758,7 +758,7 @@ def restore(run_dir: Path, device: torch.device) -> tuple[MmFAS, Options]:
     known = {f.name for f in fields(Options)} - {"device", "missing"}
     options = Options(index=Path(), run_dir=run_dir, **{k: v for k, v in arguments.items() if k in known})
     model = options.model()
-    model.load_state_dict(load_file(run_dir / "model.safetensors"))
+    model.load_state_dict(read_weights(run_dir / "model.safetensors"))
     return model.to(device).eval(), options
 
 

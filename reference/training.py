@@ -173,6 +173,8 @@ class Training(Evaluation):
         self.draws = torch.Generator(self.device).manual_seed(options.seed)
         self.image_draws = torch.Generator(self.device).manual_seed(options.seed)
         self._state = self.run.load_checkpoint()
+        if self._state is None:
+            self.run.cut(0)
         self._parts: dict[str, nn.Module | torch.optim.Optimizer] = {}
         self._epoch, self._step = 0, 0
         self._sums: dict[str, float] = {}  # of each part of the loss, over the steps of this epoch
@@ -208,12 +210,20 @@ class Training(Evaluation):
         state = self._state
         if state is None:
             return
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            self.draws.set_state(state["draws"])
+            self.image_draws.set_state(state["image_draws"])
+            set_random_state(state["random"], self.device)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
+            reason = (str(e).splitlines() or [type(e).__name__])[0]
+            path = self.options.run_dir / "checkpoint.pt"
+            raise BadInput(
+                f"{path}: does not fit this run ({reason}); delete it to train this run from its start"
+            ) from e
         self._epoch, self._step, self._sums = state["epoch"], state["step"], state["sums"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        self.draws.set_state(state["draws"])
-        self.image_draws.set_state(state["image_draws"])
-        set_random_state(state["random"], self.device)
+        self.run.cut(self._epoch)
         self._state = None
 
     def _save(self, epoch: int, step: int) -> None:

@@ -493,7 +493,6 @@ MMFAS = [
         "test_rows.py::test_a_missing_modality_costs_no_second_look_at_the_others",
         "Training.predict",
         ("lots_go_on", "draws.manual_seed(self.options.seed * 100_003 + number)", "pass"),
-        ("same_lots_for_every_batch", "* 100_003 + number", "* 100_003"),
     ),
     *mutants(
         "reference.draws",

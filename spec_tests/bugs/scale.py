@@ -66,7 +66,6 @@ BUGS = [
             "pass",
         ),
         ("waits_for_itself", "if folder.resolve() in _held", "if False"),
-        ("kept_for_ever", "_held[folder.resolve()] = handle", "_held[folder.resolve() / str(id(handle))] = handle"),
         ("said_every_second", "_SAID_EVERY_S = 1.0, 60.0", "_SAID_EVERY_S = 1.0, 0.0"),
         ("never_waits", "time.sleep(_AGAIN_S)", "break"),
     ),
