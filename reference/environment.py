@@ -31,6 +31,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as e:
         raise BadInput(f"--device {name}: not a device torch knows; use cpu, cuda or auto") from e
+    if device.type not in ("cpu", "cuda"):
+        raise BadInput(f"--device {name}: nothing is trained there; use cpu, cuda or auto")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadInput(f"--device {name}: this torch sees no CUDA device; use --device cpu or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -84,7 +84,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -164,7 +164,7 @@ class Options(Readings, base.Options):
     """A local file with the weights of --clip's architecture."""
     captions: str = "extended"
     """M15: extended, templates, single, or a folder with spoof.txt and real.txt, one caption a line."""
-    layers: int = 7
+    layers: Annotated[int, base.Within(0, 1000)] = 7
     """L of Eq. 7: the number of Adapt and of Remap layers."""
     input_range: Literal["released", "clip"] = "released"
     """M14: (x - 127.5) / 128, or CLIP's own mean and deviation."""
@@ -181,7 +181,7 @@ class Options(Readings, base.Options):
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
         super().check()
-        self.at_least({"layers": 0, "micro_batch": 0})
+        self.at_least({"micro_batch": 0})
         if self.warmup:
             raise BadInput(f"--warmup {self.warmup}: MMDA trains at a constant rate; leave this option out")
 

@@ -70,7 +70,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -99,9 +99,9 @@ class Readings:
     """A2: an image's feature vector is its class token, or the mean of its tokens."""
     normalise: bool = True
     """A3: L2-normalise features before Eq. 1."""
-    projection: int = 0
+    projection: Annotated[int, base.Within(0, 2**16)] = 0
     """A4: width of a linear projection before Eq. 1; 0 for none."""
-    tau: float = 0.07
+    tau: Annotated[float, base.Within(0, above=True)] = 0.07
     """A5: the temperature's first value."""
     tau_form: Literal["clamp", "exp"] = "clamp"
     """A5: clamp the temperature to [0.001, 0.5], or learn its logarithm."""
@@ -149,9 +149,9 @@ class Options(Readings, base.Options):
     """Which modalities give queries, keys and values in layer 0 (Table 3)."""
     icl: bool = True
     """Train with the contrastive loss, Eq. 3."""
-    alpha: float = 1.0
+    alpha: base.Weight = 1.0
     """Eq. 9's weight of the contrastive loss."""
-    beta: float = 1.0
+    beta: base.Weight = 1.0
     """Eq. 9's weight of the matching loss."""
 
     @property

@@ -143,6 +143,14 @@ class Training(Evaluation):
                     f"{options.index}: no training sample of protocol {options.protocol} has {name}, which this method "
                     "looks at; index a data set that has it, or train a method that does without"
                 )
+        for other in ("val", "test"):
+            both = np.intersect1d(rows["train"], rows[other])
+            if both.size:
+                sample = self.index.rows.column("sample_id")[both[0]]
+                raise BadInput(
+                    f"{options.index}: protocol {options.protocol} has {both.size} samples both in train and in {other}, "
+                    f"{sample} first; name each in one split alone and index again"
+                )
         dataset, label = (self.index.rows.column(name)[rows["train"]] for name in ("dataset", "class"))
         numbers = np.array([[*DATASETS].index(letter) for letter in dataset])
         domain = numbers if options.per_domain else None

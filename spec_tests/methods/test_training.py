@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
-from data_manifests.index import load_index
+from data_manifests.index import load_index, save_index
 from reference import evaluation, runs, training
 from reference.batches import BalancedSampler, Batch, batches
 from reference.faces import open_faces
@@ -554,6 +554,20 @@ def test_unusable_options_end_in_one_sentence(
     assert said.startswith("error: ")
     assert sentence in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("other", ["val", "test"])
+def test_a_sample_that_trains_and_is_scored_is_refused(index: Path, tmp_path: Path, other: str) -> None:
+    whole = load_index(index)
+    names = [row.sample_id for row in whole.rows]
+    splits = {split: [names[row] for row in whole.split("mmfas", split)] for split in ("train", "val", "test")}
+    splits[other].append(splits["train"][1])
+    save_index(tmp_path / "index", [*whole.rows], {"mmfas": splits}, whole.roots)
+    with pytest.raises(
+        BadInput, match=f"1 samples both in train and in {other}, {splits['train'][1]} first; name each"
+    ):
+        train(tiny(tmp_path / "index" / "index.csv", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
