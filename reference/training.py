@@ -148,8 +148,8 @@ class Training(Evaluation):
             if both.size:
                 sample = self.index.rows.column("sample_id")[both[0]]
                 raise BadInput(
-                    f"{options.index}: protocol {options.protocol} has {both.size} samples both in train and in {other}, "
-                    f"{sample} first; name each in one split alone and index again"
+                    f"{options.index}: protocol {options.protocol} has {both.size} samples both in train and in "
+                    f"{other}, {sample} first; name each in one split alone and index again"
                 )
         dataset, label = (self.index.rows.column(name)[rows["train"]] for name in ("dataset", "class"))
         numbers = np.array([[*DATASETS].index(letter) for letter in dataset])
