@@ -5,6 +5,8 @@ PROFILE ?= auto
 SEEDS   ?=
 METHODS ?=
 JOBS    ?=
+ENGINE  ?= local
+SLURM   ?= slurm.toml
 KERNELS ?=
 ORACLE  ?=
 CI      ?=
@@ -19,7 +21,7 @@ TABLES = $(PYTHON) -m paper_tables
 comma  := ,
 options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
           $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(ORACLE)),--oracle) \
-          $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
+          $(if $(filter slurm,$(ENGINE)),--slurm $(SLURM)) $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -37,6 +39,7 @@ help: ## this list
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
 	@echo '  TABLE=mmfas-table1         what `make cost` measures'
 	@echo '  JOBS=n                     trainings at the same time'
+	@echo '  ENGINE=slurm               trainings as jobs of a cluster, as SLURM=slurm.toml says (paper_tables/README.md)'
 	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
 	@echo '  ORACLE=1                   score the test sets at every epoch, for the columns in which a test set chooses'
 	@echo '  CI=1                       add 95 % bootstrap intervals over subjects'
@@ -138,10 +141,11 @@ gpu-first: $(ENV) ## all methods two steps twice, for a GPU at hand for half an 
 	@$(PYTHON) -m paper_tables.planning.same_bits --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) \
 	  $(if $(METHODS),--methods $(METHODS)) --out build/gpu/same-bits.json
 
-gpu-second: $(ENV) ## kill three trainings and let them go on, for the same bits; then the benchmarks; leaves build/gpu/, build/bench/
+gpu-second: $(ENV) ## trainings killed and going on; the benchmarks; bf16 beside float32; leaves build/gpu/, build/bench/
 	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
 	@$(PYTHON) -m paper_tables.planning.kill_and_resume --out build/gpu/kill-and-resume.json
-	@$(MAKE) --no-print-directory bench PYTHON=$(PYTHON)
+	@$(PYTHON) -m paper_tables.bench --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) --seconds 200 --out build/bench
+	@$(PYTHON) -m paper_tables.planning.parity --out build/gpu/parity.json
 
 ##@ Audit: takes the published numbers, seconds
 .PHONY: audit errata
@@ -171,9 +175,9 @@ spec: $(ENV) ## every test (pytest spec_tests/)
 mutants: $(ENV) ## break the code in many ways and show which test notices (an hour); leaves build/mutants.json
 	@$(PYTHON) -m spec_tests.bugs.mutants
 
-bench: $(ENV) ## speed of the training step and of scoring; leaves build/bench/bench.json
-	@mkdir -p build/bench
-	@$(PYTHON) -m pytest -o addopts= spec_tests/methods/test_performance.py --benchmark-only --benchmark-json=build/bench/bench.json
+bench: $(ENV) ## speed beside peers, and what each ingredient of a step costs; leaves build/bench/ (JSON, tables, roofline)
+	@$(TABLES) mmfas-table1 --prepare-only --profile cpu
+	@$(PYTHON) -m paper_tables.bench --profile $(PROFILE) --out build/bench
 
 .PHONY: requirements clean
 requirements: ## pin the newest versions again; takes uv, leaves requirements.txt
@@ -181,4 +185,4 @@ requirements: ## pin the newest versions again; takes uv, leaves requirements.tx
 	  pyproject.toml -o requirements.txt
 
 clean: ## delete everything generated: stand-in data, caches, runs, tables; keeps .venv
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis

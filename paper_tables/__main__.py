@@ -22,7 +22,7 @@ from paper_tables.numbers.results import gather
 from paper_tables.planning.counts import leaf_parameters
 from paper_tables.planning.data import protocol_of, standin_clip
 from paper_tables.planning.request import ASKED, request
-from paper_tables.planning.runner import prepare, run_all
+from paper_tables.planning.runner import prepare
 from paper_tables.rendering.files import write
 from paper_tables.rendering.render import terminal
 from reference.kernels import KERNELS
@@ -38,7 +38,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     p.add_argument("--seeds", type=_positive, help="runs a row (default: the profile's)")
     p.add_argument("--methods", help="only these rows, by name, with commas between, or all (default: the profile's)")
     p.add_argument("--clip", help="MMDA's CLIP (default: the stand-in for stand-in data, OpenAI's otherwise)")
-    p.add_argument("--jobs", type=_positive, help="runs side by side (default: one more than the CPU holds; 1 on CUDA)")
+    p.add_argument("--jobs", type=_positive, help="runs side by side (default: one more than the CPU holds; one a GPU)")
+    p.add_argument("--slurm", dest="cluster", type=Path, metavar="TOML", help="runs as jobs of a Slurm cluster")
     p.add_argument("--kernels", default=KERNELS[0], choices=KERNELS, help="portable: the same on every CPU; slower")
     p.add_argument("--oracle", action="store_true", help="score test sets at every epoch (the cpu profile always does)")
     p.add_argument("--ci", action="store_true", help="add 95 %% bootstrap intervals over subjects")
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     jobs = r.unfinished(index)
     prepare(standin_clip(jobs))
     print("\n".join(r.announcement(index)), flush=True)
-    failures = run_all(jobs, r.at_once, r.build / "runs" / "logs", console)
+    failures = r.run(jobs, console)
     for table in r.tables:
         where = (r.profile, r.seeds, r.data.name, r.data.stand_in, index.sha256)
         protocol, clip = protocol_of(table, index) if table.protocols else None, r.clip if table.clip else None

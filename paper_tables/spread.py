@@ -26,7 +26,7 @@ from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import Results, gather
 from paper_tables.planning.data import protocol_of, standin_clip
 from paper_tables.planning.request import Request, request
-from paper_tables.planning.runner import prepare, run_all
+from paper_tables.planning.runner import prepare
 from paper_tables.rendering.findings import LEAST_SEEDS, Difference, difference, signed
 from paper_tables.rendering.wording import HONEST, number
 from reference.sources import ROOT
@@ -111,7 +111,7 @@ def measure(requests: Sequence[Request], console: Console) -> list[Results]:
     index = load_index(first.data.index)
     jobs = {job.folder: job for each in requests for job in each.unfinished(index)}
     prepare(standin_clip(jobs.values()))
-    failures = run_all([*jobs.values()], first.at_once, first.build / "runs" / "logs", console)
+    failures = first.run([*jobs.values()], console)
     if failures:
         raise BadInput(f"{failures[0].job.title} {failures[0].reason}")
     (table,) = first.tables

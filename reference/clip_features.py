@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from data_manifests.locks import locked
 from data_manifests.parallel import progress
 from reference.clip import Clip, InputRange, normalise
 from reference.faces import Faces
-from reference.kept_rows import CONTENT, locked, table, write
+from reference.kept_rows import CONTENT, table, write
 
 _BLOCK = 64  # samples computed together, three images each
 _SAVE_S = 60.0  # a killed computation loses at most this much

@@ -21,15 +21,22 @@ def cpu_name() -> str:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA where there is one. Asking for CUDA where there is none is an error."""
+    """`auto` is CUDA where there is one; of several processes that train together each takes a GPU of its own. Raises
+    BadInput where there is no such device."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:  # which `torchrun` sets, the process's number on this machine
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
     except RuntimeError as e:
         raise BadInput(f"--device {name}: not a device torch knows; use cpu, cuda or auto") from e
+    if device.type not in ("cpu", "cuda"):
+        raise BadInput(f"--device {name}: nothing is trained there; use cpu, cuda or auto")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadInput(f"--device {name}: this torch sees no CUDA device; use --device cpu or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise BadInput(f"--device {name}: there are {torch.cuda.device_count()} GPUs, counted from 0; take one of them")
     return device
 
 

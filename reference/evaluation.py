@@ -63,7 +63,12 @@ class Evaluation(ABC):
         arguments = asdict(options) | {"method": method} | dict(inputs or {})
         for place in _PLACES:
             arguments.pop(place, None)
-        self.run = Run(options.run_dir, arguments, self.index.sha256, sources(module_of(file)), dict(environment or {}))
+        digests = sources(module_of(file))
+        self.run = self.open_run(options.run_dir, arguments, self.index.sha256, digests, dict(environment or {}))
+
+    def open_run(self, *arguments: Any) -> Run:
+        """The run folder, of `Run`'s arguments."""
+        return Run(*arguments)
 
     def find_splits(self) -> dict[str, Rows]:
         """Rows of the index (n,) of each split that is used. Raises BadInput for a data set that has none."""

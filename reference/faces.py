@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from data_manifests import decode
 from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS, DATASETS, MODALITIES, Column, Index, Reference, file_of, parse_reference
+from data_manifests.locks import locked
 from data_manifests.parallel import as_done
-from reference.kept_rows import CONTENT, locked, table, write
+from reference.kept_rows import CONTENT, table, write
 from reference.sources import sources
 
 PLANES = 5  # R, G, B, depth, infrared

@@ -6,11 +6,7 @@ written, which happens after the row itself has reached the disk: a killed proce
 Whoever writes holds the folder's lock.
 """
 
-import fcntl
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,18 +15,6 @@ from numpy.typing import DTypeLike, NDArray
 from data_manifests.errors import BadInput
 
 CONTENT = ("content", np.uint8, (32,))  # a SHA-256; zeros where a row is not known
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; the system frees it when the process ends, however it ends."""
-    with (folder / ".lock").open("w") as f:
-        try:
-            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process that is filling {folder}", file=sys.stderr, flush=True)
-            fcntl.flock(f, fcntl.LOCK_EX)
-        yield
 
 
 def table(path: Path, count: int, dtype: DTypeLike) -> np.memmap:

@@ -84,13 +84,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
@@ -106,6 +105,8 @@ from reference.environment import pick_device
 from reference.evaluation import Rows, Scores, command_errors, missing_in
 from reference.faces import Faces
 from reference.options import Presets, reading
+from reference.processes import average_gradients, first_alone, in_order, sharing, turns
+from reference.proven import read_weights
 from reference.runs import finished
 from reference.training import Training, mirror
 
@@ -163,7 +164,7 @@ class Options(Readings, base.Options):
     """A local file with the weights of --clip's architecture."""
     captions: str = "extended"
     """M15: extended, templates, single, or a folder with spoof.txt and real.txt, one caption a line."""
-    layers: int = 7
+    layers: Annotated[int, base.Within(0, 1000)] = 7
     """L of Eq. 7: the number of Adapt and of Remap layers."""
     input_range: Literal["released", "clip"] = "released"
     """M14: (x - 127.5) / 128, or CLIP's own mean and deviation."""
@@ -180,7 +181,7 @@ class Options(Readings, base.Options):
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
         super().check()
-        self.at_least({"layers": 0, "micro_batch": 0})
+        self.at_least({"micro_batch": 0})
         if self.warmup:
             raise BadInput(f"--warmup {self.warmup}: MMDA trains at a constant rate; leave this option out")
 
@@ -737,7 +738,7 @@ def restore(run_dir: Path, device: torch.device) -> tuple[MMDA, Options]:
         raise BadInput(
             f"{run_dir}: trained with another CLIP than --clip {options.clip} is now; give it back those weights"
         )
-    model.trained.load_state_dict(load_file(run_dir / "model.safetensors"))
+    model.trained.load_state_dict(read_weights(run_dir / "model.safetensors"))
     return model.to(device).eval(), options
 
 
@@ -838,9 +839,12 @@ class Tower:
         """Modality tokens (N, 3, D) without augmentation. A frozen tower's are kept in the cache."""
         model, size = self.model, 64
         if model.adaptor.r.freeze == "all":
-            return image_features(model.clip, self.faces, rows, model.input_range, self.cache_dir).to(self.device)
-        stream = batches(self.faces, [rows[i : i + size] for i in range(0, rows.size, size)], self.device)
-        return torch.cat([model.encode(augmented(batch.images, "none")) for batch in stream])
+            with first_alone():
+                return image_features(model.clip, self.faces, rows, model.input_range, self.cache_dir).to(self.device)
+        pieces = [rows[i : i + size] for i in range(0, rows.size, size)]
+        stream = batches(self.faces, [pieces[number] for number in turns(len(pieces))], self.device)
+        found = [model.encode(augmented(batch.images, "none")) for batch in stream]
+        return torch.cat(in_order(found, len(pieces))).to(self.device)
 
     @torch.inference_mode()
     def without(self, rows: Rows, tokens: Tensor, missing: str) -> tuple[Tensor, Tensor | None]:
@@ -904,6 +908,7 @@ def step(
         means = {name: means.get(name, 0) + loss.detach() * share for name, loss in losses.items()}
     if not fixed:
         torch.autograd.backward(outputs, [t.grad for t in captions])
+    average_gradients(optimiser)
     optimiser.step()
     return means
 
@@ -938,7 +943,7 @@ def train(options: Options) -> None:
         def tokens(piece: Batch) -> Tensor:
             if features is not None:
                 return features[torch.searchsorted(row_of, piece.rows)]
-            with training.arithmetic():
+            with training.arithmetic(), sharing([(model, "encode")]):
                 encoded = model.encode(augmented(piece.images, options.augmentation, training.image_draws))
             return encoded.float()
 

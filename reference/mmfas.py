@@ -18,8 +18,9 @@ whole specification, and this file follows its order. Run it on any index (data_
 Labels are the paper's: 0 = bona fide, 1 = spoof. The model's output is a spoof logit; a *score*, as saved
 and as taken by reference/metrics.py, is its negative: higher = more bona fide.
 
-Eq. 3 and 4 speak of the whole batch: under torch.distributed (equal parts of it in every process, the mining's
-generators in the same state) Alignment compares all of its samples, and averaged gradients are those of one process.
+Eq. 3 and 4 speak of the whole batch: where several processes train together (reference/processes.py; equal parts of
+the batch in each, the mining's generators in the same state) Alignment compares all of its samples, and averaged
+gradients are those of one process.
 
 Readings. What the paper leaves open is one option each; the default stands first.
 
@@ -69,12 +70,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
@@ -82,6 +81,8 @@ from reference import options as base
 from reference.batches import Batch
 from reference.draws import one_of_each_row
 from reference.evaluation import Rows, Scores, command_errors
+from reference.processes import average_gradients, gathered, share
+from reference.proven import read_weights
 from reference.runs import HEADLINE, finished
 from reference.training import Training
 
@@ -98,9 +99,9 @@ class Readings:
     """A2: an image's feature vector is its class token, or the mean of its tokens."""
     normalise: bool = True
     """A3: L2-normalise features before Eq. 1."""
-    projection: int = 0
+    projection: Annotated[int, base.Within(0, 2**16)] = 0
     """A4: width of a linear projection before Eq. 1; 0 for none."""
-    tau: float = 0.07
+    tau: Annotated[float, base.Within(0, above=True)] = 0.07
     """A5: the temperature's first value."""
     tau_form: Literal["clamp", "exp"] = "clamp"
     """A5: clamp the temperature to [0.001, 0.5], or learn its logarithm."""
@@ -148,9 +149,9 @@ class Options(Readings, base.Options):
     """Which modalities give queries, keys and values in layer 0 (Table 3)."""
     icl: bool = True
     """Train with the contrastive loss, Eq. 3."""
-    alpha: float = 1.0
+    alpha: base.Weight = 1.0
     """Eq. 9's weight of the contrastive loss."""
-    beta: float = 1.0
+    beta: base.Weight = 1.0
     """Eq. 9's weight of the matching loss."""
 
     @property
@@ -283,25 +284,6 @@ def hardest_pairs(s: Tensor, labels: Tensor, own_positive: bool = False) -> tupl
 
     negative, positive = _candidates(labels, own_positive)
     return top(s, negative), top(-s, positive)
-
-
-def gathered(x: Tensor) -> Tensor:
-    """x (N, ...) of every process of a data-parallel training, in the order of ranks: (P N, ...); alone, x itself.
-
-    Eq. 3 and the mining compare every sample of the batch with every other, so that the losses of parts do not
-    average to the loss of the whole: each process computes that of the whole batch. Only its own rows pass a gradient
-    on, P-fold, since DistributedDataParallel divides the sum over processes by P; weights behind the gathering
-    receive the whole gradient in every process, which that average leaves as it is.
-    """
-    if not (dist.is_available() and dist.is_initialized()):
-        return x
-    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, x.detach().contiguous())
-    own = x.view_as(x)
-    if own.requires_grad:
-        own.register_hook(lambda gradient: gradient * len(parts))
-    parts[dist.get_rank()] = own
-    return torch.cat(parts)
 
 
 class Alignment(nn.Module):
@@ -489,8 +471,33 @@ ENCODER_DEPTH, PATCH = 3, 16
 MERGE_DEPTH, MERGE_HEADS = 6, 18
 
 
+# Where shapes are padded: on these devices 270 features and heads of 45 keep matrix units and fused kernels from their
+# work, which ask for multiples of 8. Zeros are added for the products and cut off again, so that the mathematics is the
+# same; parameters keep their shapes.
+PADDED = frozenset({"cuda"})
+MULTIPLE = 8
+FUSED_FROM = 32  # tokens; a CPU's fused kernel of attention is faster for so many
+
+
+def _to_multiple(x: Tensor, dim: int = -1) -> Tensor:
+    """x with zeros at the end of the axis `dim` (-1 or -2), up to a multiple of 8."""
+    missing = -x.shape[dim] % MULTIPLE
+    return F.pad(x, (0, missing) if dim == -1 else (0, 0, 0, missing)) if missing else x
+
+
+class Linear(nn.Linear):
+    """A linear layer, padded on the devices of PADDED."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type not in PADDED:
+            return super().forward(x)
+        weight, bias = _to_multiple(_to_multiple(self.weight), -2), _to_multiple(self.bias)
+        return F.linear(_to_multiple(x), weight, bias)[..., : self.out_features]
+
+
 class MultiHead(nn.Module):
-    """Eq. 7-8 with its own weights. On CUDA the fused kernel computes Eq. 5; a test holds the two together."""
+    """Eq. 7-8 with its own weights. The fused kernel computes Eq. 5, but for few tokens on a CPU; a test holds the two
+    together."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -499,9 +506,30 @@ class MultiHead(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, q_src: Tensor, k_src: Tensor, v_src: Tensor) -> Tensor:
-        attend = F.scaled_dot_product_attention if q_src.is_cuda else attention
         weights = (self.q.weight, self.k.weight, self.v.weight, self.out.weight, self.out.bias)
+        if q_src.device.type in PADDED:
+            return self._padded(q_src, k_src, v_src, *weights)
+        fused = q_src.is_cuda or k_src.shape[1] >= FUSED_FROM
+        attend = F.scaled_dot_product_attention if fused else attention
         return multi_head(q_src, k_src, v_src, *weights, self.heads, attend)
+
+    def _padded(
+        self, q_src: Tensor, k_src: Tensor, v_src: Tensor, wq: Tensor, wk: Tensor, wv: Tensor, wo: Tensor, bo: Tensor
+    ) -> Tensor:
+        """The same with features and heads of padded widths: the zeros of a head add nothing to q k^T."""
+        dim, heads = wo.shape[0], self.heads
+
+        def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(q, k, v, scale=(dim / heads) ** -0.5)
+
+        def of_heads(w: Tensor) -> Tensor:
+            return _to_multiple(_to_multiple(w.unflatten(0, (heads, -1))), -2).flatten(0, 1)
+
+        out = _to_multiple(_to_multiple(wo.unflatten(1, (heads, -1))).flatten(1), -2)
+        sources = {id(x): _to_multiple(x) for x in (q_src, k_src, v_src)}
+        q, k, v = (sources[id(x)] for x in (q_src, k_src, v_src))
+        weights = (of_heads(wq), of_heads(wk), of_heads(wv), out, _to_multiple(bo))
+        return multi_head(q, k, v, *weights, heads, attend)[..., :dim]
 
 
 class SelfAttention(nn.Module):
@@ -521,7 +549,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, hidden), nn.GELU(), nn.Linear(hidden, dim))
+        self.net = nn.Sequential(nn.LayerNorm(dim), Linear(dim, hidden), nn.GELU(), Linear(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.net(x)
@@ -539,7 +567,7 @@ class Encoder(nn.Module):
         if image_size <= 0 or image_size % PATCH:
             raise ValueError(f"image_size must be a positive multiple of {PATCH}, not {image_size}")
         patch_width = 3 * PATCH * PATCH
-        self.stem = nn.Sequential(nn.LayerNorm(patch_width), nn.Linear(patch_width, DIM), nn.LayerNorm(DIM))
+        self.stem = nn.Sequential(nn.LayerNorm(patch_width), Linear(patch_width, DIM), nn.LayerNorm(DIM))
         self.cls = nn.Parameter(torch.zeros(1, 1, DIM))
         tokens = 1 + (image_size // PATCH) ** 2
         learned = positions == "learned"
@@ -730,7 +758,7 @@ def restore(run_dir: Path, device: torch.device) -> tuple[MmFAS, Options]:
     known = {f.name for f in fields(Options)} - {"device", "missing"}
     options = Options(index=Path(), run_dir=run_dir, **{k: v for k, v in arguments.items() if k in known})
     model = options.model()
-    model.load_state_dict(load_file(run_dir / "model.safetensors"))
+    model.load_state_dict(read_weights(run_dir / "model.safetensors"))
     return model.to(device).eval(), options
 
 
@@ -768,6 +796,7 @@ def step(
     loss = total_loss(bce, icl, cm, options.alpha, options.beta)
     optimiser.zero_grad()
     loss.backward()
+    average_gradients(optimiser)
     optimiser.step()
     alignment.clamp_tau()
     return {"loss": loss.detach(), "bce": bce.detach(), "icl": icl.detach(), "cm": cm.detach()}
@@ -795,6 +824,7 @@ def train(options: Options) -> None:
             model.train()
             for batch in training.batches():
                 batch = training.augment(batch)  # A21
+                batch = batch[share(len(batch))]  # all of it, unless several processes train together
                 training.set_rate(optimiser)
                 training.log(step(model, alignment, optimiser, batch, options, training.draws, training.arithmetic()))
 

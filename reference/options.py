@@ -12,12 +12,13 @@ option replaces one of its readings. An options object is complete as soon as it
 has the preset's value.
 """
 
+import inspect
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, cast, get_args, get_type_hints
 
 import tyro
 
@@ -61,6 +62,48 @@ def readings(kind: type) -> dict[str, dict[str, Any]]:
         name: {preset: by_preset.get(preset, value) for preset in presets(kind)}
         for name, (value, by_preset) in declared.items()
     }
+
+
+MOST = 2**31 - 1  # of a whole number that has no bound of its own
+SEEDS = 2**32 - 1  # numpy's and torch's generators take these
+
+
+@dataclass(frozen=True)
+class Within:
+    """Bounds of an option, in its annotation: Annotated[float, Within(0, 1)]. Of `above` the lower one is left out."""
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def refuse(self, name: str, value: float) -> None:
+        """Raise BadInput for a value outside, or no finite number."""
+        least = f"a number above {self.low:g}" if self.above else f"at least {self.low:g}"
+        if math.isnan(value) or value < self.low or (self.above and value == self.low):
+            raise BadInput(f"{option(name)} {value}: give {least}")
+        if value > self.high or value == math.inf:
+            most = f"at most {self.high:.10g}" if self.high < math.inf else "a finite number"
+            raise BadInput(f"{option(name)} {value}: give {most}")
+
+
+Share = Annotated[float, Within(0, 1)]
+Weight = Annotated[float, Within(0)]
+Count = Annotated[int, Within(1, MOST)]
+CountOrNone = Annotated[int, Within(0, MOST)]
+
+
+def bounds(kind: type) -> dict[str, Within]:
+    """The bounds of each field that is a number: those of the class that is nearest and names any, or those of its
+    type."""
+    found = {}
+    for f in fields(kind):
+        own = [inspect.get_annotations(c, eval_str=True).get(f.name) for c in kind.__mro__]
+        named = [b for hint in own for b in getattr(hint, "__metadata__", ()) if isinstance(b, Within)]
+        plain = get_type_hints(kind)[f.name]
+        usual = {int: Within(-MOST, MOST), float: Within(-sys.float_info.max)}.get(plain)
+        if named or usual:
+            found[f.name] = named[0] if named else cast(Within, usual)
+    return found
 
 
 T = TypeVar("T")
@@ -112,12 +155,13 @@ class RunOptions:
     targets: str = ""
     """Letters of the data sets to test on, such as W; empty: all in the protocol's test split."""
 
-    seed: int = 0
+    seed: Annotated[int, Within(0, SEEDS)] = 0
     """Decides initial weights, sampling and augmentation."""
 
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
-        self.at_least({"seed": 0})
+        for name, within in bounds(type(self)).items():
+            within.refuse(name, getattr(self, name))
         if both := set(self.sources) & set(self.targets):
             raise BadInput(
                 f"--targets {self.targets}: {min(both)} is also in --sources {self.sources}; leave it out of one"
@@ -126,10 +170,7 @@ class RunOptions:
     def at_least(self, bounds: dict[str, float]) -> None:
         """Raise BadInput for a field below its bound."""
         for name, least in bounds.items():
-            if not getattr(self, name) >= least:
-                raise BadInput(f"{option(name)} {getattr(self, name)}: give at least {least}")
-            if getattr(self, name) == math.inf:
-                raise BadInput(f"{option(name)} inf: give a finite number")
+            Within(least).refuse(name, getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,22 +180,22 @@ class Options(RunOptions):
     missing: tuple[Literal["D", "I", "DI"], ...] = ()
     """Test each data set again without its depth (D), its infrared (I), or both (DI)."""
 
-    image_size: int = 224
+    image_size: Annotated[int, Within(1, 4096)] = 224
     """Side of the square images, in pixels."""
 
-    batch_size: int = 128
+    batch_size: Annotated[int, Within(2, 2**20)] = 128
     """Samples a step, half of them bona fide; also used to evaluate."""
 
-    epochs: int = 30
+    epochs: Count = 30
     """Passes over the training split."""
 
-    learning_rate: float = 1e-4
+    learning_rate: Annotated[float, Within(0, above=True)] = 1e-4
     """Highest learning rate, reached at the end of the warm-up."""
 
-    weight_decay: float = 1e-2
+    weight_decay: Weight = 1e-2
     """Weight decay of all parameters."""
 
-    warmup: float = 0.1
+    warmup: Share = 0.1
     """Share of all steps over which the learning rate rises linearly."""
 
     optimiser: Literal["adamw", "adam_l2", "sgd"] = "adamw"
@@ -163,7 +204,7 @@ class Options(RunOptions):
     augmentation: Literal["none", "flip"] = "none"
     """flip mirrors each training sample with probability 1/2, all its modalities alike."""
 
-    evaluate_every: int = 1
+    evaluate_every: Count = 1
     """Epochs from one scoring of the validation set to the next; the last epoch is always evaluated."""
 
     score_tests: Literal["chosen", "every"] = "chosen"
@@ -176,13 +217,13 @@ class Options(RunOptions):
     keep_weights: bool = True
     """Keep the last weights, and those of the epoch that validation chooses, when the run is finished."""
 
-    checkpoint_every: int = 0
+    checkpoint_every: CountOrNone = 0
     """Steps from one checkpoint to the next within an epoch; 0 writes one only at an epoch's end."""
 
     device: str = "auto"
     """cpu, cuda, cuda:N, or auto: CUDA where there is one."""
 
-    threads: int = 1
+    threads: Annotated[int, Within(1, 256)] = 1
     """CPU threads of torch; their number changes rounding, so it belongs to the run."""
 
     kernels: Kernels = "fastest"
@@ -215,16 +256,10 @@ class Options(RunOptions):
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
         super().check()
-        self.at_least({"image_size": 1, "batch_size": 2, "epochs": 1, "evaluate_every": 1, "threads": 1})
-        self.at_least({"weight_decay": 0, "warmup": 0, "checkpoint_every": 0})
         if self.batch_size % 2:
             raise BadInput(
                 f"--batch-size {self.batch_size}: give an even number, so that half of a batch can be bona fide"
             )
-        if not self.warmup <= 1:
-            raise BadInput(f"--warmup {self.warmup}: it is a share of all steps; give at most 1")
-        if not 0 < self.learning_rate < math.inf:
-            raise BadInput(f"--learning-rate {self.learning_rate}: give a number above 0")
 
 
 def option(name: str) -> str:

@@ -21,7 +21,7 @@ a killed run had written beyond its last checkpoint is cut off again when it is 
 no torch.
 """
 
-import fcntl
+import hashlib
 import json
 import shutil
 import time
@@ -32,8 +32,9 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from data_manifests import locks
 from data_manifests.errors import BadInput, replacing
-from reference.sources import git_commit
+from reference.sources import git_commit, sha256
 
 HEADLINE = "cls"  # of a method's heads the one whose scores count, fixed before anything is seen
 
@@ -54,7 +55,10 @@ class Run:
         Raises BadInput when the folder belongs to another run or is in use.
         """
         self.folder, self._keeps_weights = folder, arguments.get("keep_weights", True)
+        self._scores_every = arguments.get("score_tests") == "every"
+        self._hashed: dict[str, str] = {}  # digests of score files by path, of those that were written or read here
         folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_foreign()
         self._lock = self._locked()
         try:
             self._begin(arguments, index_sha256, sources, env)
@@ -78,27 +82,30 @@ class Run:
         if path.exists():
             self._same_run(path, here)
         else:
-            own = {".lock", "env.json", ".env.json.tmp", ".args.json.tmp"}  # a start that was killed leaves these
-            foreign = [p.name for p in self.folder.iterdir() if p.name not in own]
-            if foreign:
-                raise BadInput(
-                    f"{self.folder}: holds {sorted(foreign)[0]} but no args.json, so it is not a run folder; "
-                    "name an empty or new folder with --run-dir"
-                )
             self._write_json("env.json", env)
             self._write_json("args.json", here)
 
-    def _locked(self) -> TextIO:
-        handle = (self.folder / ".lock").open("w")
+    def _refuse_foreign(self) -> None:
+        """Before anything is written. Raises BadInput for a folder of something else than a run."""
+        if (self.folder / "args.json").exists():
+            return
+        own = {".lock", "env.json", ".env.json.tmp", ".args.json.tmp"}  # a start that was killed leaves these
+        foreign = [p.name for p in self.folder.iterdir() if p.name not in own]
+        if foreign:
+            raise BadInput(
+                f"{self.folder}: holds {sorted(foreign)[0]} but no args.json, so it is not a run folder; "
+                "name an empty or new folder with --run-dir"
+            )
+
+    def _locked(self) -> TextIO | None:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as e:
-            handle.close()
-            raise BadInput(f"{self.folder}: another process is writing this run; wait for it or stop it") from e
-        return handle
+            return locks.take(self.folder)
+        except locks.Taken as holder:
+            raise BadInput(f"{self.folder}: {holder} is writing this run; wait for it or stop it") from None
 
     def close(self) -> None:
-        self._lock.close()
+        if self._lock:
+            locks.give(self._lock)
 
     def _same_run(self, path: Path, here: dict[str, Any]) -> None:
         try:
@@ -173,6 +180,7 @@ class Run:
 
     def save_scores(self, name: str, epoch: int, heads: Mapping[str, NDArray[np.float32]]) -> None:
         """Keep one epoch's scores (N,) of each head of a set until `join_scores`."""
+        self._hashed.pop(f"parts/{name}/{epoch}.npz", None)
         with replacing(self._part(name, epoch)) as f:
             np.savez(f, heads=np.array([*heads]), scores=np.stack([*heads.values()]).astype(np.float32))
 
@@ -181,7 +189,8 @@ class Run:
 
     def _parts(self, name: str) -> list[tuple[int, Path]]:
         """Epochs of a set that have scores, and their files, in ascending order."""
-        return sorted((int(path.stem), path) for path in (self.folder / "parts" / name).glob("*.npz"))
+        found = (self.folder / "parts" / name).glob("*.npz")
+        return sorted((int(path.stem), path) for path in found if path.stem.isdecimal())
 
     def join_scores(self, name: str, samples: Mapping[str, NDArray[Any]]) -> None:
         """Write scores/<name>.npz: all epochs' scores, and what is known of the N `samples`.
@@ -202,49 +211,93 @@ class Run:
         with replacing(self.folder / "scores" / f"{name}.npz") as f:
             np.savez_compressed(f, **(whole | dict(samples)))
 
+    # --- going on ------------------------------------------------------------------------------------------------
+
+    @property
+    def owner(self) -> str:
+        """What a checkpoint says whose it is: the digest of all that decides the run."""
+        args = json.loads((self.folder / "args.json").read_text(encoding="utf-8"))
+        args.pop("git_commit", None)  # of the same sources
+        return hashlib.sha256(json.dumps(args, sort_keys=True).encode()).hexdigest()
+
+    def _log_digest(self, epochs: int) -> str:
+        """Of what the first epochs' lines said when they were logged: later, only test sets are added to them."""
+        logged = []
+        for line in self.lines[:epochs]:
+            sets = line.get("sets")
+            if sets and not self._scores_every:
+                line = line | {"sets": {"val": sets.get("val")}}
+            logged.append(line)
+        return hashlib.sha256(json.dumps(logged).encode()).hexdigest()
+
+    def _score_digests(self, epochs: int) -> dict[str, str]:
+        """Of the score files of the first epochs, by path: those of validation where test sets come later."""
+        pattern = "*/*.npz" if self._scores_every else "val/*.npz"
+        digests = {}
+        for path in sorted((self.folder / "parts").glob(pattern)):
+            if path.stem.isdecimal() and int(path.stem) < epochs:
+                key = path.relative_to(self.folder).as_posix()
+                if key not in self._hashed:
+                    self._hashed[key] = sha256(path)
+                digests[key] = self._hashed[key]
+        return digests
+
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write checkpoint.pt whole or not at all. `state["epoch"]` counts the epochs already logged."""
-        import torch  # takes seconds, which those who only read runs need not spend
+        from reference.proven import write_checkpoint  # torch takes seconds, which those who only read need not spend
 
-        with replacing(self.folder / "checkpoint.pt") as f:
-            torch.save(state, f)
+        epochs = state["epoch"]
+        proof = {"log": self._log_digest(epochs), "scores": self._score_digests(epochs)}
+        write_checkpoint(self.folder / "checkpoint.pt", state | proof, self.owner)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint or None, on the CPU; metrics.jsonl and scores are cut back to when it was written."""
+        """The last checkpoint or None, on the CPU. Nothing is changed. Raises BadInput where it is damaged or another
+        run's, or where metrics.jsonl or scores are not those that it was written after."""
         path = self.folder / "checkpoint.pt"
-        state: dict[str, Any] | None = None
-        if path.exists():
-            import torch
+        if not path.exists():
+            return None
+        from reference.proven import read_checkpoint
 
-            try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-                if not isinstance(state, dict) or not isinstance(state.get("epoch"), int):
-                    raise ValueError("not a checkpoint")
-            except Exception as e:  # torch raises many kinds for a damaged file; each means the same here
-                raise BadInput(
-                    f"{path}: damaged or not a checkpoint of this project; delete it to train this run from its start"
-                ) from e
-        epoch = state["epoch"] if state else 0
-        if len(self.lines) > epoch:
-            self.lines = self.lines[:epoch]
-            self._write_lines()
-        for part in (self.folder / "parts").glob("*/*.npz"):
-            if int(part.stem) >= epoch:
-                part.unlink()
+        state = read_checkpoint(path, self.owner)
+        epochs = state["epoch"]
+        again = f"put it back from a copy, or delete {path} to train this run from its start"
+        numbers = [line.get("epoch") for line in self.lines]
+        if not 0 <= epochs <= len(self.lines) or numbers != [*range(len(numbers))]:
+            raise BadInput(f"{self.folder / 'metrics.jsonl'}: lacks lines of the epochs 1 to {epochs}; {again}")
+        if self._log_digest(epochs) != state["log"]:
+            raise BadInput(f"{self.folder / 'metrics.jsonl'}: was changed after it was written; {again}")
+        found = self._score_digests(epochs)
+        for name, digest in state["scores"].items():
+            if found.get(name) != digest:
+                how = "was changed after it was written" if name in found else "is missing"
+                raise BadInput(f"{self.folder / name}: {how}; {again}")
         return state
+
+    def cut(self, epochs: int) -> None:
+        """Cut metrics.jsonl and the scores back to the first epochs: what a killed run had written beyond its last
+        checkpoint."""
+        if len(self.lines) > epochs:
+            self.lines = self.lines[:epochs]
+            self._write_lines()
+        self._delete_scores(epochs)
+
+    def _delete_scores(self, epochs: int) -> None:
+        """Delete the scores of the epochs after the first `epochs`."""
+        for part in (self.folder / "parts").glob("*/*.npz"):
+            if not part.stem.isdecimal() or int(part.stem) >= epochs:
+                part.unlink()
 
     def save_weights(self, name: str, weights: Mapping[str, Any]) -> None:
         """Write `weights`, tensors by name, to <name>.safetensors."""
-        from safetensors.torch import save
+        from reference.proven import write_weights
 
-        with replacing(self.folder / f"{name}.safetensors") as f:
-            f.write(save({k: v.detach().cpu().contiguous() for k, v in weights.items()}))
+        write_weights(self.folder / f"{name}.safetensors", weights)
 
     def load_weights(self, name: str) -> dict[str, Any]:
-        """What `save_weights` wrote, on the CPU."""
-        from safetensors.torch import load_file
+        """What `save_weights` wrote, on the CPU. Raises BadInput for anything else."""
+        from reference.proven import read_weights
 
-        return load_file(self.folder / f"{name}.safetensors")
+        return read_weights(self.folder / f"{name}.safetensors")
 
     def finish(self, parameters: int) -> None:
         """Write the marker `done`, and delete what nobody needs any more."""
@@ -259,6 +312,30 @@ class Run:
         if not self._keeps_weights:
             for name in ("model", "best"):
                 (self.folder / f"{name}.safetensors").unlink(missing_ok=True)
+
+
+class Follower(Run):
+    """The run folder as it is for a process that trains together with the one that writes it: it reads what it needs,
+    and leaves the writing to that one."""
+
+    def _begin(self, *_: Any) -> None:
+        """The other process has compared what was asked for."""
+
+    def _locked(self) -> None:
+        """The other process has it."""
+
+    def _left_to_the_other(self, *_: Any) -> None:
+        pass
+
+    _write_json = _left_to_the_other  # type: ignore[assignment]
+    _write_lines = _left_to_the_other
+    _delete_scores = _left_to_the_other  # type: ignore[assignment]
+    save_scores = _left_to_the_other  # type: ignore[assignment]
+    join_scores = _left_to_the_other  # type: ignore[assignment]
+    save_checkpoint = _left_to_the_other  # type: ignore[assignment]
+    save_weights = _left_to_the_other  # type: ignore[assignment]
+    finish = _left_to_the_other  # type: ignore[assignment]
+    tidy = _left_to_the_other
 
 
 def finished(folder: Path, method: str) -> dict[str, Any]:

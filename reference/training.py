@@ -23,8 +23,9 @@ annealing, 30 epochs. What it leaves open, and what is done here:
       end, by the weights that validation chose and by the last; after every epoch where `--score-tests every` asks
       for what nobody should choose by.
 
-A killed run continues bit for bit on the same machine and thread count: everything that later steps depend on is
-in the checkpoint or a pure function of (seed, epoch, step).
+A killed run continues bit for bit on the same machine, thread count and number of processes: everything that later
+steps depend on is in the checkpoint or a pure function of (seed, epoch, step, process). Several processes may train
+together (reference/processes.py), on a GPU each.
 """
 
 import math
@@ -44,13 +45,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS, MODALITIES
+from reference import processes
 from reference.batches import BLACK, BalancedSampler, Batch, Batches, Sampler, batches
 from reference.environment import environment, pick_device, random_state, seed_everything, set_random_state
 from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
 from reference.faces import open_faces
 from reference.options import Options
 from reference.reuse import Reusable, reusing
-from reference.runs import HEADLINE, chosen_line
+from reference.runs import HEADLINE, Follower, Run, chosen_line
 from reference.schedule import learning_rate
 
 # cuDNN's attention is left out because its gradients differ from run to run.
@@ -90,10 +92,25 @@ class Training(Evaluation):
 
     def __init__(self, options: Options, method: str, file: Path, inputs: Mapping[str, Any] | None = None) -> None:
         """As `Evaluation`. Raises BadInput for unusable input."""
+        processes.begin()
+        with processes.first_alone():
+            self._open(options, method, file, inputs)
+
+    def _open(self, options: Options, method: str, file: Path, inputs: Mapping[str, Any] | None) -> None:
         options.check()
+        if options.batch_size % processes.count():
+            raise BadInput(
+                f"--batch-size {options.batch_size}: {processes.count()} processes have no equal parts of it; give a "
+                f"multiple of {processes.count()}"
+            )
         self.device = pick_device(options.device)
         cuda = self.device.type == "cuda"
         self.bf16 = cuda if options.precision == "auto" else options.precision == "bf16"
+        if self.bf16 and not cuda and not torch.cpu.get_capabilities().get("amx_bf16"):
+            print(
+                "--precision bf16: this CPU has no matrix units for it (AMX); a step takes many times as long",
+                flush=True,
+            )
         self.tf32 = cuda if options.score_precision == "auto" else options.score_precision == "tf32"
         if self.tf32 and not cuda:
             raise BadInput("--score-precision tf32: only CUDA has this arithmetic; give float32 or auto")
@@ -101,10 +118,19 @@ class Training(Evaluation):
         # PyTorch would evaluate its own attention layers by a kernel outside ATTENTION.
         torch.backends.mha.set_fastpath_enabled(False)
         torch.set_num_threads(options.threads)  # the environment notes it
-        resolved = {"device": str(self.device), "precision": "bf16" if self.bf16 else "float32"}
+        resolved = {"device": str(self.device), "processes": processes.count()}
+        resolved["precision"] = "bf16" if self.bf16 else "float32"
         resolved["score_precision"] = "tf32" if self.tf32 else "float32"
         backends = " or ".join(backend.name.lower() for backend in ATTENTION)
         super().__init__(options, method, file, resolved | dict(inputs or {}), environment(self.device, backends))
+
+    def open_run(self, *arguments: Any) -> Run:
+        return Follower(*arguments) if processes.rank() else Run(*arguments)
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        if error[0] is None:
+            processes.end()
 
     def find_splits(self) -> dict[str, Rows]:
         """As of `Evaluation`. Raises BadInput, too, where no training sample has a modality that the method needs, and
@@ -116,6 +142,14 @@ class Training(Evaluation):
                 raise BadInput(
                     f"{options.index}: no training sample of protocol {options.protocol} has {name}, which this method "
                     "looks at; index a data set that has it, or train a method that does without"
+                )
+        for other in ("val", "test"):
+            both = np.intersect1d(rows["train"], rows[other])
+            if both.size:
+                sample = self.index.rows.column("sample_id")[both[0]]
+                raise BadInput(
+                    f"{options.index}: protocol {options.protocol} has {both.size} samples both in train and in "
+                    f"{other}, {sample} first; name each in one split alone and index again"
                 )
         dataset, label = (self.index.rows.column(name)[rows["train"]] for name in ("dataset", "class"))
         numbers = np.array([[*DATASETS].index(letter) for letter in dataset])
@@ -131,7 +165,8 @@ class Training(Evaluation):
         # Only now: it loads torch's compiler, seconds that a finished run need not spend.
         seed_everything(options.seed, options.threads)
         used = np.concatenate([*self.rows.values()])
-        faces = open_faces(self.index, options.image_size, options.cache_dir, rows=used)
+        with processes.first_alone():
+            faces = open_faces(self.index, options.image_size, options.cache_dir, rows=used)
         self.run.same_images(faces.sha256)
         for dataset, lost in faces.missing_report().items():
             if any(lost.values()):
@@ -146,6 +181,8 @@ class Training(Evaluation):
         self.draws = torch.Generator(self.device).manual_seed(options.seed)
         self.image_draws = torch.Generator(self.device).manual_seed(options.seed)
         self._state = self.run.load_checkpoint()
+        if self._state is None:
+            self.run.cut(0)
         self._parts: dict[str, nn.Module | torch.optim.Optimizer] = {}
         self._epoch, self._step = 0, 0
         self._sums: dict[str, float] = {}  # of each part of the loss, over the steps of this epoch
@@ -181,12 +218,20 @@ class Training(Evaluation):
         state = self._state
         if state is None:
             return
+        try:
+            for name, part in parts.items():
+                part.load_state_dict(state[name])
+            self.draws.set_state(state["draws"])
+            self.image_draws.set_state(state["image_draws"])
+            set_random_state(state["random"], self.device)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
+            reason = (str(e).splitlines() or [type(e).__name__])[0]
+            path = self.options.run_dir / "checkpoint.pt"
+            raise BadInput(
+                f"{path}: does not fit this run ({reason}); delete it to train this run from its start"
+            ) from e
         self._epoch, self._step, self._sums = state["epoch"], state["step"], state["sums"]
-        for name, part in parts.items():
-            part.load_state_dict(state[name])
-        self.draws.set_state(state["draws"])
-        self.image_draws.set_state(state["image_draws"])
-        set_random_state(state["random"], self.device)
+        self.run.cut(self._epoch)
         self._state = None
 
     def _save(self, epoch: int, step: int) -> None:
@@ -240,8 +285,8 @@ class Training(Evaluation):
 
     def log(self, losses: Mapping[str, Tensor]) -> None:
         """Add a step's losses () by name to the epoch's. Raises FloatingPointError when one is not finite."""
-        # The step's one synchronisation with the device.
-        for name, value in zip(losses, torch.stack([*losses.values()]).tolist(), strict=True):
+        (values,) = processes.average([torch.stack([*losses.values()])])
+        for name, value in zip(losses, values.tolist(), strict=True):  # the step's one synchronisation with the device
             if not math.isfinite(value):
                 raise diverged(f"the training loss ({name})", self._epoch)
             self._sums[name] = self._sums.get(name, 0.0) + value
@@ -252,7 +297,9 @@ class Training(Evaluation):
         order = [self.train[places] for places in self.sampler.epoch(self._epoch)[self._step :]]
         self._stream = batches(self.faces, order, self.device, pixels=pixels)
         for batch in self._stream:
-            progress = (self._epoch * steps + self._step) / (steps * self.options.epochs)
+            number = self._epoch * steps + self._step
+            progress = number / (steps * self.options.epochs)
+            processes.own_lots(self.options.seed, number)
             yield replace(batch, progress=progress)
             self._step += 1
             self._count += len(batch)
@@ -260,12 +307,14 @@ class Training(Evaluation):
             if every and self._step % every == 0 and self._step < steps:
                 self._save(self._epoch, self._step)
 
-    def stream(self, rows: Rows, nothing: float = BLACK) -> Batches:
-        """The samples `rows` (N,) in order, in batches, as they are: for evaluation, and for what is computed of a
-        whole split. `nothing` is fed for the modalities that a sample lacks."""
+    def stream(self, rows: Rows) -> Batches:
+        """The samples `rows` (N,) in order, in batches, as they are: for what is computed of a whole split."""
+        return batches(self.faces, self.pieces(rows), self.device)
+
+    def pieces(self, rows: Rows) -> list[Rows]:
+        """Rows (N,) in order, cut in batches."""
         size = self.options.batch_size
-        order = [rows[i : i + size] for i in range(0, rows.size, size)]
-        return batches(self.faces, order, self.device, nothing=nothing)
+        return [rows[i : i + size] for i in range(0, rows.size, size)]
 
     def predict(
         self,
@@ -279,7 +328,7 @@ class Training(Evaluation):
 
         A set with and without a modality is scored side by side. `reused` are functions of the network, of images or
         of nothing, that are not computed again for what they have just been given. `draws` is what `heads` draw from:
-        the same lots for every epoch and with or without a modality.
+        the same lots for every epoch and with or without a modality, and whoever else scores other batches.
         """
         draws = draws or torch.Generator(self.device)
         network.eval()
@@ -289,12 +338,15 @@ class Training(Evaluation):
         parts: dict[str, list[Mapping[str, Tensor]]] = {name: [] for name in sets}
         with torch.inference_mode(), self.scoring(), reusing(reused):
             for names in same_rows.values():
-                draws.manual_seed(self.options.seed)
-                for batch in self.stream(sets[names[0]], self.nothing):
-                    lots = draws.get_state()
+                pieces = self.pieces(sets[names[0]])
+                own = processes.turns(len(pieces))
+                stream = batches(self.faces, [pieces[i] for i in own], self.device, nothing=self.nothing)
+                for number, batch in zip(own, stream, strict=True):
                     for name in names:
-                        draws.set_state(lots)
+                        draws.manual_seed(self.options.seed * 100_003 + number)
                         parts[name].append(heads(batch.without(missing_in(name), self.nothing)))
+                for name in names:
+                    parts[name] = processes.in_order(parts[name], len(pieces))
         return {
             name: {head: torch.cat([part[head] for part in of_set]).float().cpu().numpy() for head in of_set[0]}
             for name, of_set in parts.items()

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from rich.console import Console
+
 from data_manifests.errors import BadInput
 from data_manifests.index import Index
 from paper_tables.declarations import profile as profiles
@@ -17,15 +19,18 @@ from paper_tables.declarations.probes import PROBES, Probe
 from paper_tables.declarations.profile import Profile
 from paper_tables.declarations.table import Row, Table
 from paper_tables.declarations.tables import TABLES
-from paper_tables.planning import probes
+from paper_tables.planning import probes, slurm
 from paper_tables.planning.data import Data, locate, protocol_of, standin_clip
+from paper_tables.planning.places import Cores, Gpus, Places
 from paper_tables.planning.plan import Job, command_line, plan
+from paper_tables.planning.runner import Failure, run_all
+from paper_tables.planning.slurm import Cluster
 from reference.kernels import Kernels
 from reference.standin_clip.weights import CHOICE, IMAGE_SIZE, is_standin
 
 REAL_CLIP = "openai"
 # What a command line says of a request, apart from the tables.
-ASKED = ("data", "profile", "methods", "seeds", "jobs", "clip", "kernels", "oracle")
+ASKED = ("data", "profile", "methods", "seeds", "jobs", "clip", "kernels", "oracle", "cluster")
 
 
 @cache
@@ -64,7 +69,7 @@ def choose(tables: Sequence[Table], names: str | None, profile: str) -> list[Row
 @dataclass(frozen=True)
 class Request:
     """Tables and probes, the chosen rows of those tables, and what they are run with and on. Everything is kept in
-    `build`; `at_once` runs go side by side."""
+    `build`; runs go to `places` of this machine, or to a `cluster`."""
 
     tables: tuple[Table, ...]
     probes: tuple[Probe, ...]
@@ -72,7 +77,8 @@ class Request:
     profile: Profile
     seeds: int
     device: str
-    at_once: int
+    places: Places
+    cluster: Cluster | None
     data: Data
     clip: str
     kernels: Kernels
@@ -104,6 +110,13 @@ class Request:
         jobs = {job.folder: job for table in self.tables for job in self.jobs(table, index) if job.row in self.rows}
         jobs |= {job.folder: job for probe in self.probes for job in self.probe_jobs(probe, index)}
         return [job for job in jobs.values() if not job.done]
+
+    def run(self, jobs: Sequence[Job], console: Console) -> list[Failure]:
+        """Run them here or on the cluster; returns those that failed."""
+        logs = self.build / "runs" / "logs"
+        if self.cluster:
+            return slurm.run_all(jobs, self.cluster, logs, console)
+        return run_all(jobs, self.places, logs, console)
 
     def announcement(self, index: Index | None) -> list[str]:
         """What stands above the numbers that appear as runs finish: the data, and what the unfinished runs cost, a line
@@ -147,6 +160,7 @@ def request(
     clip: str | None,
     kernels: Kernels = "fastest",
     oracle: bool = False,
+    cluster: Path | None = None,
 ) -> Request:
     """Complete what a command line says, tables and probes by `names`, with what the profile and the machine say.
     Raises BadInput."""
@@ -154,16 +168,20 @@ def request(
     probes = tuple(PROBES[name] for name in dict.fromkeys(names) if name in PROBES)
     if probes and methods:
         raise BadInput(f"--methods {methods}: {probes[0].name} needs runs of its own; leave --methods out")
+    there = slurm.load_cluster(cluster) if cluster else None
+    cuda = there.gpus > 0 if there else None  # of the machine that trains, which is not this one
     if profile == "auto":
-        profile = "paper" if has_cuda() else "cpu"
+        profile = "paper" if (has_cuda() if cuda is None else cuda) else "cpu"
     chosen = choose(tables, methods, profile)
     settings = profiles.load(profile)
     device = settings.device
     if device == "auto":
-        device = "cuda" if has_cuda() else "cpu"
+        device = "cuda" if (has_cuda() if cuda is None else cuda) else "cpu"
     # One run more than the cores hold: five equal runs then fill two cores to the end, instead of leaving one idle.
-    at_once = jobs or (1 if device == "cuda" else cores() // settings.threads + 1)
+    side_by_side = jobs or cores() // settings.threads + 1
+    places = Gpus(jobs) if device == "cuda" and not there else Cores(side_by_side)
     located = locate(data, settings, build)
     clip = clip or (CHOICE if located.stand_in else REAL_CLIP)
     seeds = seeds or settings.seeds
-    return Request(tables, probes, chosen, settings, seeds, device, at_once, located, clip, kernels, oracle, build)
+    where = (device, places, there, located)
+    return Request(tables, probes, chosen, settings, seeds, *where, clip, kernels, oracle, build)

@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from data_manifests.errors import BadInput
+from paper_tables.planning.places import Places
 from paper_tables.planning.plan import Job, command_line
 from reference.runs import chosen_line
 from reference.sources import ROOT
@@ -48,9 +49,14 @@ class _Running:
     job: Job
     process: subprocess.Popen[bytes]
     errors: Path
+    place: Mapping[str, str] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     epochs_before: int = 0
     lines: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
 
     @property
     def elapsed(self) -> float:
@@ -77,8 +83,9 @@ class Failure:
     reason: str
 
 
-def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> list[Failure]:
-    """Run every unfinished job, the most expensive first, `at_once` side by side; return those that failed.
+def run_all(jobs: Sequence[Job], places: Places, logs: Path, console: Console) -> list[Failure]:
+    """Run every unfinished job, the most expensive first, as many side by side as there are places; return those that
+    failed.
 
     A failure stops nothing else. Output goes to `logs`. Ctrl-C and SIGTERM end the children and are raised on
     as KeyboardInterrupt; a run so ended continues when its command is given again.
@@ -94,8 +101,8 @@ def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> 
 
     with _children() as children, _display(console) as show:
         while waiting or running:
-            while waiting and len(running) < at_once:
-                running.append(_launch(children, waiting.pop(0), logs))
+            while waiting and (place := places.free(running)) is not None:
+                running.append(_launch(children, waiting.pop(0), logs, place))
             time.sleep(0.2)
             for r in list(running):
                 r.lines = read_metrics(r.job.folder)
@@ -106,16 +113,16 @@ def run_all(jobs: Sequence[Job], at_once: int, logs: Path, console: Console) -> 
                 if r.process.returncode == 0 and r.job.done:
                     r.lines = read_metrics(r.job.folder)
                     finished.append(r)
-                    console.print(_numbers(r), markup=False, highlight=False, soft_wrap=True)
+                    console.print(numbers(r.job), markup=False, highlight=False, soft_wrap=True)
                 else:
-                    failures.append(Failure(r.job, _reason(r)))
+                    failures.append(Failure(r.job, reason(r.process.returncode, r.errors)))
                     console.print(f"[red]failed[/red] {r.job.title}: ", end="")
                     console.print(failures[-1].reason, markup=False, highlight=False)
             left = time_left(
                 [(r.job.epoch_cost, r.job.epochs - len(r.lines), r.epochs_here, r.spent) for r in running],
                 [(j.epoch_cost, j.epochs - len(read_metrics(j.folder))) for j in waiting],
                 [(r.job.epoch_cost * r.epochs_here, r.spent) for r in finished],
-                at_once,
+                places.most,
             )
             show(running, len(waiting), len(finished), len(failures), time.monotonic() - began, left)
     return failures
@@ -125,18 +132,18 @@ def _work_left(job: Job) -> float:
     return job.epoch_cost * (job.epochs - len(read_metrics(job.folder)))
 
 
-def _launch(children: list[subprocess.Popen[bytes]], job: Job, logs: Path) -> _Running:
+def _launch(children: list[subprocess.Popen[bytes]], job: Job, logs: Path, place: Mapping[str, str]) -> _Running:
     errors = logs / f"{job.folder.name}.stderr"
     with (logs / f"{job.folder.name}.stdout").open("ab") as out, errors.open("wb") as err:
-        process = _start(children, job.command, out, err)
+        process = _start(children, job.command, out, err, place)
     lines = read_metrics(job.folder)
-    return _Running(job, process, errors, epochs_before=len(lines), lines=lines)
+    return _Running(job, process, errors, place, epochs_before=len(lines), lines=lines)
 
 
-def _reason(r: _Running) -> str:
-    """One sentence: the last line that the run wrote to stderr, and how it ended."""
-    messages = [line.strip() for line in r.errors.read_text(errors="replace").splitlines() if line.strip()]
-    code = r.process.returncode
+def reason(code: int, errors: Path) -> str:
+    """One sentence: how a run that did not finish ended, and the last line of its file `errors`."""
+    text = errors.read_text(errors="replace") if errors.exists() else ""
+    messages = [line.strip() for line in text.splitlines() if line.strip()]
     if code == 0:
         how = "ended without finishing"
     elif code < 0:
@@ -144,17 +151,17 @@ def _reason(r: _Running) -> str:
     else:
         how = f"ended with exit status {code}"
     last = messages[-1].removeprefix("error: ") if messages else "it wrote no error message"
-    return f"{how}: {last} (all of it: {command_line([str(r.errors)])})"
+    return f"{how}: {last} (all of it: {command_line([str(errors)])})"
 
 
-def _numbers(r: _Running) -> str:
+def numbers(job: Job) -> str:
     """One line: what a finished run reached on each whole test set, at the epoch that validation chooses."""
-    best = chosen_line(r.lines)
+    best = chosen_line(read_metrics(job.folder))
     tests = {name: figures for name, figures in best["sets"].items() if name != "val" and "-" not in name}
-    numbers = ", ".join(
+    reached = ", ".join(
         f"{name} {100 * figures['hter_source_val']:.2f} / {100 * figures['auc']:.2f}" for name, figures in tests.items()
     )
-    return f"finished {r.job.title}: HTER / AUC in %: {numbers}"
+    return f"finished {job.title}: HTER / AUC in %: {reached}"
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -223,12 +230,17 @@ def _children() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def _start(
-    children: list[subprocess.Popen[bytes]], command: Sequence[str], out: Any = None, err: Any = None
+    children: list[subprocess.Popen[bytes]],
+    command: Sequence[str],
+    out: Any = None,
+    err: Any = None,
+    place: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     # Its own process group: Ctrl-C reaches only this process, which then ends the children in order.
     child = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
-    )
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+        env=os.environ | dict(place or {}),
+    )  # fmt: skip
     children.append(child)
     return child
 
@@ -274,7 +286,7 @@ def _display(console: Console) -> Iterator[Any]:
                 print(
                     f"{name} seed {seed} · epoch {epoch} · loss {loss} · val EER {eer} · {elapsed}, about {left} left"
                 )
-            print(_summary(len(running), *counts), flush=True)
+            print(summary(len(running), *counts), flush=True)
 
         yield print_lines
         return
@@ -283,7 +295,7 @@ def _display(console: Console) -> Iterator[Any]:
 
         def redraw(running: list[_Running], *counts: Any) -> None:
             grid = Grid(
-                caption=_summary(len(running), *counts),
+                caption=summary(len(running), *counts),
                 caption_justify="left",
                 box=None,
                 padding=(0, 2, 0, 0),
@@ -297,7 +309,7 @@ def _display(console: Console) -> Iterator[Any]:
         yield redraw
 
 
-def _summary(running: int, waiting: int, finished: int, failed: int, elapsed: float, left: float | None) -> str:
+def summary(running: int, waiting: int, finished: int, failed: int, elapsed: float, left: float | None) -> str:
     text = f"{running} running, {waiting} waiting, {finished} finished"
     if failed:
         text += f", {failed} failed"

@@ -411,11 +411,11 @@ class Alignment(nn.Module):
 
 class Output(NamedTuple):
     features: Tensor  # (B, 3 C)
-    tokens: Tensor  # information tokens (L, 3, B, 2, C) of each layer and each of PAIRS
+    tokens: Tensor  # information tokens (B, L, 3, 2, C) of each layer and each of PAIRS
 
 
 class Dadm(nn.Module):
-    """rgb, depth, ir (B, 3, S, S) in [-1, 1] to features (B, 3 C) and information tokens (L, 3, B, 2, C).
+    """rgb, depth, ir (B, 3, S, S) in [-1, 1] to features (B, 3 C) and information tokens (B, L, 3, 2, C).
 
     `prototypes` (3, P, C) are what the step before left of them.
     """
@@ -445,7 +445,7 @@ class Dadm(nn.Module):
             x = x + attended
             x = x + layer.mlp(layer.ln_2(x)) + adapted
             tokens.append(of_layer)
-        return Output(side_by_side(self.trunk.ln(x[:, 0])), torch.stack(tokens))
+        return Output(side_by_side(self.trunk.ln(x[:, 0])), torch.stack(tokens).movedim(2, 0))
 
     def own_logits(self, features: Tensor, place: Tensor) -> Tensor:
         """The logits (B, 2) of each sample under the hyperplane of its source, place (B,). A hyperplane whose source is
@@ -511,7 +511,7 @@ class Method(StartedMethod[Options]):
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         options, network = self.options, self.network
-        features, tokens = at_least_float32(output.features), at_least_float32(output.tokens)
+        features, tokens = at_least_float32(output.features), at_least_float32(output.tokens).movedim(0, 2)
         place, classes = places(batch.domain, self.domains), self.prototype_classes(batch)
         of_modality = torch.stack(features.chunk(MODALITIES, 1))
         found = {

@@ -85,6 +85,7 @@ from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.clip import Clip, normalise
 from reference.options import reading
+from reference.processes import Shared
 from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks import clip_classifier, domains, stem
@@ -438,6 +439,9 @@ class Method(clip_classifier.CaptionMethod[Options]):
     def reused(self) -> Sequence[Reusable]:
         captions: list[Reusable] = [(self.network, "text")] if isinstance(self.network, FlipIT) else []
         return [(self.clip.model.visual, "forward"), *captions]
+
+    def shared(self) -> Sequence[Shared]:
+        return [(self.network, "features")] if isinstance(self.network, FlipMCL) else super().shared()
 
     def views(self, batch: Batch, training: Training) -> Batch:
         batch, options = super().views(batch, training), self.options

@@ -9,6 +9,7 @@ plain method: batches balanced by class, mmFAS's optimiser and schedule. A row w
     several views of a batch, patches, crops            views (training), predict (test: also several crops of a sample)
     scores that take more than a batch: a vote          evaluate
     a branch for each modality, captions                reused
+    a network that is asked otherwise than by a call    shared
     batches balanced by domain and class                the options of blocks/domains.py
     a discriminator, heads or classes for each domain   build (domains), losses (batch.domain)
     one network of three channels for three modalities  build, with blocks/stem.py
@@ -42,6 +43,7 @@ import torch
 from torch import Tensor, nn
 
 from reference import options as base
+from reference import processes
 from reference.batches import BLACK, GREY, Batch, Sampler
 from reference.environment import pick_device
 from reference.evaluation import Rows, Scores, command_errors
@@ -116,6 +118,11 @@ class Method(ABC, Generic[T]):
         whatever else a sample has or lacks."""
         return ()
 
+    def shared(self) -> Sequence[processes.Shared]:
+        """Functions, by their owner and name, that several processes compute together in training, each for its part of
+        the samples: what they take and give has a row for each sample."""
+        return [(self.network, "forward")]
+
     def evaluate(self, training: Training, sets: Mapping[str, Rows]) -> Scores:
         """Scores of `sets`, (N,) of each head."""
         return training.predict(self.network, self.predict, sets, self.reused(), self.test_draws)
@@ -157,11 +164,12 @@ def step(
 ) -> dict[str, Tensor]:
     """One step of training on a batch: the forward pass in `arithmetic`, the losses in float32, backward, and the
     optimiser's step. Returns the losses."""
-    with arithmetic:
+    with arithmetic, processes.sharing(method.shared()):
         output = method.forward(batch)
     losses = method.losses(output, batch)
     optimiser.zero_grad()
     method.backward(losses)
+    processes.average_gradients(optimiser)
     optimiser.step()
     method.after_step(batch)
     return {name: loss.detach() for name, loss in losses.items()}
@@ -171,7 +179,10 @@ def enter(method: Method[Any], training: Training) -> None:
     """Give the method what it has once the loop has begun."""
     method.domains = training.domains
     training.nothing = GREY if method.options.missing_as == "grey" else BLACK
-    method.network, method.draws = method.build().to(training.device), training.draws
+    network = processes.synchronised(method.build(), training.method).to(training.device)
+    if training.device.type == "cuda":  # its kernels of convolution for matrix units take channels last
+        network = network.to(memory_format=torch.channels_last)
+    method.network, method.draws = network, training.draws
 
 
 def train(kind: type[Method[T]], options: T) -> None:

@@ -105,6 +105,7 @@ from torch.nn import functional as F
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
 from reference.options import option, reading
+from reference.processes import own_generator
 from reference.rivals import method
 from reference.rivals.blocks import vit_trunk
 from reference.rivals.blocks.central_difference import CentralDifference
@@ -289,7 +290,7 @@ class Output(NamedTuple):
     features: Tensor
     """(B, 3 C), the class tokens of RGB, depth and infrared."""
     certain: Tensor
-    """(3,): how certain the last layer's class tokens of each modality are, in the mean."""
+    """(B, 3): how certain the last layer's class token of each modality is."""
 
 
 class MMDG(nn.Module):
@@ -332,7 +333,7 @@ class MMDG(nn.Module):
             added = [adapter(of[m], of[n], certain[n]) for adapter, (m, n) in zip(adapters, PAIRS, strict=True)]
             x = x + layer.mlp(y) + torch.cat([added[0] + added[1], *added[2:]])
         features = side_by_side(self.trunk.ln(x)[:, 0])
-        return Output(self.classes(features), features, torch.stack([of[:, 0].mean() for of in certain]))
+        return Output(self.classes(features), features, torch.stack([of[:, 0] for of in certain], 1))
 
     def owned(self, tokens_alone: bool) -> Iterator[tuple[nn.Parameter, int]]:
         """The parameters that belong to one modality, each with its place: class tokens and positions, and, unless
@@ -358,7 +359,7 @@ class Method(StartedMethod[Options]):
         return MMDG(self.options, len(self.domains), self.start)
 
     def forward(self, batch: Batch) -> Output:
-        return self.network(*batch.images, self.draws if self.network.training else self.test_draws)
+        return self.network(*batch.images, own_generator(self.draws) if self.network.training else self.test_draws)
 
     def classes(self, batch: Batch) -> Tensor:
         """Which prototype each sample belongs to (B,)."""
@@ -371,7 +372,11 @@ class Method(StartedMethod[Options]):
         for name, own, prototypes in zip(NAMES, features, self.network.prototypes, strict=True):
             parts[f"prototypes_{name}"] = self.options.prototype_weight * prototype_loss(own, prototypes, classes)
         loss = torch.stack([*parts.values()]).sum()
-        return {"loss": loss, **parts, **{f"certain_{n}": c for n, c in zip(NAMES, output.certain, strict=True)}}
+        return {
+            "loss": loss,
+            **parts,
+            **{f"certain_{n}": c for n, c in zip(NAMES, output.certain.mean(0), strict=True)},
+        }
 
     def backward(self, losses: Mapping[str, Tensor]) -> None:
         """Add cross-entropy's gradient to all that trains, and of the prototypes' gradients what R6 and R7 say."""

@@ -63,7 +63,7 @@ class Blind(Evaluation):
     def begin(self) -> None:
         self.faces = unseen(self.index)
         self.sets = evaluation_sets(self.faces, self.rows["val"], self.rows["test"])
-        self.run.load_checkpoint()  # there is none: what a killed process had written is cut off
+        self.run.cut(0)  # what a killed process had written
 
 
 def run(options: Options) -> None:

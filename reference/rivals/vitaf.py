@@ -82,6 +82,7 @@ Sizes are those of ViT-B/16 unless `--patch`, `--width`, `--depth`, `--heads` an
 published weights fit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -92,6 +93,7 @@ from torch.nn import functional as F
 from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.options import reading
+from reference.processes import Shared
 from reference.rivals import method
 from reference.rivals.blocks import domains, stem, vit_trunk
 from reference.rivals.blocks.imagenet_input import ImageNetInput
@@ -307,6 +309,9 @@ class Method(StartedMethod[Options]):
         if not network.training:
             return network(*batch.images)
         return network.plain(*batch.images) if self.classifier_alone(batch) else network(*batch.images, self.draws)
+
+    def shared(self) -> Sequence[Shared]:
+        return [*super().shared(), (self.network, "plain")]
 
     def predict(self, batch: Batch) -> dict[str, Tensor]:
         return self.scores(self.network(*batch.images))

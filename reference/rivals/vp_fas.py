@@ -73,6 +73,7 @@ Input is 224 x 224, (x - 127.5) / 128, as the tables' loaders have it; the netwo
 those of ViT-B/16 unless `--patch`, `--width`, `--depth` and `--heads` narrow it, which no published weights fit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -83,6 +84,7 @@ from torch.nn import functional as F
 from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.options import reading
+from reference.processes import Shared
 from reference.rivals import method
 from reference.rivals.blocks import vit_trunk
 from reference.rivals.blocks.flex_modal import drop_modalities
@@ -281,6 +283,9 @@ class Method(StartedMethod[Options]):
             torch.cat([rgb, rgb]), torch.cat([depth, less_depth]), torch.cat([ir, less_ir])
         )
         return Learned(self.network.classes(embedding), embedding, missing)
+
+    def shared(self) -> Sequence[Shared]:
+        return [(self.network, "embedding")]
 
     def losses(self, output: Learned, batch: Batch) -> dict[str, Tensor]:
         options = self.options

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from data_manifests.errors import replacing
 from data_manifests.index import MODALITIES
+from data_manifests.locks import locked
 from data_manifests.phantom import sets
 from data_manifests.phantom.recordings import generator
 from reference import environment, metrics
 from reference.captions import CAPTION_SETS, load_captions
 from reference.clip import Clip, normalise
-from reference.faces import locked
 from reference.schedule import learning_rate
 from reference.standin_clip.shots import NAMESPACE, Shot, people, shoot_all
 from reference.standin_clip.weights import ARCHITECTURE, FOLDER, NAME, SETTINGS, Settings, place

@@ -1,4 +1,4 @@
-"""The same numbers by other routes: fused attention, torch.compile, and two processes instead of one."""
+"""The same numbers by other routes: fused attention, torch.compile, two processes, channels last."""
 
 import os
 import sysconfig
@@ -21,8 +21,11 @@ from reference import mmda, mmfas
 from reference.batches import Batch
 from reference.mmda import MMDA, Adaptor
 from reference.mmfas import Alignment, build
+from reference.rivals import method
+from reference.rivals.rows import Row
 from reference.training import arithmetic
 from spec_tests.support.tiny_clip import tiny_clip
+from spec_tests.support.tiny_rows import TRAINED, batch_for, tiny_row
 
 SIZE, DIM = 32, 32
 CPU = torch.device("cpu")
@@ -170,20 +173,16 @@ SECONDS = 300  # for all of it, imports included
 
 
 class Standing:
-    """Stands in for an optimiser: a step changes no weight, and averages the gradients over the processes."""
+    """Stands in for an optimiser: a step changes no weight."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model = model
+        self.model, self.param_groups = model, [{"params": [*model.parameters()]}]
 
     def zero_grad(self) -> None:
         self.model.zero_grad()
 
     def step(self) -> None:
-        if dist.is_initialized():
-            for p in self.model.parameters():
-                if p.grad is not None:
-                    dist.all_reduce(p.grad)
-                    p.grad /= PARTS
+        pass
 
 
 Result = tuple[dict[str, Tensor], dict[str, Tensor]]  # losses, and every parameter's gradient
@@ -259,3 +258,22 @@ def test_two_processes_compute_the_step_of_one(tmp_path: Path) -> None:
     finally:
         for process in processes.processes:
             process.kill()
+
+
+# Channels last, as convolutions are computed on CUDA
+
+
+@pytest.mark.parametrize("row", TRAINED, ids=[row.name for row in TRAINED])
+def test_a_step_with_channels_last_is_the_step(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nn.Dropout, "forward", lambda self, x: x)
+
+    def losses(layout: torch.memory_format) -> dict[str, Tensor]:
+        with tiny_row(row) as made:
+            network = made.network.to(memory_format=layout)
+            optimiser = torch.optim.SGD(network.parameters(), 1e-3)
+            for _ in range(2):
+                found = method.step(made, optimiser, batch_for(row), torch.autocast("cpu", enabled=False))
+        return found
+
+    expected = losses(torch.contiguous_format)
+    torch.testing.assert_close(losses(torch.channels_last), expected, rtol=1e-3, atol=1e-4)

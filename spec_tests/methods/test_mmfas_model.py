@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from data_manifests.index import load_index
-from reference import mmfas
+from reference import mmfas, processes
 from reference.batches import BalancedSampler
 from reference.faces import open_faces
 from reference.mmfas import SHAPES, Alignment, Options, Readings, build, count_parameters
@@ -22,6 +22,7 @@ from reference.runs import Run
 from spec_tests.equations import formula_oracles as oracles
 from spec_tests.methods.numpy_mmfas_network import NumpyMmfasNetwork
 from spec_tests.support import miniature
+from spec_tests.support.ranks import Ranks
 
 SIZE = 32  # 4 patches and a class token: the widths and depths are the paper's, only the sequence is short
 seeds = st.integers(0, 2**32 - 1)
@@ -351,49 +352,6 @@ def test_random_pairs_come_from_the_generator() -> None:
     assert not torch.equal(first, torch.arange(64))
 
 
-class Ranks:
-    """Stands in for torch.distributed in one process: `handed_in` are the ranks' parts, in the order of gatherings."""
-
-    def __init__(self, handed_in: list[list[torch.Tensor]], rank: int) -> None:
-        self.handed_in, self.rank = iter(handed_in), rank
-        self.ranks = len(handed_in[0])
-
-    def is_available(self) -> bool:
-        return True
-
-    is_initialized = is_available
-
-    def get_rank(self) -> int:
-        return self.rank
-
-    def get_world_size(self) -> int:
-        return self.ranks
-
-    def all_gather(self, out: list[torch.Tensor], mine: torch.Tensor) -> None:
-        parts = next(self.handed_in)
-        assert torch.equal(mine, parts[self.rank])
-        assert not mine.requires_grad
-        assert mine.is_contiguous()
-        for place, part in zip(out, parts, strict=True):
-            place.copy_(part.detach())
-
-
-@given(seed=seeds, ranks=st.integers(1, 3))
-def test_gathered_rows_are_everybodys_and_their_averaged_gradient_is_the_whole_batchs(seed: int, ranks: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    parts = [torch.randn(3, 2, generator=generator, dtype=torch.float64).mT.requires_grad_() for _ in range(ranks)]
-    weight = torch.randn(2 * ranks, 3, generator=generator, dtype=torch.float64)
-    got = []
-    for rank, part in enumerate(parts):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mmfas, "dist", Ranks([parts], rank))
-            whole = mmfas.gathered(part)
-        assert torch.equal(whole, torch.cat(parts))
-        got.append(torch.autograd.grad((whole.square() * weight).sum(), part)[0] / ranks)
-    expected = torch.autograd.grad((torch.cat(parts).square() * weight).sum(), parts)
-    torch.testing.assert_close(got, list(expected))
-
-
 @given(seed=seeds)
 @settings(max_examples=5)
 def test_alignment_in_parts_is_alignment_of_the_whole(seed: int) -> None:
@@ -405,7 +363,7 @@ def test_alignment_in_parts_is_alignment_of_the_whole(seed: int) -> None:
     for rank in (0, 1):
         handed_in = [[*x.chunk(2)] for x in batch]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(mmfas, "dist", Ranks(handed_in, rank))
+            patch.setattr(processes, "dist", Ranks(handed_in, rank))
             part = alignment(*(x[rank] for x in handed_in), torch.Generator().manual_seed(seed))
         torch.testing.assert_close(part, whole)
 

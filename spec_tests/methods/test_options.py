@@ -1,13 +1,20 @@
 """Command lines and presets, which source files decide a training, and how long its loop is."""
 
+import importlib
 import inspect
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from reference import mmda, mmfas, options
+from data_manifests.errors import BadInput
+from reference import environment, mmda, mmfas, options
 from reference.options import presets, readings
+from reference.rivals import rows
 from reference.sources import sources
 
 WHERE = ["--index", "i", "--run-dir", "r"]
@@ -80,3 +87,53 @@ def test_a_papers_training_is_read_at_a_glance(module: Any, most: int) -> None:
     loop, step = (inspect.getsourcelines(f)[0] for f in (module.train, module.step))
     assert len(loop) + len(step) <= most
     assert any("for batch in training.batches(" in line for line in loop)
+
+
+# Numbers with bounds
+
+KINDS: dict[str, Any] = {"mmfas": mmfas.Options, "mmda": mmda.Options} | {
+    name: importlib.import_module(row.program).Options
+    for name, row in rows.load().items()
+    if row.implemented and row.sees
+}
+NUMBERS = [(name, field) for name, kind in KINDS.items() for field in options.bounds(kind)]
+HOSTILE = [math.nan, math.inf, -math.inf, -1, -1.5, 0, -(2**63), 2**31, 2**64, 1e300]
+
+
+@given(which=st.sampled_from(NUMBERS), value=st.sampled_from(HOSTILE) | st.floats() | st.integers())
+@example(which=("mmfas", "alpha"), value=math.nan)
+@example(which=("mmfas", "tau"), value=0.0)
+@example(which=("mmda", "seed"), value=2**64)
+@example(which=("mmda", "seed"), value=-1)
+@example(which=("mmfas", "threads"), value=1_000_000)
+@example(which=("mmfas", "image_size"), value=2**31)
+def test_a_number_is_used_or_refused_by_its_name_and_range(which: tuple[str, str], value: float) -> None:
+    name, field = which
+    given = KINDS[name](index=Path("i"), run_dir=Path("r"))
+    given.check()
+    whole = type(getattr(given, field)) is int
+    if whole and isinstance(value, float):
+        value = int(value) if math.isfinite(value) else 2**63
+    within = options.bounds(KINDS[name])[field]
+    try:
+        replace(given, **{field: value}).check()
+    except BadInput as e:
+        said = str(e)
+    else:
+        said = ""
+        assert math.isfinite(value)
+        assert within.low <= value <= within.high
+    assert "\n" not in said
+    outside = not math.isfinite(value) or not within.low <= value <= within.high
+    assert not outside or f"{options.option(field)} {value}: give " in said
+
+
+def test_bounds_are_inherited_by_what_replaces_a_default() -> None:
+    assert options.bounds(mmda.Options)["batch_size"] == options.Within(2, 2**20)
+    assert options.bounds(mmfas.Options)["tau"].above
+
+
+@pytest.mark.parametrize("name", ["meta", "mps", "cuda:99"])
+def test_devices_that_nothing_trains_on_are_refused(name: str) -> None:
+    with pytest.raises(BadInput, match=f"--device {name}: "):
+        environment.pick_device(name)

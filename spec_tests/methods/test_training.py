@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
-from data_manifests.index import load_index
+from data_manifests.index import load_index, save_index
 from reference import evaluation, runs, training
 from reference.batches import BalancedSampler, Batch, batches
 from reference.faces import open_faces
@@ -372,7 +372,7 @@ def test_a_run_may_move_but_its_arguments_are_all_kept(index: Path, tmp_path: Pa
     assert not (tmp_path / "cache").exists()
     kept = json.loads((tmp_path / "there" / "args.json").read_text())
     places = {"index", "run_dir", "cache_dir"}
-    assert set(kept["arguments"]) == {f.name for f in fields(method.Options)} - places | {"method"}
+    assert set(kept["arguments"]) == {f.name for f in fields(method.Options)} - places | {"method", "processes"}
     assert kept["arguments"]["precision"] == "float32"
     used = ("reference/rivals/method.py", "reference/training.py", "reference/faces.py", "data_manifests/decode.py")
     assert {*used, "spec_tests/methods/test_training.py"} <= set(kept["sources"])
@@ -505,6 +505,10 @@ def test_an_interrupted_training_goes_on_with_every_part_and_generator(
     assert trained(tiny(index, tmp_path / "pieces", **more)) == whole[again_from:]
     assert content(tmp_path / "pieces") == content(tmp_path / "whole")
     states = [torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("whole", "pieces")]
+    logs = {state.pop("log") for state in states}
+    assert len(logs) == 2  # a line says how long its epoch took
+    proofs = [(state.pop("owner"), state.pop("scores")) for state in states]
+    assert proofs[0] == proofs[1]
     assert states[0].keys() == {
         "epoch", "step", "sums", "draws", "image_draws", "random", "model", "other", "optimiser",
     }  # fmt: skip
@@ -550,6 +554,20 @@ def test_unusable_options_end_in_one_sentence(
     assert said.startswith("error: ")
     assert sentence in said
     assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("other", ["val", "test"])
+def test_a_sample_that_trains_and_is_scored_is_refused(index: Path, tmp_path: Path, other: str) -> None:
+    whole = load_index(index)
+    names = [row.sample_id for row in whole.rows]
+    splits = {split: [names[row] for row in whole.split("mmfas", split)] for split in ("train", "val", "test")}
+    splits[other].append(splits["train"][1])
+    save_index(tmp_path / "index", [*whole.rows], {"mmfas": splits}, whole.roots)
+    with pytest.raises(
+        BadInput, match=f"1 samples both in train and in {other}, {splits['train'][1]} first; name each"
+    ):
+        train(tiny(tmp_path / "index" / "index.csv", tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 

@@ -3,9 +3,7 @@
 There need be no GPU: the operations that would wait on one are counted as the CPU computes them.
 """
 
-import importlib
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,11 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from reference import mmda, mmfas, training
 from reference.draws import one_of_each_row
-from reference.rivals import method, rows
-from reference.rivals.blocks import clip_classifier
+from reference.rivals import method
 from reference.rivals.rows import Row
 from spec_tests.support.networks import batch_of, images, torch_settings_kept
 from spec_tests.support.tiny_clip import SIDE, tiny_clip
+from spec_tests.support.tiny_rows import TRAINED, batch_for, tiny_row
 
 CPU = torch.device("cpu")
 _ATEN = torch.ops.aten
@@ -135,24 +133,12 @@ def test_a_step_of_mmda_does_not_wait(preset: str) -> None:
 # Where a row chooses by values: which samples of a batch are of a class or a source, which part has the most to learn
 # or gives way, and how large a part of a picture is cut out.
 CHOOSING = {"sa_fas": 3, "iadg": 8, "flip": 8, "mmdg": 1, "dadm": 31}
-TRAINED = [row for row in rows.load().values() if row.implemented and row.sees and row.trains]
 
 
 @pytest.mark.parametrize("row", TRAINED, ids=[row.name for row in TRAINED])
-def test_a_step_of_a_row_waits_only_where_it_chooses_by_values(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    module: ModuleType = importlib.import_module(row.program)
-    for name, value in row.narrow.items():
-        if name.isupper():
-            monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(clip_classifier, "load_clip", lambda *_: tiny_clip())
-    narrow = {k.replace("-", "_"): v for k, v in (row.smallest | row.narrow).items() if not k.isupper()}
-    usual = {"device": "cpu", "batch_size": 12, "index": training.Path(), "run_dir": training.Path()}
-    torch.manual_seed(0)
-    made = module.Method(module.Options(**(usual | narrow)), CPU)
-    made.domains = (0, 1, 2)
-    made.network, made.draws = made.build().train(), torch.Generator().manual_seed(0)
-    batch = batch_of(images(0, int(row.smallest["image-size"]), batch=12), torch.tensor([0.0, 1.0] * 6))
-    optimiser = torch.optim.AdamW(made.network.parameters(), fused=True)
-    method.step(made, optimiser, batch, torch.autocast("cpu", enabled=False))
-    found = waits(lambda: method.step(made, optimiser, batch, torch.autocast("cpu", enabled=False)))
+def test_a_step_of_a_row_waits_only_where_it_chooses_by_values(row: Row) -> None:
+    with tiny_row(row) as made:
+        batch, optimiser = batch_for(row), torch.optim.AdamW(made.network.parameters(), fused=True)
+        method.step(made, optimiser, batch, torch.autocast("cpu", enabled=False))
+        found = waits(lambda: method.step(made, optimiser, batch, torch.autocast("cpu", enabled=False)))
     assert len(found) == CHOOSING.get(row.name, 0), found

@@ -16,6 +16,7 @@ from paper_tables.declarations.tables import TABLES
 from paper_tables.planning import plan, runner
 from paper_tables.planning.data import locate
 from paper_tables.planning.probes import command, select
+from paper_tables.planning.request import Request
 from reference.probes import batch_leak, embeddings, grad_cam
 from reference.sources import ROOT
 from spec_tests.support import miniature
@@ -182,11 +183,11 @@ def test_without_its_runs_a_probe_is_not_run(
     monkeypatch.setattr(program, "prepare", lambda commands, made=None: ran.extend(commands))
     failed: list[plan.Job] = []
 
-    def run_all(jobs: list[plan.Job], *_: object) -> list[runner.Failure]:
+    def run(_: object, jobs: list[plan.Job], *__: object) -> list[runner.Failure]:
         failed.extend(jobs)
         return [runner.Failure(job, "ended with exit status 1: no") for job in jobs]
 
-    monkeypatch.setattr(program, "run_all", run_all)
+    monkeypatch.setattr(Request, "run", run)
     assert main(asked(roots, "mmfas-figure7")) == 1
     assert [job.row.name for job in failed] == ["mmfas"]
     assert ran == []

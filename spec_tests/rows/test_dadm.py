@@ -181,12 +181,12 @@ def test_the_network_is_the_one_written_down() -> None:
     model, pictures = varied(network()).double().eval(), images(2, 12)
     with torch.inference_mode():
         features, tokens = model(*float64(pictures))
-    assert tokens.shape == (2, 3, 2, 2, 6)
+    assert tokens.shape == (2, 2, 3, 2, 6)
     for sample in range(2):
         pixels = [x[sample].double().numpy() * 127.5 / 128 for x in pictures]
         expected, of_pairs = through(pixels, numbers(model))
         np.testing.assert_allclose(features[sample].numpy(), expected, rtol=1e-9, atol=1e-10)
-        np.testing.assert_allclose(tokens[:, :, sample].numpy(), of_pairs, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(tokens[sample].numpy(), of_pairs, rtol=1e-9, atol=1e-10)
 
 
 def test_adapters_that_begin_at_zero_leave_the_trunk_as_it_is() -> None:
@@ -398,7 +398,7 @@ def test_the_losses_are_those_of_their_parts() -> None:
     made.network.prototypes.normal_(generator=draws)
     label = torch.tensor([0.0, 1, 0, 1, 0, 1])
     batch = replace(batch_of(images(0, 12, 6), label), domain=torch.tensor([1, 1, 4, 4, 5, 5]))
-    found = {name: x.item() for name, x in made.losses(dadm.Output(features, tokens), batch).items()}
+    found = {name: x.item() for name, x in made.losses(dadm.Output(features, tokens.movedim(2, 0)), batch).items()}
     place, live = torch.tensor([0, 0, 1, 1, 2, 2]), label == 0
     weights = made.network.hyperplane_weights().detach()
     logits = torch.einsum("bd,bkd->bk", features, weights[place])

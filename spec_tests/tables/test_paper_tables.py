@@ -30,6 +30,7 @@ from paper_tables.numbers import bootstrap, cells, selection
 from paper_tables.numbers.results import gather
 from paper_tables.planning import plan, runner
 from paper_tables.planning.data import locate
+from paper_tables.planning.places import Cores
 from paper_tables.planning.request import choose, request
 from paper_tables.rendering import figures, render
 from paper_tables.rendering.files import write
@@ -708,7 +709,7 @@ def test_what_is_missing_or_unfinished_runs_and_a_failure_costs_only_itself(tmp_
         _job(silent, "pass"),
         _job(tmp_path / "new", FINISH, name="vit_s16"),
     ]
-    failures = runner.run_all(jobs, 2, tmp_path / "logs", Console(force_terminal=False))
+    failures = runner.run_all(jobs, Cores(2), tmp_path / "logs", Console(force_terminal=False))
     assert not (done / "started").exists()
     assert (unfinished / "done").exists()
     assert (tmp_path / "new" / "done").exists()
@@ -722,7 +723,8 @@ def test_what_is_missing_or_unfinished_runs_and_a_failure_costs_only_itself(tmp_
     assert "running" in out
     # The earliest epoch of least EER in validation, the whole sets alone.
     assert "finished vit_s16 seed 0: HTER / AUC in %: W 30.00 / 90.00\n" in out
-    again = runner.run_all([j for j in jobs if j.folder.name in ("unfinished", "new")], 2, tmp_path / "logs", Console())
+    left = [j for j in jobs if j.folder.name in ("unfinished", "new")]
+    again = runner.run_all(left, Cores(2), tmp_path / "logs", Console())
     assert again == []
     assert (unfinished / "started").read_text() == "x"
 
@@ -743,7 +745,7 @@ def test_the_announcement_counts_what_is_unfinished_in_epochs_of_mmfas(tmp_path)
 def test_the_most_expensive_run_starts_first(tmp_path):
     code = FINISH + "\nwith open(sys.argv[1] + '/../order', 'a') as f: f.write(folder.name)"
     jobs = [_job(tmp_path / name, code, cost) for name, cost in (("b", 2.0), ("c", 1.0), ("a", 3.0))]
-    assert runner.run_all(jobs, 1, tmp_path / "logs", Console()) == []
+    assert runner.run_all(jobs, Cores(1), tmp_path / "logs", Console()) == []
     assert (tmp_path / "order").read_text() == "abc"
 
 
@@ -757,10 +759,10 @@ sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
 from rich.console import Console
 from paper_tables.declarations import mmfas
-from paper_tables.planning import plan, runner
+from paper_tables.planning import places, plan, runner
 job = plan.Job(mmfas.TABLE_1.rows[0], 0, Path({str(tmp_path / "run")!r}),
                (sys.executable, "-c", {child!r}, {str(tmp_path / "run")!r}), 1, 1.0)
-runner.run_all([job], 1, Path({str(tmp_path)!r}), Console())
+runner.run_all([job], places.Cores(1), Path({str(tmp_path)!r}), Console())
 """
     process = subprocess.Popen([sys.executable, "-c", parent], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
     pid_file = tmp_path / "run.pid"

@@ -13,6 +13,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
+from reference.processes import average
+
 NONE = -1  # where no modality is the fastest
 
 
@@ -62,7 +64,7 @@ def add_merged_gradients(
         return
     parameters = [parameter for parameter, _ in owned]
     of_each = [
-        torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
+        average(torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True, materialize_grads=True))
         for loss in losses
     ]
     for place, (parameter, own) in enumerate(owned):

@@ -322,8 +322,8 @@ OURS = [
         ),
         (
             "half_precision",
-            "features, tokens = at_least_float32(output.features), at_least_float32(output.tokens)",
-            "features, tokens = output.features, output.tokens",
+            "features, tokens = at_least_float32(output.features), at_least_float32(output.tokens).movedim(0, 2)",
+            "features, tokens = output.features, output.tokens.movedim(0, 2)",
         ),
         ("half_precision_of_scores", "mean_logits(at_least_float32(output.features))", "mean_logits(output.features)"),
         ("mean_hyperplane_trains", "network.own_logits(features, place)", "network.mean_logits(features)"),
