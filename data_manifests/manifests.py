@@ -94,9 +94,9 @@ class Expected:
     name: str
     layouts: tuple[str, ...]
     source: str
-    date: str
     count: tuple[Count, ...]
     protocol: str = ""
+    date: str = ""
     at_least: tuple[str, ...] = ()
     frames_a_recording: int | None = None
 
@@ -154,14 +154,18 @@ class Manifest:
     list: tuple[PublishedList, ...]
     defect: tuple[Defect, ...]
 
-    def expectations(self, layout: str, name: str = "") -> list[Expected]:
-        """The published counts of a layout, or only those called `name`; empty where nothing is published."""
-        candidates = [e for e in self.expected if layout in e.layouts]
-        named = [e for e in candidates if not name or e.name == name]
-        if name and not named:
-            known = ", ".join(e.name for e in candidates) or "none"
-            raise BadInput(f"no expectation {name!r} for {self.name} in the layout {layout}; there is {known}")
-        return named
+    def expectations(self, layout: str) -> list[Expected]:
+        """The published counts of a layout; empty where nothing is published."""
+        return [e for e in self.expected if layout in e.layouts]
+
+    def expectation(self, layout: str, name: str = "release") -> Expected:
+        """The published counts of a layout that are called `name`. Raises `BadInput`, with those that there are."""
+        candidates = self.expectations(layout)
+        for e in candidates:
+            if e.name == name:
+                return e
+        known = ", ".join(e.name for e in candidates) or "none"
+        raise BadInput(f"no expectation {name!r} for {self.name} in the layout {layout}; there is {known}")
 
     def lists(self, benchmark: str) -> dict[str, PublishedList]:
         """File name → list, for one benchmark such as `mmdg`."""
@@ -255,9 +259,13 @@ def _check(manifest: Manifest, where: str) -> None:
             raise BadInput(f"{where}: list {entry.file} needs 12 to 40 hex digits of sha1 and line_end LF or CRLF")
     for expected in manifest.expected:
         if not re.fullmatch(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?", expected.date):
-            raise BadInput(f"{where}: expected {expected.name} has the date {expected.date!r}; write 2026-05-12 or 2026")
+            raise BadInput(
+                f"{where}: expected {expected.name} has the date {expected.date!r}; write 2026-05-12 or 2026"
+            )
         if unknown := set(expected.at_least) - set(QUANTITIES):
-            raise BadInput(f"{where}: expected {expected.name}: {sorted(unknown)[0]!r} is not in {', '.join(QUANTITIES)}")
+            raise BadInput(
+                f"{where}: expected {expected.name}: {sorted(unknown)[0]!r} is not in {', '.join(QUANTITIES)}"
+            )
         for count in expected.count:
             if count.split not in ("", *SPLITS) or count.label not in ("", *LABELS):
                 raise BadInput(f"{where}: expected {expected.name} has split {count.split!r}, class {count.label!r}")

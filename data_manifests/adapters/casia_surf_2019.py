@@ -22,6 +22,7 @@ from data_manifests.adapters.common import (
     Options,
     files_below,
     modality_columns,
+    no_folder,
     read_words,
 )
 from data_manifests.decode import image_shape
@@ -91,6 +92,7 @@ def _anonymous(root: Path, part: str, options: Options, result: AdapterResult) -
     if unlisted := sorted(triplets.keys() - labels.keys()):
         result.notes.append(f"{list_name}: {len(unlisted)} triplets are not listed and left out, first {unlisted[0]}")
     if absent := sorted(labels.keys() - triplets.keys()):
+        result.absent |= dict.fromkeys(absent, list_name)
         result.notes.append(f"{list_name}: {len(absent)} listed triplets are not in the tree, first {absent[0]}")
     labelled = sorted(triplets.keys() & labels.keys())
     jobs = [(root, triplets[triplet], options.names_only, options.collect) for triplet in labelled]
@@ -126,7 +128,7 @@ def _index(root: Path, options: Options) -> AdapterResult:
     for folder, kind in CLASSES.items():
         place = f"Training/{folder}"
         if not (root / place).is_dir():
-            result.problem(place, f"no such folder below {root}; restore it, both classes are needed")
+            result.problem(place, no_folder(root, place))
             continue
         recordings += rssdk_recordings(root / place, place, kind, "train", result)
     rssdk_result("surf-2019", recordings, options, result)

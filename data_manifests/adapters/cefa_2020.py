@@ -146,6 +146,7 @@ def _add_protocols(lists: dict[str, dict[str, RecordingList]], result: AdapterRe
                     result.problem(place, f"gives {recording} another label than its name; restore the list")
             members[split] = [s for recording in labels for s in samples_of.get(recording, ())]
             if absent := [recording for recording in labels if recording not in samples_of]:
+                result.absent |= dict.fromkeys(absent, place)
                 result.notes.append(
                     f"C-{sub} {split}: {len(absent)} of {len(labels)} listed recordings are not in the tree, "
                     f"first {absent[0]}"

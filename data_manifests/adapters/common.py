@@ -1,6 +1,7 @@
 """What the adapters share: their result, the walk through a tree, and readers of image folders and official lists."""
 
 import csv
+import difflib
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -101,25 +102,63 @@ class Findings:
 
 @dataclass
 class AdapterResult(Findings):
-    """The rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and its layout's id."""
+    """The rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and its layout's id.
+
+    modalities: what every frame of the layout holds. absent: recordings of which the tree has no frame, and the owner's
+    list that names each.
+    """
 
     layout: str = ""
+    modalities: tuple[str, ...] = MODALITIES
     rows: list[Row] = field(default_factory=list)
     protocols: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One form of one data set on disk. `tree` is an example path for messages; a new form is a new `Layout`."""
+    """One form of one data set on disk. `tree` is an example path for messages; a new form is a new `Layout`.
+
+    modalities: what every frame holds.
+    """
 
     id: str
     tree: str
     detect: Callable[[Path], bool]
     index: Callable[[Path, Options], AdapterResult]
+    modalities: tuple[str, ...] = MODALITIES
 
 
 def _junk(name: str) -> bool:
     return name.startswith("._") or name in JUNK
+
+
+def alike(name: str, expected: Iterable[str]) -> str:
+    """The expected name that `name` is nearly, such as `color` for `Color` or `colour`; else the empty text."""
+    names = list(expected)
+    if same := [word for word in names if word.casefold() == name.casefold()]:
+        return same[0]
+    long = [word for word in names if len(word) > 4]
+    close = difflib.get_close_matches(name.casefold(), [word.casefold() for word in long], 1, 0.75)
+    return next((word for word in long if close and word.casefold() == close[0]), "")
+
+
+def stranger(name: str, expected: Iterable[str]) -> str:
+    """What a message says of something in the tree that has none of the expected names, and the remedy."""
+    names = list(expected)
+    if right := alike(name, names):
+        return f"found where {right} is expected; rename it to {right}"
+    return f"not one of {', '.join(names)}; rename it, or move it elsewhere if it is no part of the data set"
+
+
+def no_folder(root: Path, place: str) -> str:
+    """What a message says of a folder that the layout needs and the tree lacks."""
+    above = (root / place).parent
+    names = sorted(path.name for path in above.iterdir() if path.is_dir()) if above.is_dir() else []
+    name = place.rsplit("/", 1)[-1]
+    if found := [other for other in names if alike(other, [name])]:
+        return f"no such folder, but {found[0]} beside its place; rename that to {name}"
+    return f"no such folder below {root}; restore it"
 
 
 def list_files(folder: Path, pattern: str) -> list[Path]:
@@ -133,7 +172,7 @@ def _listing(folder: Path, place: str, findings: Findings) -> list[os.DirEntry[s
         with os.scandir(folder) as listing:
             return sorted(listing, key=lambda entry: entry.name)
     except OSError as e:
-        findings.problem(place, f"cannot be listed ({e.strerror}); restore the folder or remove it")
+        findings.problem(place, f"cannot be listed ({e.strerror}); restore the folder")
         return []
 
 
@@ -151,7 +190,7 @@ def folders(
         if _junk(entry.name):
             findings.ignored.append(path)
         elif not _is_folder(entry):
-            findings.problem(path, "is not a folder as everything else here; remove it")
+            findings.problem(path, "is not a folder as everything else here; move it elsewhere")
         else:
             subfolders.append((entry.name, path, Path(entry.path)))
     return subfolders
@@ -176,7 +215,7 @@ def files_below(root: Path, suffixes: Sequence[str], findings: Findings) -> list
         stat = folder.stat()
         here = (stat.st_dev, stat.st_ino)
         if here in above:
-            findings.problem(place, "is a link to a folder that it lies in; remove it")
+            findings.problem(place, "is a link to a folder that it lies in; link to the data itself instead")
             return
         for entry in _listing(folder, place or ".", findings):
             path = f"{place}/{entry.name}" if place else entry.name
@@ -230,14 +269,16 @@ def _frames_of_folder(job: tuple[ImageFolder, bool, bool]) -> tuple[Frames, Find
         place = f"{folder.place}/{folder.show(entry.name)}"
         if _junk(entry.name) or entry.name in DERIVED:
             findings.ignored.append(place)
-        elif entry.name not in modality_of or not _is_folder(entry):
-            findings.problem(place, f"not one of the folders {', '.join(modality_of)} of this layout; remove it")
+        elif entry.name in modality_of and not _is_folder(entry):
+            findings.problem(place, "is not a folder of images; restore it")
+        elif entry.name not in modality_of:
+            findings.problem(place, stranger(entry.name, modality_of))
         else:
             below = ImageFolder(Path(entry.path), f"{folder.place}/{entry.name}", {}, folder.show)
             for frame, images in image_frames(below, modality_of[entry.name], names_only, findings).items():
                 frames.setdefault(frame, {}).update(images)
     if not frames and not findings.problems:
-        findings.problem(folder.place, "holds no image; restore the recording or remove its folder")
+        findings.problem(folder.place, "holds no image; restore the recording")
     return dict(sorted(frames.items())), findings
 
 
@@ -250,9 +291,10 @@ def image_frames(folder: ImageFolder, modality: str, names_only: bool, findings:
         if _junk(entry.name):
             findings.ignored.append(place)
         elif m is None:
-            findings.problem(place, "a frame is named <number>.jpg or .png; rename or remove this file")
+            findings.problem(place, "a frame is named <number>.jpg or .png; rename this file or move it elsewhere")
         elif int(m[1]) in frames:
-            findings.problem(place, f"is frame {int(m[1])} like {frames[int(m[1])][modality][0]}; remove one of them")
+            other = frames[int(m[1])][modality][0]
+            findings.problem(place, f"is frame {int(m[1])} like {other}; move one of them elsewhere")
         else:
             path = f"{folder.place}/{entry.name}"
             with findings.collecting(path):
@@ -319,13 +361,18 @@ def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
 
 
 def recording_protocol(
-    name: str, path: Path, listed: Iterable[tuple[str, str]], samples: Mapping[str, Sequence[str]], notes: list[str]
+    name: str,
+    path: Path,
+    listed: Iterable[tuple[str, str]],
+    samples: Mapping[str, Sequence[str]],
+    result: AdapterResult,
 ) -> dict[str, list[str]]:
     """Turn an official list of (recording, split) into a protocol of sample ids under our split names.
 
-    Recordings that only the list or only the tree has are counted in `notes`. Raises `BadInput` on an unknown
-    split name and on a recording listed twice.
+    Recordings that only the list has go into `result.absent`; those and the ones that only the tree has are counted in
+    `result.notes`. Raises `BadInput` on an unknown split name and on a recording listed twice.
     """
+    notes = result.notes
     splits: dict[str, list[str]] = {}
     names: set[str] = set()
     absent = []
@@ -340,6 +387,7 @@ def recording_protocol(
             splits.setdefault(SPLITS[split], []).extend(samples[recording])
         else:
             absent.append(recording)
+    result.absent |= {recording: path.name for recording in absent if recording not in result.absent}
     if absent:
         notes.append(f"{name}: {len(absent)} of {len(names)} listed recordings are not in the tree, first {absent[0]}")
     if rest := [recording for recording in samples if recording not in names]:

@@ -788,17 +788,17 @@ class TestAdapters:
             (lambda recording: trees.jpg(recording / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
             (
                 lambda recording: (recording / "color").rename(recording / "profile"),
-                "profile: not one of the folders color",
+                "profile: not one of color, depth, ir",
             ),
             (
                 lambda recording: recording.rename(recording.with_name("07_x.rssdk")),
-                "07_x.rssdk: '07_x' is no recording",
+                "07_x.rssdk: not one of real.rssdk",
             ),
             (lambda recording: [shutil.rmtree(p) for p in recording.iterdir()], "real.rssdk: holds no image"),
             (lambda recording: recording.parent.rename(recording.parent.with_name("Bob")), "Bob: a subject's folder"),
             (
                 lambda recording: recording.parents[1].rename(recording.parents[1].with_name("real_dev_part")),
-                "real_dev_part: not one",
+                "real_dev_part: found where real_val_part is expected",
             ),
         ],
     )

@@ -132,7 +132,7 @@ class TestTheSheetsNumbers:
     """Numbers that follow from others in the manifests."""
 
     def test_videos(self):
-        assert 3 * next(c for c in manifest("C").expectation("cefa-full").count if not c.split).recordings == 23538
+        assert 3 * next(c for c in manifest("C").expectation("cefa-full", "paper").count if not c.split).recordings == 23538
         assert sum(entry.lines for entry in manifest("S").lists("mmdg").values()) == 20961
         assert sum(entry.lines for entry in manifest("P").lists("mmdg").values()) == 2029
 
@@ -203,7 +203,7 @@ class TestStrictReading:
         about = read_manifest(path)
         assert about == manifest("W")
         assert about.expectation("wmca-hdf5").count[0] == Count("train", "", "", 35, 565, None)
-        assert about.expectation("nowhere") is None
+        assert about.expectations("nowhere") == []
         with pytest.raises(BadInput, match=r"no expectation 'x' for WMCA in the layout wmca-jpg; there is release"):
             about.expectation("wmca-jpg", "x")
 

@@ -57,7 +57,7 @@ class TestReport:
         assert (report.layout, report.expectation, report.problems) == ("surf-crop", "release", [])
         found = numbers(report)
         assert found["train bonafide", "subjects"] == (300, 1)
-        assert found["train attack print_cut", "frames"] == (5397, 6)
+        assert found["train attack print_cut", "frames"] == (5379, 6)
         assert found["all", "recordings"] == (None, 9)
         assert not report.ok
         lines = {tuple(line[:2]): line[2:] for line in report.table()}
@@ -167,7 +167,9 @@ class TestProblems:
             "what": "subjects",
             "expected": 300,
             "found": 1,
+            "at_least": False,
             "difference": -299,
+            "wrong": True,
         } in report["counts"]
         assert [path.name for path in out.parent.iterdir()] == ["s.json"]
 
@@ -175,7 +177,7 @@ class TestProblems:
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 1
         assert "problem: " not in capsys.readouterr().out
         whole = Expected("release", ("surf-crop",), "", (Count(recordings=9),))
-        monkeypatch.setattr(type(manifest("S")), "expectation", lambda *_: whole)
+        monkeypatch.setattr(type(manifest("S")), "expectations", lambda *_: [whole])
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 0
         assert "verified: 0 numbers differ, 0 problems" in capsys.readouterr().out
 
@@ -203,9 +205,12 @@ class TestProblems:
             (folder / f"S-{split}.txt").write_text(line)
         report = verify("S", tree, "fast", OPTIONS, lists=folder)
         assert any("S-train.txt: 1 lines, published are 6297" in p.what for p in report.problems)
+        assert not any(problem.path.startswith("CLKJ") for problem in report.problems)
         (folder / "S-val.txt").write_text((folder / "S-val.txt").read_text().replace("9.jpg", "10.jpg"))
         report = verify("S", tree, "fast", OPTIONS, lists=folder)
-        assert "1 of 1 of S-val.txt, first CLKJ_AS0002/real.rssdk:10" in report.problems[0].what
+        lacking = {problem.path: problem.what for problem in report.problems if problem.path.startswith("CLKJ")}
+        what = "lacks 1 frames (10), though S-val.txt names it; restore rgb, depth, ir"
+        assert lacking == {"CLKJ_AS0002/real.rssdk": what}
 
 
 class TestResuming:
@@ -347,7 +352,8 @@ class TestPublishedSize:
         printed = capsys.readouterr().out
         assert "verified: 0 numbers differ, 0 problems" in printed
         assert "note: W-grandtest: val holds no papermask" in printed
-        assert re.search(r"all +frames +5037 +5037 +0\n", printed)
+        assert re.search(r"all +frames +at least 5037 +5037 +0\n", printed)
+        assert re.search(r"all +depth +5037 +5037 +0\n", printed)
 
     def test_one_recording_less_is_found(self, wmca, tmp_path, capsys):
         gone = next((wmca / "WMCA-Image/R_CDIT").glob("*_2_08"))
