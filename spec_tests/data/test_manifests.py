@@ -132,7 +132,10 @@ class TestTheSheetsNumbers:
     """Numbers that follow from others in the manifests."""
 
     def test_videos(self):
-        assert 3 * next(c for c in manifest("C").expectation("cefa-full", "paper").count if not c.split).recordings == 23538
+        assert (
+            3 * next(c for c in manifest("C").expectation("cefa-full", "paper").count if not c.split).recordings
+            == 23538
+        )
         assert sum(entry.lines for entry in manifest("S").lists("mmdg").values()) == 20961
         assert sum(entry.lines for entry in manifest("P").lists("mmdg").values()) == 2029
 
