@@ -17,7 +17,7 @@ from typing import Any
 
 from data_manifests.adapters import AdapterResult, Options, Problem, index_tree
 from data_manifests.adapters.common import printable
-from data_manifests.decode import decode, locate
+from data_manifests.decode import damage_of_image, decode, locate
 from data_manifests.errors import BadInput, replacing
 from data_manifests.index import MODALITIES, Reference, Row, parse_reference
 from data_manifests.lists import MODALITY_OF, RACES, check_lists, is_unopened
@@ -338,13 +338,16 @@ _Images = list[tuple[Reference, str, str, str]]  # reference, modality, shape in
 def _decoding_problem(job: tuple[Path, _Images]) -> str:
     """Decode the images of one file and say what is wrong, or return the empty text."""
     root, images = job
+    reference = images[0][0]
     try:
         for _ in decode(root, images, _SIDE):
             pass
+        if not reference.member and (damage := damage_of_image(locate(root, reference.path))):
+            return f"{reference.path}: {damage}; copy it again"
     except BadInput as e:
         return str(e)
     except OSError as e:
-        return f"{images[0][0].path}: cannot be read ({e.strerror}); check the disk and the permissions"
+        return f"{reference.path}: cannot be read ({e.strerror}); check the disk and the permissions"
     return ""
 
 

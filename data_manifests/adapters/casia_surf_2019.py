@@ -68,7 +68,7 @@ def _triplet(job: tuple[Path, dict[str, str], bool, bool]) -> tuple[dict[str, tu
     images = {}
     for modality, name in names.items():
         with findings.collecting(name):
-            images[modality] = (name, "" if names_only else image_shape(root / name, name))
+            images[modality] = (name, "" if names_only else image_shape(root / name, name, modality))
     return images, findings
 
 

@@ -298,7 +298,9 @@ def image_frames(folder: ImageFolder, modality: str, names_only: bool, findings:
         else:
             path = f"{folder.place}/{entry.name}"
             with findings.collecting(path):
-                frames[int(m[1])] = {modality: (path, "" if names_only else image_shape(Path(entry.path), path))}
+                frames[int(m[1])] = {
+                    modality: (path, "" if names_only else image_shape(Path(entry.path), path, modality))
+                }
     return frames
 
 

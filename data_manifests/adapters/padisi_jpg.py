@@ -38,7 +38,8 @@ def _images(job: tuple[Path, str, tuple[str, ...], Options]) -> tuple[dict[str, 
     for name in names:
         path = f"{folder}/{name}"
         with findings.collecting(path):
-            images[_MODALITY[Path(name).stem]] = (path, "" if options.names_only else image_shape(root / path, path))
+            modality = _MODALITY[Path(name).stem]
+            images[modality] = (path, "" if options.names_only else image_shape(root / path, path, modality))
     return images, findings
 
 

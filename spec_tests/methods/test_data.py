@@ -70,7 +70,7 @@ class TestImages:
     def test_a_16_bit_depth_png_keeps_its_millimetres(self, tmp_path):
         depth = trees.ramp(500, 60000)[0]
         Image.fromarray(depth).save(tmp_path / "d.png")
-        assert decode.image_shape(tmp_path / "d.png", "d.png") == "24x16:uint16"
+        assert decode.image_shape(tmp_path / "d.png", "d.png", "depth") == "24x16:uint16"
         found = read(tmp_path, "d.png", "depth")
         assert found.dtype == np.uint16
         assert np.array_equal(found[0], depth)
