@@ -151,7 +151,7 @@ def _image(path: Path, name: str, colour: bool) -> np.ndarray:
 
 
 def jpeg_scans(data: bytes) -> tuple[list[tuple[int, int]], bool]:
-    """Where the compressed pixels of a JPEG file begin and end, scan by scan, and whether an end marker follows them."""
+    """Where the compressed pixels of a JPEG file begin and end, scan by scan, and whether its end marker follows."""
     scans: list[tuple[int, int]] = []
     at = 2
     while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:

@@ -139,7 +139,7 @@ def _top_2026(root: Path) -> str:
 def _detect_2026(root: Path) -> bool:
     """Whether frames have names of four digits (0015.jpg). The release of 2019 has the same folders and 31.jpg."""
     for part in PARTS:
-        for image in (root / _top_2026(root) / part).glob("*_part/*/*/color/[0-9]*"):
+        for image in (root / _top_2026(root) / part).glob("*_part/*/*/*/[0-9]*"):
             return len(image.stem) == 4
     return False
 

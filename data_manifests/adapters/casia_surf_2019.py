@@ -38,9 +38,9 @@ _LABELS = {"1": "bonafide", "0": "attack"}
 def _detect(root: Path) -> bool:
     """Training frames are named 31.jpg (the release of 2026 has the same folders and 0031.jpg), or a part is
     anonymous."""
-    for image in (root / "Training").glob("*_part/*/*/color/[0-9]*"):
+    for image in (root / "Training").glob("*_part/*/*/*/[0-9]*"):
         return not re.fullmatch("0[0-9]{3}", image.stem)
-    return any(_IMAGE.fullmatch(path.name) for part in ANONYMOUS for path in (root / part).glob("*/*-color.*"))
+    return any(_IMAGE.fullmatch(path.name) for part in ANONYMOUS for path in (root / part).glob("*/*-*.*"))
 
 
 def _labels(root: Path, part: str, name: str, result: AdapterResult) -> dict[str, str]:

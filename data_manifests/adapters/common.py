@@ -134,13 +134,16 @@ def _junk(name: str) -> bool:
 
 
 def alike(name: str, expected: Iterable[str]) -> str:
-    """The expected name that `name` is nearly, such as `color` for `Color` or `colour`; else the empty text."""
+    """The expected name that `name` is nearly, such as `color` for `Color` or `colour`; else the empty text.
+
+    Only plain words may differ by a letter: `01_e_s` and `02_e_b`, or `real_part` and `fake_part`, are two things.
+    """
     names = list(expected)
     if same := [word for word in names if word.casefold() == name.casefold()]:
         return same[0]
-    long = [word for word in names if len(word) > 4]
-    close = difflib.get_close_matches(name.casefold(), [word.casefold() for word in long], 1, 0.75)
-    return next((word for word in long if close and word.casefold() == close[0]), "")
+    words = {word.casefold(): word for word in names if word.isalpha() and len(word) > 4}
+    close = difflib.get_close_matches(name.casefold(), words, 1, 0.75)
+    return words[close[0]] if close else ""
 
 
 def stranger(name: str, expected: Iterable[str]) -> str:
@@ -153,11 +156,14 @@ def stranger(name: str, expected: Iterable[str]) -> str:
 
 def no_folder(root: Path, place: str) -> str:
     """What a message says of a folder that the layout needs and the tree lacks."""
-    above = (root / place).parent
-    names = sorted(path.name for path in above.iterdir() if path.is_dir()) if above.is_dir() else []
-    name = place.rsplit("/", 1)[-1]
-    if found := [other for other in names if alike(other, [name])]:
-        return f"no such folder, but {found[0]} beside its place; rename that to {name}"
+    folder = root
+    for part in place.split("/"):
+        if not (folder / part).is_dir():
+            names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+            if found := [name for name in names if alike(name, [part])]:
+                return f"no such folder, but {found[0]} in its place; rename that to {part}"
+            break
+        folder = folder / part
     return f"no such folder below {root}; restore it"
 
 

@@ -798,7 +798,7 @@ class TestAdapters:
             (lambda recording: recording.parent.rename(recording.parent.with_name("Bob")), "Bob: a subject's folder"),
             (
                 lambda recording: recording.parents[1].rename(recording.parents[1].with_name("real_dev_part")),
-                "real_dev_part: found where real_val_part is expected",
+                "real_dev_part: not one of real_train_part, real_val_part",
             ),
         ],
     )
