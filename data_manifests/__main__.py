@@ -349,7 +349,10 @@ _GENERAL = {
 
 def print_croissant(options: argparse.Namespace) -> None:
     """Print a data set's description as Croissant 1.0 (JSON-LD)."""
-    print(json.dumps(croissant(manifest(letter(options.set))), indent=1, ensure_ascii=False))
+    print(json.dumps(croissant(manifest(letter(options.set)), options.index), indent=1, ensure_ascii=False))
+    if options.index is None:
+        remedy = "put this beside an index.csv or name one with --index, or a reader finds no records"
+        print(f"note: {remedy}", file=sys.stderr)
 
 
 def _at_least_one(text: str) -> int:
@@ -423,6 +426,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb = verbs.add_parser("croissant", help=print_croissant.__doc__, description=print_croissant.__doc__)
     verb.set_defaults(run=print_croissant)
     verb.add_argument("set", metavar="SET", help="C, S, W, H, P or a name")
+    verb.add_argument("--index", type=Path, metavar="FILE", help="index.csv with the records, named with its hash")
 
     options = parser.parse_args(argv)
     with cli_errors():

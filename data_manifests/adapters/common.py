@@ -4,6 +4,7 @@ import csv
 import difflib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ SPLITS = {"train": "train", "dev": "val", "val": "val", "valid": "val", "eval": 
 JUNK = {"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX"}
 # DADM's scripts make these folders from the infrared images; MMDA's code opens them and does not use them.
 DERIVED = {"HOG_ir", "PLGF_ir"}
+_MANY = 10_000  # files between two words on the progress of a search
 _FRAME = re.compile(r"([0-9]{1,9})\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
@@ -209,15 +211,10 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def files_below(root: Path, suffixes: Sequence[str], findings: Findings) -> list[str]:
-    """Sorted paths, relative to `root` and with `/` between folders, of all files below it with one of the suffixes.
+def _walk(root: Path, suffixes: Sequence[str], findings: Findings) -> Iterator[str]:
+    """The paths of `files_below`, in no order, as they are found."""
 
-    Links are followed, but a link to a folder that holds it is a problem, and so is a name that an index cannot
-    hold. Files of the operating system are ignored.
-    """
-    paths: list[str] = []
-
-    def walk(folder: Path, place: str, above: frozenset[tuple[int, int]]) -> None:
+    def walk(folder: Path, place: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
         stat = folder.stat()
         here = (stat.st_dev, stat.st_ino)
         if here in above:
@@ -228,20 +225,33 @@ def files_below(root: Path, suffixes: Sequence[str], findings: Findings) -> list
             if _junk(entry.name):
                 findings.ignored.append(printable(path))
             elif _is_folder(entry):
-                walk(Path(entry.path), path, above | {here})
+                yield from walk(Path(entry.path), path, above | {here})
             elif path.lower().endswith(tuple(suffixes)):
                 if UNWRITABLE.search(path) or "\\" in path or "#" in path:
                     findings.problem(path, "the name holds \\, #, a line break or bytes that are no UTF-8; rename it")
                 else:
-                    paths.append(path)
+                    yield path
 
-    walk(root, "", frozenset())
+    yield from walk(root, "", frozenset())
+
+
+def files_below(root: Path, suffixes: Sequence[str], findings: Findings) -> list[str]:
+    """Sorted paths, relative to `root` and with `/` between folders, of all files below it with one of the suffixes.
+
+    Links are followed, but a link to a folder that holds it is a problem, and so is a name that an index cannot
+    hold. Files of the operating system are ignored. How many were found is said on stderr from time to time.
+    """
+    paths: list[str] = []
+    for path in _walk(root, suffixes, findings):
+        paths.append(path)
+        if len(paths) % _MANY == 0:
+            print(f"{root}: {len(paths)} files found", file=sys.stderr, flush=True)
     return sorted(paths)
 
 
 def holds(root: Path, suffixes: Sequence[str], matches: Callable[[str], object]) -> bool:
     """Whether a path of `files_below` matches; for `detect`, which ignores problems."""
-    return any(map(matches, files_below(root, suffixes, Findings(collect=True))))
+    return any(map(matches, _walk(root, suffixes, Findings(collect=True))))
 
 
 @dataclass(frozen=True)

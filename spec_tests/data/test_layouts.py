@@ -529,6 +529,13 @@ class TestSubjectCodes:
         with pytest.raises(BadInput, match=r"cannot hold the salt .*set FAS_REFERENCE_SALT instead"):
             subject_code("19900203", Options())
 
+    def test_a_drawn_salt_is_only_read(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        monkeypatch.delenv("FAS_REFERENCE_SALT", raising=False)
+        first = subject_code("Jane Doe", Options())
+        monkeypatch.setattr(os, "fsync", None)  # a call would raise
+        assert subject_code("Jane Doe", Options()) == first
+
     def test_padisi_participants_go_through_it(self, tmp_path, monkeypatch):
         root = trees.padisi(tmp_path)
         path = root / "face_partitions" / "padisi_USC_FACE_ground_truth.csv"

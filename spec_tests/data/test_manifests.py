@@ -1,5 +1,6 @@
 """The manifests: read strictly, agreeing with the adapters and with their own sums, shown and exported whole."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -89,6 +90,19 @@ class TestEverySet:
         assert not metadata.metadata.issues.errors
         assert len(metadata.metadata.record_sets[0].fields) == len(COLUMNS)
 
+    def test_croissant_names_an_index_with_its_hash(self, dataset, tmp_path, capsys):
+        path = tmp_path / "index.csv"
+        path.write_text(",".join(COLUMNS) + "\n")
+        main(["croissant", dataset, "--index", str(path)])
+        document = json.loads(capsys.readouterr().out)
+        (index,) = (part for part in document["distribution"] if part["@id"] == "index")
+        assert (index["@type"], index["contentUrl"]) == ("cr:FileObject", str(path))
+        assert index["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert {field["source"]["fileObject"]["@id"] for field in document["recordSet"][0]["field"]} == {"index"}
+        assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", document["version"])
+        with pytest.raises(BadInput, match="name an index.csv"):
+            croissant(manifest(dataset), tmp_path / "nowhere.csv")
+
     def test_describe_shows_all_of_it(self, dataset, capsys):
         main(["describe", dataset])
         printed = capsys.readouterr().out
@@ -102,7 +116,9 @@ class TestEverySet:
 
     def test_croissant_on_the_command_line(self, dataset, capsys):
         main(["croissant", FILES[dataset]])
-        assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(croissant(manifest(dataset))))
+        said = capsys.readouterr()
+        assert json.loads(said.out) == json.loads(json.dumps(croissant(manifest(dataset))))
+        assert "a reader finds no records" in said.err
 
 
 class TestAgainstTheAdapters:

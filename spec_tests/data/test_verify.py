@@ -390,6 +390,41 @@ class TestPublishedSize:
         ]  # fmt: skip
 
 
+class TestBadArguments:
+    @pytest.mark.parametrize("verb", ["verify", "index"])
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["--workers", "-3"], "argument --workers: -3 is not a number from 1 up"),
+            (["--workers", "0"], "argument --workers: 0 is not a number from 1 up"),
+            (["--swir-nm", "long"], "argument --swir-nm: long is not a number from 1 up"),
+            (["--layout", "surf"], "argument --layout: no layout 'surf'; there is cefa-full"),
+            (["--layout", "surf-2026"], "holds surf-crop, not surf-2026; leave --layout out or name another folder"),
+        ],
+    )
+    def test_one_sentence_names_argument_and_remedy(self, tree, tmp_path, capsys, verb, arguments, sentence):
+        out = ["--out", tmp_path / "out"] if verb == "index" else []
+        assert status(verb, "S", "--root", tree, *out, *arguments) == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("verb", ["verify", "index"])
+    def test_a_root_that_links_to_itself(self, tmp_path, capsys, verb):
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        out = ["--out", tmp_path / "out"] if verb == "index" else []
+        assert status(verb, "S", "--root", tmp_path / "loop", *out) == 2
+        assert "loop: is a link that leads back to itself" in capsys.readouterr().err
+
+    def test_a_message_says_where_its_paths_begin(self, tree, tmp_path, capsys):
+        (recording(tree) / "ir/9.jpg").write_bytes(b"")
+        assert status("index", "S", "--root", tree, "--out", tmp_path / "out", "--workers", 1) == 2
+        error = capsys.readouterr().err
+        assert f"error: root S = {tree}: CASIA-SURF-CROP/" in error
+        assert "roots.toml" not in error
+        assert status("verify", "S", "--root", tree, "--workers", 1) == 1
+        assert f"CASIA-SURF at {tree}, layout surf-crop, headers" in capsys.readouterr().out
+
+
 class TestIndexOfOneSet:
     def test_out_is_a_folder_or_its_index(self, tree, tmp_path, capsys):
         for out in (tmp_path / "a", tmp_path / "b" / "index.csv"):
