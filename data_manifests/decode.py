@@ -106,7 +106,7 @@ def _refuse_kind(image: Image.Image, name: str, colour: bool) -> None:
     """Raise `BadInput` where 8 bits of colour or one plane of grey cannot be read without a guess."""
     if image.mode not in _DTYPES:
         raise BadInput(f"{name}: is a {image.mode} image, whose colours depend on a profile; convert it to RGB or grey")
-    deep = bool(image.tile) and "16B" in str(image.tile[0][3])
+    deep = "16B" in str(getattr(image, "tile", ""))  # the form in which Pillow finds the pixels in the file
     if deep and (colour or _DTYPES[image.mode] != "uint16"):
         kind = "colour" if colour else "grey of one channel"
         raise BadInput(f"{name}: has channels of 16 bits, which cannot be read as {kind}; convert it to 8 bits")

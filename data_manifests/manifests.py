@@ -154,9 +154,9 @@ class Manifest:
     list: tuple[PublishedList, ...]
     defect: tuple[Defect, ...]
 
-    def expectations(self, layout: str) -> list[Expected]:
+    def expectations(self, layout: str) -> tuple[Expected, ...]:
         """The published counts of a layout; empty where nothing is published."""
-        return [e for e in self.expected if layout in e.layouts]
+        return tuple(e for e in self.expected if layout in e.layouts)
 
     def expectation(self, layout: str, name: str = "release") -> Expected:
         """The published counts of a layout that are called `name`. Raises `BadInput`, with those that there are."""

@@ -224,7 +224,7 @@ def _best_fit(
     `notes` say which counts these are, and what differs from each of the others.
     """
     fits = []
-    candidates = [about.expectation(result.layout, expect)] if expect else about.expectations(result.layout)
+    candidates = (about.expectation(result.layout, expect),) if expect else about.expectations(result.layout)
     for expected in candidates:
         splits = result.protocols.get(expected.protocol, {})
         counts = compare(result.rows, splits, expected, result.modalities, _halved(about))

@@ -100,7 +100,7 @@ class TestEverySet:
         assert index["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
         assert {field["source"]["fileObject"]["@id"] for field in document["recordSet"][0]["field"]} == {"index"}
         assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", document["version"])
-        with pytest.raises(BadInput, match="name an index.csv"):
+        with pytest.raises(BadInput, match=r"name an index\.csv"):
             croissant(manifest(dataset), tmp_path / "nowhere.csv")
 
     def test_describe_shows_all_of_it(self, dataset, capsys):
@@ -222,7 +222,7 @@ class TestStrictReading:
         about = read_manifest(path)
         assert about == manifest("W")
         assert about.expectation("wmca-hdf5").count[0] == Count("train", "", "", 35, 565, None)
-        assert about.expectations("nowhere") == []
+        assert about.expectations("nowhere") == ()
         with pytest.raises(BadInput, match=r"no expectation 'x' for WMCA in the layout wmca-jpg; there is release"):
             about.expectation("wmca-jpg", "x")
 
