@@ -9,7 +9,7 @@ import hashlib
 import io
 import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -327,8 +327,36 @@ def resize(planes: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).resize(box, Image.Resampling.BILINEAR)) for p in planes])
 
 
-def decode(root: Path, images: Sequence[tuple[Reference, str, str, str]], size: int) -> Iterator[np.ndarray]:
-    """Decode images, (reference, modality, shape in the index, depth_encoding), of one file to uint8 (C, size, size).
+def resize_plain(planes: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (C, H, W) to (C, size, size), bilinear without antialiasing, as cv2's INTER_LINEAR samples it.
+
+    Output pixel i takes the input at (i + ½)·n/size − ½, clamped to the image; rounded half up. cv2 computes
+    in fixed point, so single grey levels may differ from it.
+    """
+
+    def weights(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        at = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0, n - 1)
+        first = np.minimum(np.floor(at).astype(np.int64), max(n - 2, 0))
+        return first, np.minimum(first + 1, n - 1), at - first
+
+    r0, r1, fr = weights(planes.shape[1])
+    c0, c1, fc = weights(planes.shape[2])
+    x = planes.astype(np.float64)
+    rows = x[:, r0] * (1 - fr)[:, None] + x[:, r1] * fr[:, None]
+    y = rows[:, :, c0] * (1 - fc) + rows[:, :, c1] * fc
+    return np.floor(y + 0.5).astype(np.uint8)
+
+
+# How an image comes to its size. The released loaders call cv2.resize, which keeps single pixels of a fine texture
+# where the antialiased one takes their mean.
+RESIZES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"antialiased": resize, "released": resize_plain}
+
+
+def decode(
+    root: Path, images: Sequence[tuple[Reference, str, str, str]], size: int, resizing: str = "antialiased"
+) -> Iterator[np.ndarray]:
+    """Decode images, (reference, modality, shape in the index, depth_encoding), of one file to uint8 (C, size, size),
+    resized as `RESIZES[resizing]` does.
 
     Raises `BadInput` naming the reference and what to do about it.
     """
@@ -341,7 +369,7 @@ def decode(root: Path, images: Sequence[tuple[Reference, str, str, str]], size: 
         own_shape = shape_text(height, width, pixels.dtype)
         if own_shape != shape:
             raise BadInput(f"{reference}: is {own_shape} but the index says {shape}; index the data set again")
-        yield resize(to_8bit(pixels, modality, encoding, str(reference)), size)
+        yield RESIZES[resizing](to_8bit(pixels, modality, encoding, str(reference)), size)
 
 
 def digests(root: Path, images: Sequence[tuple[Reference, str]]) -> Iterator[bytes]:

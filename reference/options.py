@@ -142,6 +142,9 @@ class Options(RunOptions):
     image_size: int = 224
     """Side of the square images, in pixels."""
 
+    resizing: Literal["antialiased", "released"] = "antialiased"
+    """How images come to that size: released is cv2.resize without antialiasing, as in the authors' loaders."""
+
     batch_size: int = 128
     """Samples a step, half of them bona fide; also used to evaluate."""
 

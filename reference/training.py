@@ -131,7 +131,7 @@ class Training(Evaluation):
         # Only now: it loads torch's compiler, seconds that a finished run need not spend.
         seed_everything(options.seed, options.threads)
         used = np.concatenate([*self.rows.values()])
-        faces = open_faces(self.index, options.image_size, options.cache_dir, rows=used)
+        faces = open_faces(self.index, options.image_size, options.cache_dir, rows=used, resizing=options.resizing)
         self.run.same_images(faces.sha256)
         for dataset, lost in faces.missing_report().items():
             if any(lost.values()):
