@@ -144,6 +144,19 @@ class TestAgainstTheAdapters:
         assert codes("P") == {f"m5{kind}": family for kind, family in padisi.FAMILIES.items()}
 
 
+def test_the_readme_lists_every_expected_count_with_its_day():
+    page = (FOLDER / "README.md").read_text().split("## What `verify` proves")[1].split("\n## ")[0]
+    rows: dict[tuple[str, str], str] = {}
+    layouts: list[str] = []
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5 and cells[0] not in ("layout", "---"):
+            layouts = re.findall("`([a-z0-9-]+)`", cells[0]) or layouts
+            rows |= {(layout, cells[1].strip("`")): cells[4] for layout in layouts}
+    expected = {(layout, e.name): e.date for code in FILES for e in manifest(code).expected for layout in e.layouts}
+    assert {key: day for key, day in rows.items() if key[1] != "none"} == expected
+
+
 class TestTheSheetsNumbers:
     """Numbers that follow from others in the manifests."""
 
