@@ -20,7 +20,7 @@ from data_manifests.adapters.common import printable
 from data_manifests.decode import damage_of_image, decode, locate
 from data_manifests.errors import BadInput, replacing
 from data_manifests.index import MODALITIES, Reference, Row, parse_reference
-from data_manifests.lists import MODALITY_OF, RACES, check_lists, is_unopened
+from data_manifests.lists import CUT_OUTS, MODALITY_OF, RACES, check_lists, is_unopened
 from data_manifests.manifests import QUANTITIES, SPLITS, Count, Expected, Manifest, manifest
 from data_manifests.parallel import as_done
 from data_manifests.protocols import check_subjects, one_class
@@ -28,6 +28,7 @@ from data_manifests.protocols import check_subjects, one_class
 DEPTHS = ("fast", "headers", "full")
 _SIDE = 16  # px; the decoded images are thrown away, but decoding includes resizing
 _FIRST = 3  # how many frames or groups a message names of a longer list
+_MANY = 50  # how many recordings
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,33 @@ def _absent_recordings(result: AdapterResult) -> Iterator[Problem]:
             yield Problem(printable(recording), f"no frame in the tree, though {name} names it; restore {modalities}")
 
 
+_CEFA = ("1_1_1", "3_1_2", "3_2_2", "3_1_4")  # the recordings of every subject
+_SURF = {"train": ("real", *CUT_OUTS[3:]), "val": ("real", *CUT_OUTS[:3]), "test": ("real", *CUT_OUTS[:3])}
+
+
+def _by_rule(dataset: str, result: AdapterResult) -> Iterator[str]:
+    """The recordings that the tree should hold by the owner's rule for names: of CeFA those of subjects 000 to 499 of
+    the ethnicities that are there, of CASIA-SURF those of the subjects that are there."""
+    if dataset == "C":
+        races = {m[1] for row in result.rows if (m := re.fullmatch("C:([A-Z]{2})-[0-9]{3}", row.subject_id))}
+        for number, race in RACES.items():
+            yield from (f"{number}_{i:03}_{code}" for i in range(500) for code in _CEFA if race in races)
+    for split, samples in result.protocols.get("S-folders", {}).items():
+        codes = ("real", *CUT_OUTS) if result.layout == "surf-crop" else _SURF[split]
+        subjects = {m[1] for sample in samples if (m := re.match("S:(CLKJ_[A-Z]+[0-9]{4})/", sample))}
+        yield from (f"{subject}/{code}.rssdk" for subject in sorted(subjects) for code in codes)
+
+
+def _absent_by_rule(dataset: str, result: AdapterResult, wrong: Sequence[Comparison]) -> Iterator[str]:
+    """Where recordings are too few, a note on those that the rule names and the tree lacks. It is no problem of its
+    own, since public lists lack some recordings too: CASIA-SURF's thirteen."""
+    if any(count.what == "recordings" and (count.difference or 0) < 0 for count in wrong):
+        known = {row.clip_id for row in result.rows}
+        if lacking := [recording for recording in _by_rule(dataset, result) if recording not in known]:
+            listed = ", ".join(lacking[:_MANY]) + (", …" if len(lacking) > _MANY else "")
+            yield f"{len(lacking)} recordings are not in the tree, though the rule for names has them: {listed}"
+
+
 def _missing(dataset: str, rows: Sequence[Row]) -> Iterator[str]:
     """A note for families and, of CeFA, ethnicities that the data set has and the tree lacks altogether."""
     families = {row.attack_family for row in rows}
@@ -440,6 +468,7 @@ def verify(
     unopened = any(map(is_unopened, result.rows))
     at_least = expected.frames_a_recording if expected and not unopened else None
     report.problems += [*_missing_images(about, result, at_least), *_absent_recordings(result)]
+    report.notes += _absent_by_rule(dataset, result, report.wrong)
     if unopened:
         report.notes.append("--fast opens no file, so what the HDF5 files hold is not checked")
     report.notes += _missing(dataset, result.rows)

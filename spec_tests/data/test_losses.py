@@ -160,6 +160,35 @@ class TestARecording:
         assert problems(letter, root) == {"WMCA-Image/R_CDIT/017_01_003_2_81": what}
 
 
+class TestByRule:
+    """Without any list, the owner's rule for names tells which recordings the tree lacks."""
+
+    @pytest.mark.parametrize(
+        ("layout", "lost", "first"),
+        [
+            ("cefa-2026", "CASIA_CeFA/Ethnicity/AF/AF-000/1_000_3_2_2", "5985 .*: 1_000_3_2_2, 1_001_1_1_1"),
+            ("surf-crop", "CASIA-SURF-CROP/real_part/real_val_part/CLKJ_AS0002", "13 .*, CLKJ_AS0002/real.rssdk"),
+            ("surf-2026", "CASIA_SURF/Data/Val/fake_part/CLKJ_BS0002/01_e_s.rssdk", "5 .*, CLKJ_BS0002/01_e_s.rssdk"),
+        ],
+    )
+    def test_a_note_names_them(self, tmp_path, layout, lost, first):
+        letter, root = tree_of(layout, tmp_path)
+        if letter == "C":
+            ethnicity = root / "CASIA_CeFA/Ethnicity"
+            shutil.copytree(ethnicity / "AF/AF-120", ethnicity / "AF/AF-000")
+            for path in sorted((ethnicity / "AF/AF-000").iterdir()):
+                path.rename(path.with_name(path.name.replace("120", "000")))
+        shutil.rmtree(root / lost)
+        notes = verify(letter, root, "fast", OPTIONS).notes
+        assert any(re.match(first.replace(" .*", " recordings are not in the tree.*"), note) for note in notes), notes
+
+    def test_a_whole_tree_has_no_such_note(self, tmp_path, monkeypatch):
+        letter, root = tree_of("surf-crop", tmp_path)
+        whole = Expected("whole", ("surf-crop",), "", (Count(recordings=9),), date="2026")
+        monkeypatch.setattr(Manifest, "expectations", lambda *_: [whole])
+        assert not any("rule for names" in note for note in verify(letter, root, "fast", OPTIONS).notes)
+
+
 class TestLists:
     """Lists made from the tree itself: what they name is what the tree holds."""
 
