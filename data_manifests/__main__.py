@@ -238,15 +238,17 @@ def _describe_parts(about: Manifest) -> None:
     for rule in about.protocol:
         print(f"  {rule.name}: {rule.what} ({_size(rule)})")
     for expected in about.expected:
-        print(f"expected in {', '.join(expected.layouts)} ({expected.name}; {expected.source})")
+        bounds = f"; {' and '.join(expected.at_least)} are lower bounds" if expected.at_least else ""
+        where = f"{expected.name}; {expected.source}; {expected.date}{bounds}"
+        print(f"expected in {', '.join(expected.layouts)} ({where})")
         lines = [["group", "subjects", "recordings", "frames"]]
         lines += [[_group(c), *(_number(v) for v in (c.subjects, c.recordings, c.frames))] for c in expected.count]
         _print_table(lines, words=1)
     if about.list:
         print("public lists")
-        lines = [["file", "of", "live is", "lines", "bona fide", "attack", "recordings", "sha1"]]
+        lines = [["file", "of", "live is", "lines", "bona fide", "attack", "frames", "recordings", "sha1"]]
         for entry in about.list:
-            counts = [_number(v) for v in (entry.lines, entry.bonafide, entry.attack, entry.recordings)]
+            counts = [_number(v) for v in (entry.lines, entry.bonafide, entry.attack, entry.frames, entry.recordings)]
             lines.append([entry.file, entry.benchmark, entry.live, *counts, f"{entry.sha1}…" if entry.sha1 else "-"])
         _print_table(lines, words=3)
     print("known defects")

@@ -299,12 +299,14 @@ def _missing_images(about: Manifest, result: AdapterResult, at_least: int | None
 
 
 def _absent_recordings(result: AdapterResult) -> Iterator[Problem]:
-    """A problem for each recording that an owner's list names and the tree lacks, unless another problem says why."""
+    """A problem for each recording or frame that an owner's list names and the tree lacks, unless another says why."""
     known = "\n".join(problem.path for problem in result.problems)
-    for recording, name in result.absent.items():
+    modalities = ", ".join(result.modalities)
+    for place, name in result.absent.items():
+        recording, _, frame = place.partition(":")
         if recording not in known:
-            modalities = ", ".join(result.modalities)
-            yield Problem(printable(recording), f"no frame in the tree, though {name} names it; restore {modalities}")
+            what = "is not in the tree" if frame else "no frame in the tree"
+            yield Problem(printable(place), f"{what}, though {name} names it; restore {modalities}")
 
 
 _CEFA = ("1_1_1", "3_1_2", "3_2_2", "3_1_4")  # the recordings of every subject

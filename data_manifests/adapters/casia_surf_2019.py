@@ -6,7 +6,8 @@
   named, and the class stands in `val_private_list.txt` and `test_private_list.txt` only, a line being
   `colour depth infrared label`, 1 = live.
 
-Without its private list a part has no label, so it is left out and noted. Each anonymous triplet is a recording of
+`train_list.txt` names the frames of the training part; what it names and the tree lacks is absent. Without its private
+list a part has no label, so it is left out and noted. Each anonymous triplet is a recording of
 its own. Nobody published whom it shows, so a part counts as one subject, and no statistic by subject claims more
 than is known.
 """
@@ -21,6 +22,7 @@ from data_manifests.adapters.common import (
     Layout,
     Options,
     files_below,
+    listed_frames,
     modality_columns,
     no_folder,
     read_words,
@@ -30,6 +32,7 @@ from data_manifests.index import Row
 from data_manifests.parallel import parallel
 
 ANONYMOUS = {"Val": ("val", "val_private_list.txt"), "Testing": ("test", "test_private_list.txt")}
+TRAIN_LIST = "train_list.txt"
 _IMAGE = re.compile(r"(.+)-(color|depth|ir)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 _MODALITY = {"color": "rgb", "depth": "depth", "ir": "ir"}
 _LABELS = {"1": "bonafide", "0": "attack"}
@@ -132,6 +135,10 @@ def _index(root: Path, options: Options) -> AdapterResult:
             continue
         recordings += rssdk_recordings(root / place, place, kind, "train", result)
     rssdk_result("surf-2019", recordings, options, result)
+    if (root / TRAIN_LIST).is_file():
+        present = {(row.clip_id, row.frame) for row in result.rows}
+        listed = (("/".join(folder.split("/")[-2:]), frame) for folder, frame in listed_frames(root / TRAIN_LIST))
+        result.absent |= {f"{r}:{frame}": TRAIN_LIST for r, frame in listed if (r, frame) not in present}
     for part in ANONYMOUS:
         if (root / part).is_dir():
             _anonymous(root, part, options, result)

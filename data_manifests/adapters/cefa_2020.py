@@ -20,6 +20,7 @@ from data_manifests.adapters.common import (
     Layout,
     Options,
     folders,
+    listed_frames,
     modality_columns,
     read_frames,
     read_words,
@@ -82,12 +83,14 @@ def _index(root: Path, options: Options) -> AdapterResult:
     anonymous: list[ImageFolder] = []
     labels: dict[str, str] = {}
     lists: dict[str, dict[str, RecordingList]] = {}
+    listed_in: dict[tuple[str, int], str] = {}
     for suffix, split in (("train", "train"), ("dev_ref", "val")):
         for sub, path in _lists(root, suffix).items():
             place = path.relative_to(root).as_posix()
             with result.collecting(place):
                 listed = _recording_labels(path, place, result)
                 lists.setdefault(sub, {})[split] = (place, listed)
+                listed_in |= {(folder.rpartition("/")[2], frame): place for folder, frame in listed_frames(path)}
                 labels |= listed if split == "val" else {}
     unknown: dict[str, list[str]] = {"dev": [], "test": []}
     for part, top in _parts(root).items():
@@ -131,6 +134,11 @@ def _index(root: Path, options: Options) -> AdapterResult:
                 )
             )
     _add_protocols(lists, result)
+    present = {(row.clip_id, row.frame) for row in result.rows}
+    recordings = {recording for recording, _ in present}
+    for (recording, frame), place in listed_in.items():
+        if recording in recordings and (recording, frame) not in present:
+            result.absent[f"{recording}:{frame}"] = place
     return result
 
 

@@ -106,8 +106,8 @@ class Findings:
 class AdapterResult(Findings):
     """The rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and its layout's id.
 
-    modalities: what every frame of the layout holds. absent: recordings of which the tree has no frame, and the owner's
-    list that names each.
+    modalities: what every frame of the layout holds. absent: recordings, or single frames `<recording>:<frame>`, that
+    the tree lacks, and the owner's list that names each.
     """
 
     layout: str = ""
@@ -376,6 +376,15 @@ def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             raise BadInput(f"{path}, row {number}: a field of {', '.join(columns)} is empty; restore the list")
         rows.append(row)
     return rows
+
+
+def listed_frames(path: Path) -> Iterator[tuple[str, int]]:
+    """(recording's folder, frame) of each line of a challenge's list that begins with a frame's path, such as
+    `train/1_000_1_1_1/profile/0001.jpg`."""
+    for words in read_words(path):
+        folder, _, name = words[0].rpartition("/")
+        if m := _FRAME.fullmatch(name):
+            yield folder.rpartition("/")[0], int(m[1])
 
 
 def recording_protocol(

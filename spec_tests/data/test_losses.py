@@ -152,6 +152,22 @@ class TestARecording:
         what = "no frame in the tree, though val_private_list.txt names it; restore rgb, depth, ir"
         assert problems(letter, root) == {"Val/0000/000001": what}
 
+    @pytest.mark.parametrize("layout", ["surf-2019", "cefa-2020"])
+    def test_of_which_a_training_list_names_a_lost_frame(self, tmp_path, layout):
+        letter, root = tree_of(layout, tmp_path)
+        rows = index_tree(letter, root, OPTIONS).rows
+        if layout == "surf-2019":
+            named = (r for r in rows if r.subject_id == "S:CLKJ_AS0005")
+            (root / "train_list.txt").write_text(
+                "\n".join(f"{r.rgb} {r.depth} {r.ir} {int(r.bonafide)}" for r in named)
+            )
+        assert problems(letter, root, "fast") == {}
+        for modality in FOLDERS:
+            (root / getattr(rows[0], modality)).unlink()
+        name = "train_list.txt" if layout == "surf-2019" else "phase1/4@1_train.txt"
+        what = f"is not in the tree, though {name} names it; restore rgb, depth, ir"
+        assert problems(letter, root, "fast") == {f"{rows[0].clip_id}:{rows[0].frame}": what}
+
     def test_with_too_few_frames(self, tmp_path, monkeypatch):
         letter, root = tree_of("wmca-jpg", tmp_path)
         for modality in ("color", "depth", "ir"):
