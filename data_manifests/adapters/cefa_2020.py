@@ -136,9 +136,9 @@ def _index(root: Path, options: Options) -> AdapterResult:
     _add_protocols(lists, result)
     present = {(row.clip_id, row.frame) for row in result.rows}
     recordings = {recording for recording, _ in present}
-    for (recording, frame), place in listed_in.items():
-        if recording in recordings and (recording, frame) not in present:
-            result.absent[f"{recording}:{frame}"] = place
+    for (name, frame), place in listed_in.items():
+        if name in recordings and (name, frame) not in present:
+            result.absent[f"{name}:{frame}"] = place
     return result
 
 
