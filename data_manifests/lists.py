@@ -412,7 +412,7 @@ def read_benchmark(dataset: str, folder: Path, benchmark: str = "mmdg") -> dict[
     Raises `BadInput` when only some of them are there, and on a list that `read_list` refuses.
     """
     if not folder.is_dir():
-        raise BadInput(f"lists {benchmark} = {folder}: no such folder; correct roots.toml")
+        raise BadInput(f"lists {benchmark} = {folder}: no such folder; correct its path")
     published = manifest(dataset).lists(benchmark)
     present = [file for file in published if (folder / file).exists()]
     if not present:
@@ -462,7 +462,7 @@ def mmdg(rows: Sequence[Row], folder: Path) -> Benchmark:
     if absent:
         raise BadInput(f"protocol mmdg: the trees lack frames that the lists name: {'; '.join(absent)}; restore them")
     if not used:
-        raise BadInput(f"{folder}: holds no list of an indexed set, such as C-train.txt; correct [lists] in roots.toml")
+        raise BadInput(f"{folder}: holds no list of an indexed set, such as C-train.txt; correct its path")
     notes += [f"mmdg: not the published list: {text}" for text in altered]
     return Benchmark(splits, notes, altered)
 

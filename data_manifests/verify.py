@@ -470,6 +470,7 @@ def verify(
     unopened = any(map(is_unopened, result.rows))
     at_least = expected.frames_a_recording if expected and not unopened else None
     report.problems += [*_missing_images(about, result, at_least), *_absent_recordings(result)]
+    report.problems += [loss for loss in result.losses if loss.path not in _halved(about)]
     report.notes += _absent_by_rule(dataset, result, report.wrong)
     if unopened:
         report.notes.append("--fast opens no file, so what the HDF5 files hold is not checked")

@@ -71,13 +71,15 @@ class Findings:
 
     `ignored` names files and folders that are no data: those of the operating system and those that scripts
     derived. `notes` are sentences on states that the adapter handles, such as frames in only one package.
-    `problems` must be repaired. Without `collect` the first problem is raised as `BadInput`.
+    `problems` must be repaired. Without `collect` the first problem is raised as `BadInput`. `losses` are what an index
+    does without and a whole tree would hold.
     """
 
     collect: bool = False
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    losses: list[Problem] = field(default_factory=list)
 
     def problem(self, path: str, what: str) -> None:
         """Record a problem, or raise it as `BadInput` without `collect`."""
@@ -100,6 +102,7 @@ class Findings:
         self.ignored += other.ignored
         self.notes += other.notes
         self.problems += other.problems
+        self.losses += other.losses
 
 
 @dataclass

@@ -20,6 +20,7 @@ from data_manifests.adapters.common import (
     Frames,
     Layout,
     Options,
+    Problem,
     files_below,
     modality_columns,
     no_folder,
@@ -114,6 +115,10 @@ def _recording(job: _Job) -> tuple[Frames, Findings]:
         alone = [f"{k} (RGB)" if k in rgb else f"{k} (CDIT)" for k in sorted(set(rgb) ^ set(rest))]
         if alone and numbers:
             findings.notes.append(f"{name}: frames in one package only are left out: {', '.join(alone)}")
+        for modalities, alone_in, other in (("rgb", rest, rgb), ("depth and ir", rgb, rest)):
+            if lost := [str(k) for k in alone_in if k not in other]:
+                what = f"lacks {modalities} of {len(lost)} frames ({', '.join(lost[:3])}); restore the images"
+                findings.losses.append(Problem(_stem(name), what))
     if not numbers:
         what = "the two packages share no frame" if colour and others else "holds no frame"
         findings.problem(name, f"{what}; copy the recording again")

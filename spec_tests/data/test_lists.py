@@ -454,7 +454,7 @@ class TestMmdg:
         (folder / "C-val.txt").write_text(LINES[0])
         with pytest.raises(BadInput, match=r"C-val.txt, row 1: CLKJ_AS0001/real.rssdk:1 is not of CASIA-SURF CeFA"):
             mmdg(rows, folder)
-        with pytest.raises(BadInput, match=r"no such folder; correct roots\.toml"):
+        with pytest.raises(BadInput, match=r"no such folder; correct its path"):
             mmdg(rows, tmp_path / "nowhere")
 
 

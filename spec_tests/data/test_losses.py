@@ -117,6 +117,17 @@ class TestAModality:
             "018_01_000_0_01": "holds no rgb; restore the images",
         }
 
+    def test_frames_in_one_package_of_wmca(self, tmp_path):
+        letter, root = tree_of("wmca-hdf5", tmp_path)
+        for package, name, frame in (("CDIT", "017_01_000_0_00", 12), ("RGB", "018_01_000_0_01", 3)):
+            path = root / f"preprocessed-face-station_{package}/face-station/17.01.18/{name}.hdf5"
+            with h5py.File(path, "r+") as f:
+                del f[f"Frame_{frame}"]
+        assert problems(letter, root) == {
+            "017_01_000_0_00": "lacks depth and ir of 1 frames (12); restore the images",
+            "018_01_000_0_01": "lacks rgb of 1 frames (3); restore the images",
+        }
+
     def test_a_stream_of_hq_wmca(self, tmp_path):
         letter, root = tree_of("hqwmca-hdf5", tmp_path)
         name, *_ = trees.HQ_RECORDINGS
