@@ -6,7 +6,7 @@ verify SET --root DIR                     compare a tree with what is published;
 index SET --root DIR --out FOLDER         make an index of one tree
 index --roots roots.toml --out FOLDER     make one index of all trees that a file names
 protocol NAME [--index FILE]              say what a protocol is, or add it to an index
-croissant SET                             the description as Croissant 1.0 metadata
+croissant SET [--index FILE]              the description as Croissant 1.0 metadata
 
 SET is the letter or the name of a data set: C CASIA-SURF CeFA, S CASIA-SURF, W WMCA, H HQ-WMCA, P PADISI-Face.
 `roots.toml` names each tree, `C = "/data/cefa"`, and under `[lists]` the folder of the public lists,

@@ -5,7 +5,7 @@ A caller needs only `index_tree(dataset, root, options) -> AdapterResult`:
 - `Options()` opens the header of every image and container, and raises `BadInput`, which names the root, at the first
   file that is wrong. `AdapterResult.notes` are sentences on states that the adapter handles (a frame in only one
   package, a list line without a recording, recordings without a published label); `AdapterResult.ignored` names
-  files of the operating system.
+  files of the operating system. What a whole tree would hold besides is in `AdapterResult.absent` and `.losses`.
 - `Options(collect=True)` turns each wrong file, folder or list inside the tree into a `Problem(path, what)` of
   `AdapterResult.problems`, leaves out its rows or its protocol, and indexes the rest. It raises only when the root is
   no folder or does not have exactly one known layout.
