@@ -6,7 +6,7 @@ verify SET --root DIR                     compare a tree with what is published;
 index SET --root DIR --out FOLDER         make an index of one tree
 index --roots roots.toml --out FOLDER     make one index of all trees that a file names
 protocol NAME [--index FILE]              say what a protocol is, or add it to an index
-croissant SET                             the description as Croissant 1.0 metadata
+croissant SET [--index FILE]              the description as Croissant 1.0 metadata
 
 SET is the letter or the name of a data set: C CASIA-SURF CeFA, S CASIA-SURF, W WMCA, H HQ-WMCA, P PADISI-Face.
 `roots.toml` names each tree, `C = "/data/cefa"`, and under `[lists]` the folder of the public lists,
@@ -17,21 +17,34 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import sys
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_manifests.adapters import AdapterResult, Options, index_tree
+from data_manifests.adapters import LAYOUTS, AdapterResult, Options, index_tree
 from data_manifests.croissant import croissant
 from data_manifests.errors import BadInput, cli_errors
-from data_manifests.index import DATASETS, MODALITIES, Row, load_index, read_lists, read_roots, save_index
+from data_manifests.index import (
+    DATASETS,
+    MODALITIES,
+    Row,
+    load_index,
+    read_lists,
+    read_roots,
+    resolved,
+    root_texts,
+    save_index,
+)
 from data_manifests.lists import mmdg
 from data_manifests.manifests import FILES, SPLITS, Count, Manifest, ProtocolRule, letter, manifest
+from data_manifests.parallel import progress
 from data_manifests.protocols import (
     CROSSING,
+    DERIVED,
     MMFAS_SEED,
+    SOURCE,
     check_subjects,
     derive,
     mmfas,
@@ -69,7 +82,7 @@ def _print_table(lines: Sequence[Sequence[str]], words: int) -> None:
 
 def _relative_as_before(path: Path, roots: Mapping[str, Path], out: Path) -> dict[str, str]:
     """The roots for the roots.toml in `out`; a relative root stays relative, so that trees and index can move."""
-    texts = tomllib.loads(path.read_text(encoding="utf-8"))
+    texts = root_texts(path)
     return {
         letter: str(root) if Path(texts[letter]).is_absolute() else os.path.relpath(root, out.resolve())
         for letter, root in roots.items()
@@ -92,22 +105,29 @@ def _ignored(names: Sequence[str]) -> str:
     return f"{len(names)} files of the operating system ignored: {first}"
 
 
-def _gather(roots: Mapping[str, Path], options: Options) -> tuple[list[Row], Protocols, list[str]]:
-    """The rows, the usable official protocols and the notes of every tree."""
+def _gather(roots: Mapping[str, Path], file: Path | None, options: Options) -> tuple[list[Row], Protocols, list[str]]:
+    """The rows, the usable official protocols and the notes of every tree. `file` names the roots, if one does."""
     rows: list[Row] = []
     protocols: Protocols = {}
     notes: list[str] = []
     for code, root in roots.items():
-        result: AdapterResult = index_tree(code, root, options)
+        try:
+            result: AdapterResult = index_tree(code, root, options)
+        except BadInput as e:
+            raise BadInput(f"{file}: {e}" if file else str(e)) from None
         rows += result.rows
         protocols |= result.protocols
         notes += result.notes
         if result.ignored:
             notes.append(f"{code}: {_ignored(result.ignored)}")
     by_id = {row.sample_id: row for row in rows}
-    for name, splits in list(protocols.items()):
-        check_subjects(name, splits, by_id)
-        if flaw := one_class(splits, by_id):  # a partial copy of a data set is still of use
+    for name, splits in list(protocols.items()):  # what is left of a partial copy is still of use
+        flaw = one_class(splits, by_id)
+        try:
+            check_subjects(name, splits, by_id)
+        except BadInput as e:
+            flaw = str(e).removeprefix(f"protocol {name}: ")
+        if flaw:
             notes.append(f"{name}: left out, since {flaw}")
             del protocols[name]
     return rows, protocols, notes
@@ -133,8 +153,8 @@ def index(options: argparse.Namespace) -> None:
         if options.out.suffix == ".csv" and options.out.name != "index.csv":
             folder = options.out.with_suffix("")
             raise BadInput(f"--out {options.out}: an index is called index.csv; give {folder}/index.csv")
-        roots = {letter(options.set): options.root.resolve()}
-        root_texts = {code: str(root) for code, root in roots.items()}
+        roots = {letter(options.set): resolved(options.root)}
+        written = {code: str(root) for code, root in roots.items()}
     else:
         if options.roots is None or options.root is not None:
             raise BadInput("index takes either SET --root DIR or --roots FILE")
@@ -142,10 +162,10 @@ def index(options: argparse.Namespace) -> None:
         roots, lists = read_roots(options.roots), read_lists(options.roots)
         if not roots:
             raise BadInput(f'{options.roots}: names no data set; write lines such as C = "/data/cefa"')
-        root_texts = _relative_as_before(options.roots, roots, out)
+        written = _relative_as_before(options.roots, roots, out)
     if unknown := set(lists) - {"mmdg"}:
         raise BadInput(f"{options.roots}: lists {sorted(unknown)[0]!r} are not known; there is mmdg")
-    rows, protocols, notes = _gather(roots, _tree_options(options))
+    rows, protocols, notes = _gather(roots, options.roots, _tree_options(options))
     by_id = {row.sample_id: row for row in rows}
     union, left_out = official(rows, protocols)
     notes += left_out
@@ -160,10 +180,8 @@ def index(options: argparse.Namespace) -> None:
         protocols["mmfas"], left_out = mmfas(rows, seed=options.mmfas_seed)
         notes += left_out
     except BadInput as e:
-        if options.set is None:
-            raise
-        notes.append(f"mmfas left out: {e}")  # one set is indexed for its own protocols
-    is_new = save_index(out, rows, protocols, root_texts)
+        notes.append(f"mmfas left out: {e}")
+    is_new = save_index(out, rows, protocols, written)
     _print_table(coverage(rows), words=3)
     for note in notes:
         print(f"note: {note}")
@@ -220,15 +238,17 @@ def _describe_parts(about: Manifest) -> None:
     for rule in about.protocol:
         print(f"  {rule.name}: {rule.what} ({_size(rule)})")
     for expected in about.expected:
-        print(f"expected in {', '.join(expected.layouts)} ({expected.name}; {expected.source})")
+        bounds = f"; {' and '.join(expected.at_least)} are lower bounds" if expected.at_least else ""
+        where = f"{expected.name}; {expected.source}; {expected.date}{bounds}"
+        print(f"expected in {', '.join(expected.layouts)} ({where})")
         lines = [["group", "subjects", "recordings", "frames"]]
         lines += [[_group(c), *(_number(v) for v in (c.subjects, c.recordings, c.frames))] for c in expected.count]
         _print_table(lines, words=1)
     if about.list:
         print("public lists")
-        lines = [["file", "of", "live is", "lines", "bona fide", "attack", "recordings", "sha1"]]
+        lines = [["file", "of", "live is", "lines", "bona fide", "attack", "frames", "recordings", "sha1"]]
         for entry in about.list:
-            counts = [_number(v) for v in (entry.lines, entry.bonafide, entry.attack, entry.recordings)]
+            counts = [_number(v) for v in (entry.lines, entry.bonafide, entry.attack, entry.frames, entry.recordings)]
             lines.append([entry.file, entry.benchmark, entry.live, *counts, f"{entry.sha1}…" if entry.sha1 else "-"])
         _print_table(lines, words=3)
     print("known defects")
@@ -240,14 +260,14 @@ def verify_tree(options: argparse.Namespace) -> None:
     """Compare a tree with what is published; exit status 1 when anything is wrong."""
     code = letter(options.set)
     depth = "fast" if options.fast else "full" if options.full else "headers"
-    root = options.root.resolve()
+    root = resolved(options.root)
     state = options.state
     if depth == "full" and state is None:
         state = _STATES / f"{code}-{hashlib.sha256(str(root).encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.jsonl"
     report = verify(code, root, depth, _tree_options(options), options.expect, options.lists, state)
     if options.json is not None:
         save(report, options.json)
-    print(f"{report.name}, layout {report.layout}, {report.depth}")
+    print(f"{report.name} at {report.root}, layout {report.layout}, {report.depth}")
     _print_table(report.table(), words=2)
     for note in report.notes:
         print(f"note: {note}")
@@ -255,8 +275,9 @@ def verify_tree(options: argparse.Namespace) -> None:
         print(f"note: {_ignored(report.ignored)}")
     for problem in report.problems:
         print(f"problem: {problem}")
-    wrong = sum(bool(count.difference) for count in report.counts)
-    print(f"{'verified' if report.ok else 'not verified'}: {wrong} numbers differ, {len(report.problems)} problems")
+    against = f", compared with the counts {report.expectation}" if report.expectation else ""
+    verdict = f"{len(report.wrong)} numbers differ, {len(report.problems)} problems{against}"
+    print(f"{'verified' if report.ok else 'not verified'}: {verdict}")
     if not report.ok:
         raise SystemExit(1)
 
@@ -267,16 +288,26 @@ def protocol(options: argparse.Namespace) -> None:
     code, rule = rules.get(options.name, ("", None))
     if rule is not None:
         print(f"{rule.name} of {DATASETS[code]}: {rule.what} ({_size(rule)})")
-    elif options.name in _GENERAL or options.name.startswith("mmfas-C-"):
-        print(_GENERAL.get(options.name) or f"mmFAS trained, validated and tested on C by {options.name[6:]}.")
+    elif options.name in _GENERAL:
+        print(_GENERAL[options.name])
+    elif rules.get(options.name.removeprefix("mmfas-"), ("",))[0] == SOURCE:
+        print(f"mmFAS trained, validated and tested on C by {options.name.removeprefix('mmfas-')}.")
     elif options.index is None:
         known = ", ".join([*rules, *_GENERAL])
         raise BadInput(f"no protocol {options.name!r}; there is {known}, and mmfas-<protocol of C>")
     if options.index is None:
         return
     index = load_index(options.index)
-    by_id = {row.sample_id: row for row in index.rows}
-    ids = [row.sample_id for row in index.rows]
+    if rule is not None and rule.name not in index.protocols and rule.name not in DERIVED:
+        made = f"made when {code} is indexed with the owner's folders and lists"
+        raise BadInput(f"no protocol {rule.name!r} in {options.index}; it is {made}, so index {code} again with them")
+    rows: list[Row] = []
+    with progress(f"reading {options.index}", len(index.rows)) as advance:
+        for row in index.rows:
+            rows.append(row)
+            advance(1)
+    by_id = {row.sample_id: row for row in rows}
+    ids = [row.sample_id for row in rows]
     protocols: Protocols = {
         name: {split: [ids[i] for i in numbers] for split, numbers in splits.items()}
         for name, splits in index.protocols.items()
@@ -285,10 +316,10 @@ def protocol(options: argparse.Namespace) -> None:
     if name == "mmdg" and name not in protocols:
         if options.lists is None:
             raise BadInput("protocol mmdg needs the folder of MMDG's lists; name it with --lists")
-        benchmark = mmdg(index.rows, options.lists)
+        benchmark = mmdg(rows, options.lists)
         name, splits, notes = benchmark.name, benchmark.splits, benchmark.notes
     else:
-        splits, notes = derive(name, index.rows, protocols, options.mmfas_seed)
+        splits, notes = derive(name, rows, protocols, options.mmfas_seed)
     if name not in CROSSING:
         check_subjects(name, splits, by_id)
     if flaw := one_class(splits, by_id):
@@ -296,8 +327,7 @@ def protocol(options: argparse.Namespace) -> None:
     added = protocols.get(name) != splits
     protocols[name] = splits
     if added:
-        roots = tomllib.loads((options.index.parent / "roots.toml").read_text(encoding="utf-8"))
-        save_index(options.index.parent, index.rows, protocols, {c: roots[c] for c in index.roots})
+        save_index(options.index.parent, rows, protocols, root_texts(options.index.parent / "roots.toml"))
     for note in notes:
         print(f"note: {note}")
     _print_protocols({name: splits}, by_id)
@@ -321,13 +351,33 @@ _GENERAL = {
 
 def print_croissant(options: argparse.Namespace) -> None:
     """Print a data set's description as Croissant 1.0 (JSON-LD)."""
-    print(json.dumps(croissant(manifest(letter(options.set))), indent=1, ensure_ascii=False))
+    print(json.dumps(croissant(manifest(letter(options.set)), options.index), indent=1, ensure_ascii=False))
+    if options.index is None:
+        remedy = "put this beside an index.csv or name one with --index, or a reader finds no records"
+        print(f"note: {remedy}", file=sys.stderr)
+
+
+def _at_least_one(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,5}", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
+    return int(text)
+
+
+def _layout(text: str) -> str:
+    known = [layout.id for layouts in LAYOUTS.values() for layout in layouts]
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"no layout {text!r}; there is {', '.join(known)}")
+    return text
 
 
 def _reading_options(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--workers", type=int, help="processes that read files (default: one for each core)")
-    verb.add_argument("--layout", action="append", default=[], help="layout to read, where a root holds several")
-    verb.add_argument("--swir-nm", type=int, default=1300, help="HQ-WMCA band, in nm, taken as infrared (default 1300)")
+    verb.add_argument("--workers", type=_at_least_one, help="processes that read files (default: one for each core)")
+    verb.add_argument(
+        "--layout", type=_layout, action="append", default=[], help="layout to read, where a root holds several"
+    )
+    verb.add_argument(
+        "--swir-nm", type=_at_least_one, default=1300, help="HQ-WMCA band, in nm, taken as infrared (default 1300)"
+    )
     verb.add_argument("--depth-maps", default="", help="folder below the HQ-WMCA root with depth maps to use instead")
     verb.add_argument("--unpickle", action="store_true", help="allow PADISI-Face's joblib file, which is a pickle")
 
@@ -352,8 +402,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     deep = verb.add_mutually_exclusive_group()
     deep.add_argument("--fast", action="store_true", help="go by names and open no image")
     deep.add_argument("--full", action="store_true", help="decode every image, or continue an interrupted --full")
-    verb.add_argument("--expect", default="", help="which published counts, where a layout has several")
-    verb.add_argument("--lists", type=Path, metavar="FOLDER", help="compare the tree with MMDG's lists too")
+    verb.add_argument("--expect", default="", help="published counts to compare with (default: what fits best)")
+    verb.add_argument("--lists", type=Path, metavar="FOLDER", help="compare the tree with the public lists there too")
     verb.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
     verb.add_argument("--state", type=Path, metavar="FILE", help=f"record of --full (default in {_STATES})")
     _reading_options(verb)
@@ -378,6 +428,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     verb = verbs.add_parser("croissant", help=print_croissant.__doc__, description=print_croissant.__doc__)
     verb.set_defaults(run=print_croissant)
     verb.add_argument("set", metavar="SET", help="C, S, W, H, P or a name")
+    verb.add_argument("--index", type=Path, metavar="FILE", help="index.csv with the records, named with its hash")
 
     options = parser.parse_args(argv)
     with cli_errors():

@@ -2,10 +2,16 @@
 
 The metadata describe a licensee's files by glob and the index's columns as a record set over `index.csv`. They have no
 download address, since the data sets are not public.
+
+A reader takes a glob that matches nothing for no records, without a word. So a description that is to be read with an
+index names that file itself, with its hash: then a reader refuses when it is absent or was changed.
 """
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
+from data_manifests.errors import BadInput
 from data_manifests.index import COLUMNS
 from data_manifests.manifests import Manifest
 
@@ -74,8 +80,26 @@ _ABOUT = {
 }
 
 
-def croissant(manifest: Manifest) -> dict[str, Any]:
-    """The JSON-LD document of one manifest, ready for `json.dumps`."""
+def _index(manifest: Manifest, path: Path | None) -> dict[str, Any]:
+    """The index as a file with its hash, or, without a path, whatever `index.csv` lies beside the description."""
+    common = {
+        "@id": "index",
+        "name": "index",
+        "description": f"Written by `python -m data_manifests index {manifest.code} --root DIR --out FILE`.",
+        "encodingFormat": "text/csv",
+    }
+    if path is None:
+        return {"@type": "cr:FileSet", **common, "includes": "index.csv"}
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise BadInput(f"{path}: cannot be read ({e.strerror}); name an index.csv") from None
+    return {"@type": "cr:FileObject", **common, "contentUrl": str(path.resolve()), "sha256": sha256}
+
+
+def croissant(manifest: Manifest, index: Path | None = None) -> dict[str, Any]:
+    """The JSON-LD document of one manifest, ready for `json.dumps`; `index` is the file that holds its records."""
     slug = manifest.name.lower().replace(" ", "-")
     files = [
         {
@@ -88,14 +112,7 @@ def croissant(manifest: Manifest) -> dict[str, Any]:
         }
         for layout in manifest.layout
     ]
-    index = {
-        "@type": "cr:FileSet",
-        "@id": "index",
-        "name": "index",
-        "description": f"Written by `python -m data_manifests index {manifest.code} --root DIR --out FILE`.",
-        "encodingFormat": "text/csv",
-        "includes": "index.csv",
-    }
+    source = {"fileObject" if index else "fileSet": {"@id": "index"}}
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -114,7 +131,8 @@ def croissant(manifest: Manifest) -> dict[str, Any]:
         "datePublished": str(manifest.year),
         "citeAs": f"{manifest.name}, {manifest.owner}, {manifest.publication}",
         "rai:personalSensitiveInformation": manifest.personal_data,
-        "distribution": [*files, index],
+        "version": f"{manifest.year}.0.0",
+        "distribution": [*files, _index(manifest, index)],
         "recordSet": [
             {
                 "@type": "cr:RecordSet",
@@ -129,7 +147,7 @@ def croissant(manifest: Manifest) -> dict[str, Any]:
                         "name": column,
                         "description": _ABOUT[column],
                         "dataType": "sc:Integer" if column in ("frame", "ir_nm") else "sc:Text",
-                        "source": {"fileSet": {"@id": "index"}, "extract": {"column": column}},
+                        "source": {**source, "extract": {"column": column}},
                     }
                     for column in COLUMNS
                 ],

@@ -1,20 +1,22 @@
 """From an image reference to 8-bit planes: read the image, check it against the index, convert and resize it.
 
-Nothing here guesses: a file that is absent, empty, cut short, no image or of another shape than in the index is a
-`BadInput`. Its message names the reference, never the folder itself, whose name holds personal data in raw copies
-of CeFA.
+Nothing here guesses: a file that is absent, empty, cut short, no image, of a kind that has no one reading (CMYK, colour
+of 16 bits) or of another shape than in the index is a `BadInput`. A photograph is turned as its EXIF orientation says.
+A message names the reference, never the folder itself, whose name holds personal data in raw copies of CeFA.
 """
 
 import hashlib
+import io
+import struct
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from data_manifests.errors import BadInput
 from data_manifests.index import Reference
@@ -23,8 +25,9 @@ IMAGE_FORMATS = ("JPEG", "PNG")
 HOLE = 1  # sensor values up to this one mean "no measurement" (data-set sheet, section 6)
 
 _DTYPES = {"1": "uint8", "L": "uint8", "P": "uint8", "RGB": "uint8", "RGBA": "uint8", "LA": "uint8"}
-_DTYPES |= {"CMYK": "uint8", "YCbCr": "uint8", "I": "int32", "F": "float32"}
 _DTYPES |= {"I;16": "uint16", "I;16B": "uint16", "I;16L": "uint16"}
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # the EXIF tag, and its values that exchange height and width
+_DARKEST = 1e-3  # floats 0 … 1 none of which reaches this, but that are not all 0, have another byte order
 # Pillow raises these, by format and place, on bytes that are no complete image.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 
@@ -83,10 +86,30 @@ def _open_image(path: Path, name: str) -> Image.Image:
         raise BadInput(f"{name}: {what}; copy it again from the original") from None
 
 
-def image_shape(path: Path, name: str) -> str:
-    """`HxW:dtype` of an image file, from its header alone; messages call it `name`. Raises `BadInput` without one."""
+def image_shape(path: Path, name: str, modality: str) -> str:
+    """`HxW:dtype` of an image file as it is turned, from its header alone; messages call it `name`. Raises `BadInput`
+    without one, and for an image that cannot be read as `modality`."""
     with _open_image(path, name) as image:
-        return shape_text(image.height, image.width, _DTYPES.get(image.mode, image.mode))
+        _refuse_kind(image, name, modality == "rgb")
+        sides = (image.width, image.height) if _orientation(image) in _SIDEWAYS else (image.height, image.width)
+        return shape_text(*sides, _DTYPES[image.mode])
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1)) if "exif" in image.info else 1
+    except (*_BROKEN, TypeError, KeyError, struct.error):  # an EXIF block that is damaged says nothing
+        return 1
+
+
+def _refuse_kind(image: Image.Image, name: str, colour: bool) -> None:
+    """Raise `BadInput` where 8 bits of colour or one plane of grey cannot be read without a guess."""
+    if image.mode not in _DTYPES:
+        raise BadInput(f"{name}: is a {image.mode} image, whose colours depend on a profile; convert it to RGB or grey")
+    deep = "16B" in str(getattr(image, "tile", ""))  # the form in which Pillow finds the pixels in the file
+    if deep and (colour or _DTYPES[image.mode] != "uint16"):
+        kind = "colour" if colour else "grey of one channel"
+        raise BadInput(f"{name}: has channels of 16 bits, which cannot be read as {kind}; convert it to 8 bits")
 
 
 def is_planes(array: object, axes: int) -> bool:
@@ -111,16 +134,83 @@ def npz_shape(path: Path, key: str, name: str) -> tuple[tuple[int, ...], np.dtyp
 
 def _image(path: Path, name: str, colour: bool) -> np.ndarray:
     with _open_image(path, name) as image:
-        dtype = _DTYPES.get(image.mode)
+        _refuse_kind(image, name, colour)
+        sixteen = _DTYPES[image.mode] == "uint16"
+        orientation = _orientation(image)
         try:
+            if image.format == "JPEG" and not jpeg_scans(path.read_bytes())[1]:
+                raise ValueError("it has no end marker")
             image.load()
+            if orientation != 1:
+                image = ImageOps.exif_transpose(image)
             if colour:
                 return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-            if dtype == "uint8":
-                return np.asarray(image.convert("L"))[None]
-            return np.asarray(image)[None]
+            return np.asarray(image if sixteen else image.convert("L"))[None]
         except _BROKEN as e:
             raise BadInput(f"{name}: the image is damaged or cut short ({e}); copy it again") from None
+
+
+def jpeg_scans(data: bytes) -> tuple[list[tuple[int, int]], bool]:
+    """Where the compressed pixels of a JPEG file begin and end, scan by scan, and whether its end marker follows."""
+    scans: list[tuple[int, int]] = []
+    at = 2
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1:
+        marker = data[at + 1]
+        if marker == 0xD9:
+            return scans, True
+        if marker == 0xFF:
+            at += 1
+        elif marker <= 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
+            at += 2
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            if marker == 0xDA:
+                begin = at
+                while 0 <= (at := data.find(b"\xff", at)) < len(data) - 1 and _within_scan(data[at + 1]):
+                    at += 2
+                at = len(data) if at < 0 else at
+                scans.append((begin, at))
+    return scans, False
+
+
+def _within_scan(marker: int) -> bool:
+    """Whether 0xFF and this byte stand for pixels: an escaped 0xFF, or a restart."""
+    return marker == 0 or 0xD0 <= marker <= 0xD7
+
+
+def damage_of_image(path: Path) -> str:
+    """What is wrong with an image file that decodes all the same, or the empty text.
+
+    A PNG file has checksums. A JPEG file has none, but each byte of a sound one is needed: where a block was
+    overwritten, for instance by zeros, the decoder finishes before the last bytes or asks for more. Some damage stays
+    unseen.
+    """
+    with Image.open(path, formats=IMAGE_FORMATS) as image:
+        if image.format == "PNG":
+            try:
+                image.verify()
+            except _BROKEN as e:
+                return f"the image is damaged ({e})"
+            return ""
+    data = path.read_bytes()
+    scans, _ = jpeg_scans(data)
+    if len(scans) != 1:
+        return ""
+    end = scans[0][1]
+    last = 2 if data[end - 2 : end] == b"\xff\0" else 1
+    if _decodes(data[: end - last]):
+        return "the image is damaged: its pixels end before its data does"
+    if not _decodes(data[:end] + b"\x7f" * 16):  # more than the decoder looks ahead
+        return "the image is damaged: its data ends before its pixels do"
+    return ""
+
+
+def _decodes(data: bytes) -> bool:
+    try:
+        Image.open(io.BytesIO(data), formats=IMAGE_FORMATS).load()
+    except _BROKEN:
+        return False
+    return True
 
 
 def _pick(array: Any, reference: Reference, name: str) -> np.ndarray:
@@ -198,6 +288,8 @@ def unit_to_8bit(x: np.ndarray) -> np.ndarray:
     """Floats in 0 … 1 (any shape) to uint8, 255·x rounded half up. Raises `ValueError` on other values."""
     if not (np.all(x >= 0.0) and np.all(x <= 1.0)):
         raise ValueError("holds values outside 0 … 1 or NaN")
+    if x.any() and x.max() < _DARKEST:
+        raise ValueError("holds no value that 8 bits can show, as after a change of byte order")
     return np.floor(255.0 * np.asarray(x, dtype=np.float64) + 0.5).astype(np.uint8)
 
 
@@ -235,8 +327,36 @@ def resize(planes: np.ndarray, size: int) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(p).resize(box, Image.Resampling.BILINEAR)) for p in planes])
 
 
-def decode(root: Path, images: Sequence[tuple[Reference, str, str, str]], size: int) -> Iterator[np.ndarray]:
-    """Decode images, (reference, modality, shape in the index, depth_encoding), of one file to uint8 (C, size, size).
+def resize_plain(planes: np.ndarray, size: int) -> np.ndarray:
+    """uint8 (C, H, W) to (C, size, size), bilinear without antialiasing, as cv2's INTER_LINEAR samples it.
+
+    Output pixel i takes the input at (i + ½)·n/size − ½, clamped to the image; rounded half up. cv2 computes
+    in fixed point, so single grey levels may differ from it.
+    """
+
+    def weights(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        at = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0, n - 1)
+        first = np.minimum(np.floor(at).astype(np.int64), max(n - 2, 0))
+        return first, np.minimum(first + 1, n - 1), at - first
+
+    r0, r1, fr = weights(planes.shape[1])
+    c0, c1, fc = weights(planes.shape[2])
+    x = planes.astype(np.float64)
+    rows = x[:, r0] * (1 - fr)[:, None] + x[:, r1] * fr[:, None]
+    y = rows[:, :, c0] * (1 - fc) + rows[:, :, c1] * fc
+    return np.floor(y + 0.5).astype(np.uint8)
+
+
+# How an image comes to its size. The released loaders call cv2.resize, which keeps single pixels of a fine texture
+# where the antialiased one takes their mean.
+RESIZES: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {"antialiased": resize, "released": resize_plain}
+
+
+def decode(
+    root: Path, images: Sequence[tuple[Reference, str, str, str]], size: int, resizing: str = "antialiased"
+) -> Iterator[np.ndarray]:
+    """Decode images, (reference, modality, shape in the index, depth_encoding), of one file to uint8 (C, size, size),
+    resized as `RESIZES[resizing]` does.
 
     Raises `BadInput` naming the reference and what to do about it.
     """
@@ -249,7 +369,7 @@ def decode(root: Path, images: Sequence[tuple[Reference, str, str, str]], size: 
         own_shape = shape_text(height, width, pixels.dtype)
         if own_shape != shape:
             raise BadInput(f"{reference}: is {own_shape} but the index says {shape}; index the data set again")
-        yield resize(to_8bit(pixels, modality, encoding, str(reference)), size)
+        yield RESIZES[resizing](to_8bit(pixels, modality, encoding, str(reference)), size)
 
 
 def digests(root: Path, images: Sequence[tuple[Reference, str]]) -> Iterator[bytes]:

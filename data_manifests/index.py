@@ -19,6 +19,7 @@ the truth. A `Row` is read from the text when somebody asks for it.
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -447,16 +448,14 @@ def _written(file: BinaryIO) -> tuple[int, int]:
     return status.st_mtime_ns, status.st_size
 
 
-def _opened(path: Path) -> io.BufferedReader:
+_BUILD = "build the index with: python -m data_manifests index"
+
+
+def _opened(path: Path, remedy: str = _BUILD) -> io.BufferedReader:
     try:
         return path.open("rb")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise BadInput(f"no file {path}; build it with: python -m data_manifests index") from None
-
-
-def _read(path: Path) -> bytes:
-    with _opened(path) as file:
-        return file.read()
+        raise BadInput(f"no file {path}; {remedy}") from None
 
 
 @dataclass
@@ -619,17 +618,33 @@ def read_lists(path: Path) -> dict[str, Path]:
 
 
 def _toml(path: Path) -> dict[str, object]:
-    data = _read(path)
+    with _opened(path, 'write it, with lines such as C = "/data/cefa"') as file:
+        data = file.read()
     try:
-        return tomllib.loads(data.decode("utf-8"))
+        return tomllib.loads(data.decode("utf-8-sig"))
     except (ValueError, RecursionError) as e:  # broken syntax or UTF-8, endless numbers, endless brackets
         raise BadInput(f'{path} is not TOML ({e}); write lines such as C = "/data/cefa"') from None
+
+
+def root_texts(path: Path) -> dict[str, str]:
+    """Letter of a data set → its folder as `roots.toml` writes it, absolute or relative to the file."""
+    return {key: str(value) for key, value in _toml(path).items() if key in DATASETS}
 
 
 def _folder(path: Path, key: str, value: object) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise BadInput(f'{path}: {key} must be a folder in quotes, such as {key} = "/data/{key.lower()}"')
-    return (path.parent / value).resolve()
+    return resolved(path.parent / value)
+
+
+def resolved(folder: Path) -> Path:
+    """The absolute path without links. Raises `BadInput` for a link that leads back to itself."""
+    try:
+        folder.stat()
+    except OSError as e:
+        if e.errno == errno.ELOOP:
+            raise BadInput(f"{folder}: is a link that leads back to itself; link it to the data") from None
+    return folder.resolve()
 
 
 _THIS = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
@@ -661,6 +676,8 @@ def load_index(path: str | Path) -> Index:
                 raise BadInput(f"{path.parent}: the index was changed while it was read; start again")
             arrays = mapped.keep(columns, f"{sha256} {_THIS}", found)
         rows = Rows(path, index, written[0], own.hexdigest(), arrays)
+    if not roots_path.is_file():
+        raise BadInput(f"no file {roots_path}; {_BUILD}")
     roots = read_roots(roots_path)
     for dataset in sorted({*rows.names("dataset").tolist()} - set(roots)):
         raise BadInput(f'{roots_path}: no root for {dataset}; add a line {dataset} = "folder"')

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_manifests.adapters.common import SPLITS, read_lines
+from data_manifests.adapters.common import SPLITS, AdapterResult, Problem, read_lines
 from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS, Row
 from data_manifests.manifests import Manifest, PublishedList, manifest
@@ -36,7 +36,7 @@ _HQ = re.compile("[0-9]+_[0-9]+_([0-9]+)_[0-9]+_([0-9]+)_[0-9]+_[0-9]+-[0-9A-Za-
 _PADISI = re.compile(r"(?:ID_[^_/]+_)?([0-9A-Za-z]{8})(?:_[^/]+)?\.npz")
 _IMAGE = re.compile(r"([0-9]{1,9})\.(?:jpg|jpeg|png)", re.IGNORECASE)
 _TRIPLET = re.compile(r"([0-9]+)-(color|depth|ir)\.(?:jpg|jpeg|png)", re.IGNORECASE)
-_MODALITY = {"color": "rgb", "profile": "rgb", "depth": "depth", "ir": "ir"}
+MODALITY_OF = {"color": "rgb", "profile": "rgb", "depth": "depth", "ir": "ir"}
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,18 @@ def frame_of(path: str) -> tuple[str, str, int | None]:
     if (m := _TRIPLET.fullmatch(parts[-1])) and parts[0] in ("Val", "Testing"):
         return "S", "/".join((*parts[:-1], m[1])), 0
     if m := _IMAGE.fullmatch(parts[-1]):
-        if len(parts) < 3 or parts[-2] not in _MODALITY:
-            raise BadInput(f"{path!r} is not <recording>/<{'|'.join(_MODALITY)}>/<number>.jpg")
+        if len(parts) < 3 or parts[-2] not in MODALITY_OF:
+            raise BadInput(f"{path!r} is not <recording>/<{'|'.join(MODALITY_OF)}>/<number>.jpg")
         return (*recording_of(parts[:-2]), int(m[1]))
-    return (*recording_of(parts[:-1] if parts[-1] in _MODALITY else parts), None)
+    return (*recording_of(parts[:-1] if parts[-1] in MODALITY_OF else parts), None)
 
 
 def _modality(path: str) -> str:
     """`rgb`, `depth` or `ir` from an image's folder or, in a triplet, its name; the empty text for other files."""
     parts = path.split("/")
     if m := _TRIPLET.fullmatch(parts[-1]):
-        return _MODALITY[m[2].lower()]
-    return _MODALITY.get(parts[-2], "") if len(parts) > 1 and _IMAGE.fullmatch(parts[-1]) else ""
+        return MODALITY_OF[m[2].lower()]
+    return MODALITY_OF.get(parts[-2], "") if len(parts) > 1 and _IMAGE.fullmatch(parts[-1]) else ""
 
 
 def subject_of(dataset: str, clip_id: str) -> str:
@@ -330,6 +330,7 @@ def differences(published: PublishedList, path: Path, entries: Sequence[Entry]) 
         "lines": len(entries),
         "bonafide": sum(entry.label == "bonafide" for entry in entries),
         "attack": sum(entry.label == "attack" for entry in entries),
+        "frames": len({(entry.clip_id, entry.frame) for entry in entries}),
         "recordings": len({entry.clip_id for entry in entries}),
     }
     wrong = [
@@ -411,7 +412,7 @@ def read_benchmark(dataset: str, folder: Path, benchmark: str = "mmdg") -> dict[
     Raises `BadInput` when only some of them are there, and on a list that `read_list` refuses.
     """
     if not folder.is_dir():
-        raise BadInput(f"lists {benchmark} = {folder}: no such folder; correct roots.toml")
+        raise BadInput(f"lists {benchmark} = {folder}: no such folder; correct its path")
     published = manifest(dataset).lists(benchmark)
     present = [file for file in published if (folder / file).exists()]
     if not present:
@@ -434,8 +435,9 @@ def mmdg(rows: Sequence[Row], folder: Path) -> Benchmark:
 
     The lists stay as they are: notes report their defects and nothing repairs them. Only a line that cannot be a
     frame of an index is left out and noted: it pairs modalities of different frames, it repeats a line, or the
-    manifest names it as one that the release cannot pair. Raises `BadInput`, with counts and first names, when the
-    lists name frames that the tree lacks, or a frame of the other class.
+    manifest names it as one that the release cannot pair and the tree does not hold it whole. In an index by names only
+    a line stands for the recording where containers hold the frames (see `adapters`). Raises `BadInput`, with counts
+    and first names, when the lists name frames that the tree lacks, or a frame of the other class.
     """
     splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     notes: list[str] = []
@@ -451,16 +453,16 @@ def mmdg(rows: Sequence[Row], folder: Path) -> Benchmark:
             notes.append(f"mmdg: no lists of {dataset} in {folder}, so it is left out")
             continue
         used = True
-        own = {(row.clip_id, row.frame): row for row in rows if row.dataset == dataset}
+        own = _Own(row for row in rows if row.dataset == dataset)
         for split, (published, entries) in read.items():
-            _fits(dataset, own.values(), published, folder)
+            _fits(dataset, own.rows, published, folder)
             altered += differences(published, folder / published.file, entries)
             splits[split] += _joined(own, published, entries, about, notes, absent)
         notes += [f"mmdg: {dataset}: {text}" for text in defects({split: e for split, (_, e) in read.items()})]
     if absent:
         raise BadInput(f"protocol mmdg: the trees lack frames that the lists name: {'; '.join(absent)}; restore them")
     if not used:
-        raise BadInput(f"{folder}: holds no list of an indexed set, such as C-train.txt; correct [lists] in roots.toml")
+        raise BadInput(f"{folder}: holds no list of an indexed set, such as C-train.txt; correct its path")
     notes += [f"mmdg: not the published list: {text}" for text in altered]
     return Benchmark(splits, notes, altered)
 
@@ -475,8 +477,29 @@ def _fits(dataset: str, rows: Iterable[Row], published: PublishedList, folder: P
             )
 
 
+class _Own:
+    """The rows of one data set, by recording and frame."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = list(rows)
+        self.recordings = {row.clip_id: row for row in self.rows}
+        self._frames = {(row.clip_id, row.frame): row for row in self.rows}
+
+    def row(self, entry: Entry) -> Row | None:
+        """The row of a list's line. A recording has one row for all of its lines where nobody opened its container."""
+        recording = self.recordings.get(entry.clip_id)
+        if recording is None or entry.frame is None or is_unopened(recording):
+            return recording
+        return self._frames.get((entry.clip_id, entry.frame))
+
+
+def is_unopened(row: Row) -> bool:
+    """Whether the row stands for a whole recording, whose container nobody opened."""
+    return row.names_only and (row.rgb or row.depth or row.ir).lower().endswith((".h5", ".hdf5"))
+
+
 def _joined(
-    own: Mapping[tuple[str, int], Row],
+    own: _Own,
     published: PublishedList,
     entries: Sequence[Entry],
     about: Manifest,
@@ -488,21 +511,77 @@ def _joined(
     lacking: list[str] = []
     unpaired: list[str] = []
     for entry in entries:
-        key = (entry.clip_id, entry.frame or 0)
-        if key not in own:
-            (lacking if entry.paired and key not in about.unpaired else unpaired).append(entry.name)
-        elif not entry.paired:
+        row = own.row(entry)
+        whole = row is not None and bool(row.rgb and row.depth and row.ir)
+        if not entry.paired or (not whole and (entry.clip_id, entry.frame) in about.unpaired):
             unpaired.append(entry.name)
-        elif own[key].label != entry.label:
-            raise BadInput(
-                f"{published.file}, row {entry.line}: {entry.name} is {entry.label} there and {own[key].label} in the "
-                "index; fetch the list again"
-            )
+        elif row is None:
+            lacking.append(entry.name)
+        elif row.label != entry.label:
+            raise BadInput(f"{published.file}, {_other_class(entry, row)}")
         else:
-            samples[own[key].sample_id] = None
+            samples[row.sample_id] = None
     if lacking:
         absent.append(f"{len(lacking)} of {len(entries)} of {published.file}, first {_some(lacking)}")
     if unpaired:
         left_out = f"{len(unpaired)} lines, first {_some(unpaired)}"
         notes.append(f"mmdg: {published.file}: left out, as they cannot be paired: {left_out}")
     return list(samples)
+
+
+def _other_class(entry: Entry, row: Row) -> str:
+    return f"row {entry.line}: {entry.name} is {entry.label} there and {row.label} in the index; fetch the list again"
+
+
+def check_lists(dataset: str, result: AdapterResult, folder: Path) -> tuple[list[Problem], list[str]]:
+    """Compare a tree with every public list of its data set in `folder`; return problems and notes.
+
+    A copy that differs from the published list is a problem of the list, and each recording that lacks frames which a
+    list names is a problem too. Notes tell the lists' defects and the lists that number frames as another layout does.
+    Raises `BadInput` when the folder has no list of the data set.
+    """
+    about = manifest(dataset)
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; name the folder of the lists")
+    present = [published for published in about.list if (folder / published.file).is_file()]
+    if not present:
+        example = about.list[0].file
+        raise BadInput(f"{folder}: holds no list of {about.name}, such as {example}; name the folder of the lists")
+    problems: list[Problem] = []
+    notes: list[str] = []
+    own = _Own(result.rows)
+    lacking: dict[str, list[tuple[str, Entry]]] = {}
+    benchmarks: dict[str, dict[str, list[Entry]]] = {}
+    for published in present:
+        if result.layout not in published.layouts:
+            layouts = " and ".join(published.layouts)
+            notes.append(f"{published.file} is not compared, since it numbers the frames of {layouts}")
+            continue
+        try:
+            entries = read_list(folder / published.file, published.format)
+        except BadInput as e:
+            problems.append(Problem(published.file, str(e).removeprefix(f"{folder / published.file}: ")))
+            continue
+        altered = differences(published, folder / published.file, entries)
+        problems += [Problem(published.file, f"not the published list: {text}") for text in altered]
+        benchmarks.setdefault(published.benchmark, {})[published.split] = entries
+        for entry in entries:
+            row = own.row(entry)
+            if row is None and entry.paired and (entry.clip_id, entry.frame) not in about.unpaired:
+                lacking.setdefault(entry.clip_id, []).append((published.file, entry))
+            elif row is not None and entry.label and entry.label != row.label:
+                problems.append(Problem(published.file, _other_class(entry, row)))
+    for name, lists in benchmarks.items():
+        notes += [f"{name}: {text}" for text in defects(lists)]
+        files = {published.file for published in about.lists(name).values() if name == "mmdg"}
+        absent = sorted(files - {published.file for published in present})
+        problems += [Problem(file, f"no such list in {folder}; fetch it too") for file in absent]
+    for recording, entries_of in lacking.items():
+        files_named = " and ".join(dict.fromkeys(file for file, _ in entries_of))
+        frames = dict.fromkeys(entry.frame for _, entry in entries_of)
+        what = (
+            f"lacks {len(frames)} frames ({_some(frames)})" if recording in own.recordings else "no frame in the tree"
+        )
+        modalities = ", ".join(result.modalities)
+        problems.append(Problem(recording, f"{what}, though {files_named} names it; restore {modalities}"))
+    return problems, notes

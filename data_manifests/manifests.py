@@ -53,7 +53,10 @@ class Attack:
 
 @dataclass(frozen=True)
 class ProtocolRule:
-    """A protocol's definition in a sentence, and how many recordings and frames its splits have as published."""
+    """A protocol's definition in a sentence, and how many recordings and frames its splits have as published.
+
+    A frame is a triplet: the colour, depth and infrared image of one moment count once.
+    """
 
     name: str
     what: str
@@ -61,9 +64,15 @@ class ProtocolRule:
     frames: Mapping[str, int]
 
 
+QUANTITIES = ("subjects", "recordings", "frames")
+
+
 @dataclass(frozen=True)
 class Count:
-    """Published numbers of one group of rows; an empty `split`, `label` or `family` stands for all of them."""
+    """Published numbers of one group of rows; an empty `split`, `label` or `family` stands for all of them.
+
+    frames: distinct frames. A line that a list repeats counts once, and the three images of a moment are one frame.
+    """
 
     split: str = ""
     label: str = ""
@@ -75,19 +84,30 @@ class Count:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a tree in one of `layouts` should hold. The splits in `count` are those of `protocol`."""
+    """What a tree in one of `layouts` should hold. The splits in `count` are those of `protocol`.
+
+    source, date: where the numbers stand or what they were counted from, and the day of that version.
+    at_least: the quantities that are lower bounds, since lists name only a part of what a tree may hold.
+    frames_a_recording: how many frames every recording has at least; None where a recording may have any number.
+    """
 
     name: str
     layouts: tuple[str, ...]
     source: str
     count: tuple[Count, ...]
     protocol: str = ""
+    date: str = ""
+    at_least: tuple[str, ...] = ()
+    frames_a_recording: int | None = None
 
 
 @dataclass(frozen=True)
 class PublishedList:
     """A public list file: how to read it (`format`, see `lists.FORMATS`), which label means bona fide (`live`), and how
-    to tell that a copy is the published one. `sha1` is a prefix of the hash of the file's bytes."""
+    to tell that a copy is the published one. `sha1` is a prefix of the hash of the file's bytes.
+
+    lines, bonafide and attack count lines, of which a list may repeat some; frames counts the distinct frames.
+    """
 
     file: str
     benchmark: str
@@ -101,6 +121,7 @@ class PublishedList:
     lines: int | None = None
     bonafide: int | None = None
     attack: int | None = None
+    frames: int | None = None
     recordings: int | None = None
 
 
@@ -133,11 +154,13 @@ class Manifest:
     list: tuple[PublishedList, ...]
     defect: tuple[Defect, ...]
 
-    def expectation(self, layout: str, name: str = "") -> Expected | None:
-        """The published counts of a layout: the first, or those called `name`; None where nothing is published."""
-        candidates = [e for e in self.expected if layout in e.layouts]
-        if not name:
-            return candidates[0] if candidates else None
+    def expectations(self, layout: str) -> tuple[Expected, ...]:
+        """The published counts of a layout; empty where nothing is published."""
+        return tuple(e for e in self.expected if layout in e.layouts)
+
+    def expectation(self, layout: str, name: str = "release") -> Expected:
+        """The published counts of a layout that are called `name`. Raises `BadInput`, with those that there are."""
+        candidates = self.expectations(layout)
         for e in candidates:
             if e.name == name:
                 return e
@@ -235,6 +258,14 @@ def _check(manifest: Manifest, where: str) -> None:
         if entry.sha1 and (not re.fullmatch("[0-9a-f]{12,40}", entry.sha1) or entry.line_end not in ("LF", "CRLF")):
             raise BadInput(f"{where}: list {entry.file} needs 12 to 40 hex digits of sha1 and line_end LF or CRLF")
     for expected in manifest.expected:
+        if not re.fullmatch(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?", expected.date):
+            raise BadInput(
+                f"{where}: expected {expected.name} has the date {expected.date!r}; write 2026-05-12 or 2026"
+            )
+        if unknown := set(expected.at_least) - set(QUANTITIES):
+            raise BadInput(
+                f"{where}: expected {expected.name}: {sorted(unknown)[0]!r} is not in {', '.join(QUANTITIES)}"
+            )
         for count in expected.count:
             if count.split not in ("", *SPLITS) or count.label not in ("", *LABELS):
                 raise BadInput(f"{where}: expected {expected.name} has split {count.split!r}, class {count.label!r}")

@@ -9,7 +9,7 @@ Differences between the sources stay different here on purpose:
 
 - cv2 reads B, G, R and public loaders flip it back before the network; Pillow starts with R, G, B. Either way
   the network sees R, G, B, which is what everything here means.
-- cv2's `resize` is bilinear without antialiasing (`resize_plain`); `decode.resize` antialiases.
+- cv2's `resize` is bilinear without antialiasing (`decode.resize_plain`); `decode.resize` antialiases.
 - a modality that is dropped is zero before (`black`) or after (`grey`) the values are normalised; these are
   different inputs: -1 and 0 under (x − 127.5)/127.5.
 """
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_manifests.decode import HOLE, mad_to_8bit, resize
+from data_manifests.decode import HOLE, mad_to_8bit, resize, resize_plain
 
 Planes = np.ndarray
 Box = tuple[int, int, int, int]  # top, bottom, left, right; bottom and right are one past the last
@@ -145,26 +145,6 @@ def square_pad(planes: Planes) -> Planes:
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2
     return np.pad(planes, ((0, 0), (top, side - height - top), (left, side - width - left)))
-
-
-def resize_plain(planes: Planes, size: int) -> Planes:
-    """uint8 (C, H, W) to (C, size, size), bilinear without antialiasing, as cv2's INTER_LINEAR samples it.
-
-    Output pixel i takes the input at (i + ½)·n/size − ½, clamped to the image; rounded half up. cv2 computes
-    in fixed point, so single grey levels may differ from it.
-    """
-
-    def weights(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        at = np.clip((np.arange(size) + 0.5) * n / size - 0.5, 0, n - 1)
-        first = np.minimum(np.floor(at).astype(np.int64), max(n - 2, 0))
-        return first, np.minimum(first + 1, n - 1), at - first
-
-    r0, r1, fr = weights(planes.shape[1])
-    c0, c1, fc = weights(planes.shape[2])
-    x = planes.astype(np.float64)
-    rows = x[:, r0] * (1 - fr)[:, None] + x[:, r1] * fr[:, None]
-    y = rows[:, :, c0] * (1 - fc) + rows[:, :, c1] * fc
-    return np.floor(y + 0.5).astype(np.uint8)
 
 
 # --- values -------------------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ CEFA: dict[str, tuple[str, Sequence[str], Sequence[str]]] = {
     **{f"C-p1.{k}": (race, _2D, (*_2D, *_MASKS)) for k, race in _RACES.items()},
     "C-p2.1": ("", ("print",), ("replay", *_MASKS)),
     "C-p2.2": ("", ("replay",), ("print", *_MASKS)),
-    "C-p3": ("", _2D, (*_2D, *_MASKS)),
+    "C-p3": ("", _2D, _2D),
     **{f"C-p4.{k}": (race, ("replay",), ("print", *_MASKS)) for k, race in _RACES.items()},
     "C-p5": ("", _2D, (*_2D, *_MASKS)),
 }
@@ -207,7 +207,7 @@ def surf_official(rows: Sequence[Row], protocols: Mapping[str, Mapping[str, Sequ
 def cefa(name: str, rows: Sequence[Row]) -> Splits:
     """One of CeFA's protocols 1-5 by the rule of its owner: subjects 000-199 train, 200-299 val, 300-499 test. An
     ethnicity that trains is not tested. Masks are only tested, without AttackType 1 (no light), as in the owner's
-    lists. In protocol 3 the user chooses the modality, so its members are those of protocol 5.
+    lists. In protocol 3 the user chooses the modality, and no mask is tested, as the owner's sums of images say.
     """
     race, trained, tested = CEFA[name]
     splits: Splits = {split: [] for split in _SPLITS}

@@ -8,43 +8,61 @@ state file, so that an interrupted check continues where it stopped and no uncha
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from data_manifests.adapters import AdapterResult, Options, Problem, index_tree
-from data_manifests.decode import decode, locate
+from data_manifests.adapters.common import printable
+from data_manifests.decode import damage_of_image, decode, locate
 from data_manifests.errors import BadInput, replacing
 from data_manifests.index import MODALITIES, Reference, Row, parse_reference
-from data_manifests.lists import RACES, mmdg
-from data_manifests.manifests import SPLITS, Count, Expected, manifest
+from data_manifests.lists import CUT_OUTS, MODALITY_OF, RACES, check_lists, is_unopened
+from data_manifests.manifests import QUANTITIES, SPLITS, Count, Expected, Manifest, manifest
 from data_manifests.parallel import as_done
 from data_manifests.protocols import check_subjects, one_class
 
 DEPTHS = ("fast", "headers", "full")
-_QUANTITIES = ("subjects", "recordings", "frames")
 _SIDE = 16  # px; the decoded images are thrown away, but decoding includes resizing
+_FIRST = 3  # how many frames or groups a message names of a longer list
+_MANY = 50  # how many recordings
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One number of one group of rows: `expected` as published (None where it is not), `found` in the tree."""
+    """One number of one group of rows: `expected` as published (None where it is not), `found` in the tree.
+
+    what: subjects, recordings, frames (distinct moments), or images of one modality (`rgb`, `depth`, `ir`), of which
+    every frame has one. at_least: the published number is a lower bound.
+    """
 
     group: str
     what: str
     expected: int | None
     found: int
+    at_least: bool = False
 
     @property
     def difference(self) -> int | None:
         return None if self.expected is None else self.found - self.expected
 
+    @property
+    def wrong(self) -> bool:
+        return (self.difference or 0) < 0 if self.at_least else bool(self.difference)
+
+    def __str__(self) -> str:
+        return f"{self.group} {self.what} {self.difference:+}"
+
 
 @dataclass
 class Report:
-    """The result of `verify`. It is `ok` when the tree meets every published number and has no problem."""
+    """The result of `verify`. It is `ok` when the tree meets every published number and has no problem.
+
+    Paths of `problems` are below `root`. expectation: name of the published counts that `counts` compares with.
+    """
 
     dataset: str
     name: str
@@ -58,29 +76,72 @@ class Report:
     ignored: list[str] = field(default_factory=list)
 
     @property
+    def wrong(self) -> list[Comparison]:
+        return [count for count in self.counts if count.wrong]
+
+    @property
     def ok(self) -> bool:
-        return not self.problems and not any(count.difference for count in self.counts)
+        return not self.problems and not self.wrong
 
     def as_json(self) -> dict[str, Any]:
-        counts = [{**asdict(count), "difference": count.difference} for count in self.counts]
+        counts = [{**asdict(count), "difference": count.difference, "wrong": count.wrong} for count in self.counts]
         return {"ok": self.ok, **asdict(self), "counts": counts}
 
     def table(self) -> list[list[str]]:
         """Table lines, header first: group, what, expected, found, difference."""
         lines = [["group", "what", "expected", "found", "difference"]]
         for count in self.counts:
-            expected = "not published" if count.expected is None else str(count.expected)
+            bound = "at least " if count.at_least else ""
+            expected = "not published" if count.expected is None else f"{bound}{count.expected}"
             difference = {None: "-", 0: "0"}.get(count.difference) or f"{count.difference:+}"
             lines.append([count.group, count.what, expected, str(count.found), difference])
         return lines
 
 
-def _numbers(rows: Sequence[Row]) -> dict[str, int]:
-    return {
-        "subjects": len({row.subject_id for row in rows}),
-        "recordings": len({row.clip_id for row in rows}),
-        "frames": len(rows),
-    }
+@dataclass
+class _Numbers:
+    """What a group of rows holds. Where nobody opened the files, `frames` and `images` count recordings."""
+
+    subjects: set[str] = field(default_factory=set)
+    recordings: set[str] = field(default_factory=set)
+    frames: int = 0
+    images: Counter[str] = field(default_factory=Counter)
+
+    def of(self, what: str) -> int:
+        return self.frames if what == "frames" else len(getattr(self, what))
+
+    def add(self, other: "_Numbers") -> None:
+        self.subjects |= other.subjects
+        self.recordings |= other.recordings
+        self.frames += other.frames
+        self.images += other.images
+
+
+_Groups = dict[tuple[str, str, str], _Numbers]  # split, class, family
+
+
+def _groups(rows: Sequence[Row], splits: Mapping[str, Sequence[str]], halved: Collection[str]) -> _Groups:
+    """The numbers of each split, class and family. In a recording of `halved` a frame's colour has another number than
+    its depth and infrared, so only rows with a colour image are counted as frames there."""
+    split_of = {sample: split for split, samples in splits.items() for sample in samples}
+    groups: _Groups = {}
+    for row in rows:
+        key = (split_of.get(row.sample_id, ""), row.label, row.attack_family)
+        numbers = groups.setdefault(key, _Numbers())
+        numbers.subjects.add(row.subject_id)
+        numbers.recordings.add(row.clip_id)
+        numbers.frames += bool(row.rgb) or row.clip_id not in halved
+        numbers.images.update(modality for modality in MODALITIES if getattr(row, modality))
+    return groups
+
+
+def _merged(groups: _Groups, split: str = "", label: str = "", family: str = "") -> _Numbers:
+    """The numbers of all groups of this split, class and family; an empty text stands for all of them."""
+    merged = _Numbers()
+    for key, numbers in groups.items():
+        if all(wanted in ("", own) for wanted, own in zip((split, label, family), key, strict=True)):
+            merged.add(numbers)
+    return merged
 
 
 def _summed(expected: Expected) -> list[Count]:
@@ -104,44 +165,175 @@ def _summed(expected: Expected) -> list[Count]:
     return summed
 
 
-def compare(rows: Sequence[Row], splits: Mapping[str, Sequence[str]], expected: Expected | None) -> list[Comparison]:
+def compare(
+    rows: Sequence[Row],
+    splits: Mapping[str, Sequence[str]],
+    expected: Expected | None,
+    modalities: Sequence[str] = MODALITIES,
+    halved: Collection[str] = (),
+) -> list[Comparison]:
     """Compare each published group, then each class and family without published numbers, then everything.
 
-    `splits` is the protocol that `expected` counts by, empty where the tree does not tell it. Frames of an index by
-    names only are not compared where containers hold them (see `adapters`).
+    `splits` is the protocol that `expected` counts by, empty where the tree does not tell it. Every frame must have an
+    image of each of `modalities`: a published group says so where one is short, and the last lines always do. Frames of
+    an index by names only are not compared where containers hold them (see `adapters`). For `halved` see `_groups`.
     """
-    split_of = {sample: split for split, samples in splits.items() for sample in samples}
-    unopened = any(row.names_only and row.rgb.lower().endswith((".h5", ".hdf5")) for row in rows)
+    groups = _groups(rows, splits, halved)
+    unopened = any(map(is_unopened, rows))
     counts: Sequence[Count] = ()
     if expected is not None:
-        counts = expected.count if split_of or not expected.protocol else _summed(expected)
+        counts = expected.count if any(splits.values()) or not expected.protocol else _summed(expected)
+    bounds = expected.at_least if expected else ()
     comparisons = []
-    totals: dict[str, int | None] = dict.fromkeys(_QUANTITIES)
+    totals: dict[str, int | None] = dict.fromkeys(QUANTITIES)
     for count in counts:
-        members = [
-            row
-            for row in rows
-            if (not count.split or split_of.get(row.sample_id) == count.split)
-            and (not count.label or row.label == count.label)
-            and (not count.family or row.attack_family == count.family)
-        ]
-        numbers = _numbers(members)
+        numbers = _merged(groups, count.split, count.label, count.family)
         group = " ".join(filter(None, (count.split, count.label, count.family)))
-        for what in _QUANTITIES:
+        for what in QUANTITIES:
             published = getattr(count, what)
             if published is None or (what == "frames" and unopened):
                 continue
             if group:
-                comparisons.append(Comparison(group, what, published, numbers[what]))
+                comparisons.append(Comparison(group, what, published, numbers.of(what), what in bounds))
             else:
                 totals[what] = published
+        if group:
+            images = [Comparison(group, modality, numbers.frames, numbers.images[modality]) for modality in modalities]
+            comparisons += [comparison for comparison in images if comparison.wrong]
     named = {(count.label, count.family) for count in counts}
-    for label, family in sorted({(row.label, row.attack_family) for row in rows}):
+    for label, family in sorted({(label, family) for _, label, family in groups}):
         if (label, family) not in named:
-            numbers = _numbers([row for row in rows if (row.label, row.attack_family) == (label, family)])
-            group = f"{label} {family}".strip()
-            comparisons.append(Comparison(group, "recordings", None, numbers["recordings"]))
-    return comparisons + [Comparison("all", what, totals[what], n) for what, n in _numbers(rows).items()]
+            recordings = _merged(groups, "", label, family).of("recordings")
+            comparisons.append(Comparison(f"{label} {family}".strip(), "recordings", None, recordings))
+    every = _merged(groups)
+    for what in QUANTITIES:
+        bound = totals[what] is not None and what in bounds
+        comparisons.append(Comparison("all", what, totals[what], every.of(what), bound))
+    return comparisons + [Comparison("all", modality, every.frames, every.images[modality]) for modality in modalities]
+
+
+def _halved(about: Manifest) -> frozenset[str]:
+    """The recordings whose release numbers the colour of a frame otherwise than its depth and infrared."""
+    return frozenset(recording for recording, _ in about.unpaired)
+
+
+def _best_fit(
+    about: Manifest, result: AdapterResult, expect: str, notes: list[str]
+) -> tuple[Expected | None, list[Comparison]]:
+    """The published counts that the tree fits best, in numbers that differ and then in how much, and the comparison.
+
+    `notes` say which counts these are, and what differs from each of the others.
+    """
+    fits = []
+    candidates = (about.expectation(result.layout, expect),) if expect else about.expectations(result.layout)
+    for expected in candidates:
+        splits = result.protocols.get(expected.protocol, {})
+        counts = compare(result.rows, splits, expected, result.modalities, _halved(about))
+        wrong = [count for count in counts if count.wrong]
+        fits.append((len(wrong), sum(abs(count.difference or 0) for count in wrong), expected, counts, wrong))
+    if not fits:
+        notes.append(f"no numbers are published for the layout {result.layout}")
+        return None, compare(result.rows, {}, None, result.modalities, _halved(about))
+    best = min(fits, key=lambda fit: fit[:2])
+    for fit in fits:
+        _, _, expected, _, wrong = fit
+        chosen = "compared with the" if fit is best else "other"
+        differ = f"{len(wrong)} numbers differ" + (f": {_some(map(str, wrong))}" if wrong else "")
+        notes.append(f"{chosen} counts {expected.name} ({expected.source}; {expected.date}): {differ}")
+    return best[2], best[3]
+
+
+def _some(texts: Iterable[str]) -> str:
+    listed = list(texts)
+    return ", ".join(listed[:_FIRST]) + (", …" if len(listed) > _FIRST else "")
+
+
+def _place(row: Row) -> str:
+    """How a message calls the row's recording: by its folder below the root, or by its name where a file holds it."""
+    path = row.rgb or row.depth or row.ir
+    below = path.rpartition("/")[0]
+    candidates = () if "#" in path else (below, below.rpartition("/")[0])
+    return next((place for place in candidates if place.endswith(row.clip_id)), row.clip_id)
+
+
+def _image_of(path: str) -> tuple[str, int, str] | None:
+    """The recording's place, the frame and the modality of an image file in an image layout; None for another file."""
+    folder, _, name = path.rpartition("/")
+    stem = name.rpartition(".")[0]
+    above, _, last = folder.rpartition("/")
+    if last in MODALITY_OF and re.fullmatch("[0-9]{1,9}", stem):
+        return above, int(stem), MODALITY_OF[last]
+    if stem in MODALITY_OF:
+        return folder, 0, MODALITY_OF[stem]
+    triplet, _, modality = stem.rpartition("-")
+    return (f"{folder}/{triplet}", 0, MODALITY_OF[modality]) if modality in MODALITY_OF else None
+
+
+def _missing_images(about: Manifest, result: AdapterResult, at_least: int | None) -> Iterator[Problem]:
+    """A problem for each recording that lacks a modality, in some frames or in all, or that has too few frames.
+
+    A broken image has a problem of its own and is not called missing too.
+    """
+    broken = {_image_of(problem.path) for problem in result.problems}
+    halved = _halved(about)
+    recordings: dict[str, list[Row]] = {}
+    for row in result.rows:
+        recordings.setdefault(row.clip_id, []).append(row)
+    for recording, rows in recordings.items():
+        place = _place(rows[0])
+        frames = sum(bool(row.rgb) for row in rows) if recording in halved else len(rows)
+        lacks = []
+        for modality in result.modalities:
+            without = [row.frame for row in rows if not getattr(row, modality)]
+            if recording in halved and len(rows) - len(without) == frames:
+                continue
+            without = [frame for frame in without if (place, frame, modality) not in broken]
+            if len(without) == len(rows):
+                lacks.append(f"holds no {modality}")
+            elif without:
+                lacks.append(f"lacks {modality} of {len(without)} frames ({_some(map(str, without))})")
+        if at_least and frames < at_least:
+            lacks.append(f"holds {frames} frames, at least {at_least} are expected")
+        if lacks:
+            yield Problem(printable(place), f"{', '.join(lacks)}; restore the images")
+
+
+def _absent_recordings(result: AdapterResult) -> Iterator[Problem]:
+    """A problem for each recording or frame that an owner's list names and the tree lacks, unless another says why."""
+    known = "\n".join(problem.path for problem in result.problems)
+    modalities = ", ".join(result.modalities)
+    for place, name in result.absent.items():
+        recording, _, frame = place.partition(":")
+        if recording not in known:
+            what = "is not in the tree" if frame else "no frame in the tree"
+            yield Problem(printable(place), f"{what}, though {name} names it; restore {modalities}")
+
+
+_CEFA = ("1_1_1", "3_1_2", "3_2_2", "3_1_4")  # the recordings of every subject
+_SURF = {"train": ("real", *CUT_OUTS[3:]), "val": ("real", *CUT_OUTS[:3]), "test": ("real", *CUT_OUTS[:3])}
+
+
+def _by_rule(dataset: str, result: AdapterResult) -> Iterator[str]:
+    """The recordings that the tree should hold by the owner's rule for names: of CeFA those of subjects 000 to 499 of
+    the ethnicities that are there, of CASIA-SURF those of the subjects that are there."""
+    if dataset == "C":
+        races = {m[1] for row in result.rows if (m := re.fullmatch("C:([A-Z]{2})-[0-9]{3}", row.subject_id))}
+        for number, race in RACES.items():
+            yield from (f"{number}_{i:03}_{code}" for i in range(500) for code in _CEFA if race in races)
+    for split, samples in result.protocols.get("S-folders", {}).items():
+        codes = ("real", *CUT_OUTS) if result.layout == "surf-crop" else _SURF[split]
+        subjects = {m[1] for sample in samples if (m := re.match("S:(CLKJ_[A-Z]+[0-9]{4})/", sample))}
+        yield from (f"{subject}/{code}.rssdk" for subject in sorted(subjects) for code in codes)
+
+
+def _absent_by_rule(dataset: str, result: AdapterResult, wrong: Sequence[Comparison]) -> Iterator[str]:
+    """Where recordings are too few, a note on those that the rule names and the tree lacks. It is no problem of its
+    own, since public lists lack some recordings too: CASIA-SURF's thirteen."""
+    if any(count.what == "recordings" and (count.difference or 0) < 0 for count in wrong):
+        known = {row.clip_id for row in result.rows}
+        if lacking := [recording for recording in _by_rule(dataset, result) if recording not in known]:
+            listed = ", ".join(lacking[:_MANY]) + (", …" if len(lacking) > _MANY else "")
+            yield f"{len(lacking)} recordings are not in the tree, though the rule for names has them: {listed}"
 
 
 def _missing(dataset: str, rows: Sequence[Row]) -> Iterator[str]:
@@ -176,13 +368,16 @@ _Images = list[tuple[Reference, str, str, str]]  # reference, modality, shape in
 def _decoding_problem(job: tuple[Path, _Images]) -> str:
     """Decode the images of one file and say what is wrong, or return the empty text."""
     root, images = job
+    reference = images[0][0]
     try:
         for _ in decode(root, images, _SIDE):
             pass
+        if not reference.member and (damage := damage_of_image(locate(root, reference.path))):
+            return f"{reference.path}: {damage}; copy it again"
     except BadInput as e:
         return str(e)
     except OSError as e:
-        return f"{images[0][0].path}: cannot be read ({e.strerror}); check the disk and the permissions"
+        return f"{reference.path}: cannot be read ({e.strerror}); check the disk and the permissions"
     return ""
 
 
@@ -259,32 +454,38 @@ def verify(
 ) -> Report:
     """Compare the tree at `root` with what is published.
 
-    depth: one of `DEPTHS`; `full` needs `state`. expect: name of the manifest's published counts, where a layout has
-    several. lists: folder of MMDG's lists, to check them against the tree too. Raises `BadInput` when the tree has no
+    depth: one of `DEPTHS`; `full` needs `state`. expect: name of the manifest's published counts; otherwise those that
+    fit best. lists: folder of public lists, to check them against the tree too. Raises `BadInput` when the tree has no
     known layout; the report holds every other problem.
     """
     about = manifest(dataset)
     result = index_tree(dataset, root, replace(options or Options(), collect=True, names_only=depth == "fast"))
-    expected = about.expectation(result.layout, expect)
-    report = Report(dataset, about.name, str(root), result.layout, depth, expected.name if expected else "")
+    report = Report(dataset, about.name, str(root), result.layout, depth, "")
     report.problems, report.notes, report.ignored = list(result.problems), list(result.notes), list(result.ignored)
-    splits = result.protocols.get(expected.protocol, {}) if expected else {}
-    if expected is None:
-        report.notes.append(f"no numbers are published for the layout {result.layout}")
-    elif expected.protocol and not splits:
-        report.notes.append(f"the tree does not tell the splits of {expected.protocol}; their sums are compared")
-    report.counts = compare(result.rows, splits, expected)
+    expected, report.counts = _best_fit(about, result, expect, report.notes)
+    if expected is not None:
+        report.expectation = expected.name
+        if expected.protocol and not result.protocols.get(expected.protocol):
+            report.notes.append(f"the tree does not tell the splits of {expected.protocol}; their sums are compared")
+    unopened = any(map(is_unopened, result.rows))
+    at_least = expected.frames_a_recording if expected and not unopened else None
+    report.problems += [*_missing_images(about, result, at_least), *_absent_recordings(result)]
+    report.problems += [loss for loss in result.losses if loss.path not in _halved(about)]
+    report.notes += _absent_by_rule(dataset, result, report.wrong)
+    if unopened:
+        report.notes.append("--fast opens no file, so what the HDF5 files hold is not checked")
     report.notes += _missing(dataset, result.rows)
     for finding in _protocol_problems(result):
         (report.problems if isinstance(finding, Problem) else report.notes).append(finding)  # type: ignore[arg-type]
     if lists is not None:
         try:
-            benchmark = mmdg(result.rows, lists)
+            problems, notes = check_lists(dataset, result, lists)
         except BadInput as e:
-            report.problems.append(Problem(str(lists), str(e)))
+            report.problems.append(Problem(str(lists), str(e).removeprefix(f"{lists}: ")))
         else:
-            report.problems += [Problem(str(lists), f"not the published list: {text}") for text in benchmark.altered]
-            report.notes += benchmark.notes
+            known = {problem.path for problem in report.problems}
+            report.problems += [problem for problem in problems if problem.path not in known]
+            report.notes += notes
     if depth == "full":
         if state is None:
             raise BadInput("verify --full needs a state file; name it with --state")

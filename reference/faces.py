@@ -27,6 +27,7 @@ from data_manifests.parallel import as_done
 from reference.kept_rows import CONTENT, table, write
 from reference.sources import sources
 
+OURS = "antialiased"  # how images are resized unless a run asks for another
 PLANES = 5  # R, G, B, depth, infrared
 _FIRST_PLANE = {"rgb": 0, "depth": 3, "ir": 4}
 PLANES_OF = {"R": (0, 1, 2), "D": (3,), "I": (4,)}
@@ -147,17 +148,22 @@ def _when(times: tuple[tuple[int, int, int], ...], content: bytes) -> bytes:
     return hashlib.blake2b(repr(times).encode() + content, digest_size=16).digest()
 
 
-def _contents(images: Sequence[Sequence[_Image]]) -> list[bytes]:
+def _contents(images: Sequence[Sequence[_Image]], resizing: str) -> list[bytes]:
     """The content of each row, whose images are given; each file is opened once."""
     digests = dict(_by_file(images, _digests))
     contents = []
     for number, own in enumerate(images):
-        content = hashlib.sha256()
+        content = hashlib.sha256(_another(resizing))
         for place, image in enumerate(own):
             content.update(f"{image.modality}\n{image.reference}\n{image.shape}\n{image.encoding}\n".encode())
             content.update(digests[number, place])
         contents.append(content.digest())
     return contents
+
+
+def _another(resizing: str) -> bytes:
+    """What tells files of another resizing than ours from those of ours, which were kept before there was another."""
+    return b"" if resizing == OURS else resizing.encode()
 
 
 def _by_file(images: Sequence[Sequence[_Image]], read: Any) -> Iterator[tuple[tuple[int, int], Any]]:
@@ -175,7 +181,7 @@ _Job = tuple[list[int], list[list[str]], list[bytes]]
 _Made = tuple[int, tuple[tuple[int, int, int], ...], bytes, tuple[bool, bool, bool] | None]
 
 
-def _make(path: Path, size: int, roots: dict[str, Path], job: _Job) -> list[_Made]:
+def _make(path: Path, size: int, resizing: str, roots: dict[str, Path], job: _Job) -> list[_Made]:
     """Find the content of some rows, and decode those whose place in the file `path` is empty.
 
     The job is the rows, their lines of the index, and the content that is in their places. Gives, of each row, the
@@ -184,11 +190,12 @@ def _make(path: Path, size: int, roots: dict[str, Path], job: _Job) -> list[_Mad
     rows, lines, filled = job
     images = [_images(line, roots) for line in lines]
     times = [_times(line, roots) for line in lines]
-    contents = _contents(images)
+    contents = _contents(images, resizing)
     empty = [number for number, content in enumerate(filled) if not any(content)]
     shown: dict[int, dict[str, bool]] = {number: {} for number in empty}
+    read = partial(_decoded, size) if resizing == OURS else partial(_decoded, size, resizing=resizing)
     with path.open("r+b") as file:
-        for (number, place), planes in _by_file([images[n] for n in empty], partial(_decoded, size)):
+        for (number, place), planes in _by_file([images[n] for n in empty], read):
             image, row = images[empty[number]][place], rows[empty[number]]
             file.seek((row * PLANES + _FIRST_PLANE[image.modality]) * size * size)
             file.write(planes.tobytes())
@@ -206,8 +213,8 @@ def _digests(root: Path, images: Sequence[_Image]) -> Iterator[bytes]:
     return decode.digests(root, [(image.reference, image.modality) for image in images])
 
 
-def _decoded(size: int, root: Path, images: Sequence[_Image]) -> Iterator[np.ndarray]:
-    return decode.decode(root, [(i.reference, i.modality, i.shape, i.encoding) for i in images], size)
+def _decoded(size: int, root: Path, images: Sequence[_Image], resizing: str = OURS) -> Iterator[np.ndarray]:
+    return decode.decode(root, [(i.reference, i.modality, i.shape, i.encoding) for i in images], size, resizing)
 
 
 def open_faces(
@@ -216,8 +223,10 @@ def open_faces(
     cache_dir: str | Path,
     workers: int | None = None,
     rows: NDArray[np.int64] | None = None,
+    resizing: str = OURS,
 ) -> Faces:
-    """The images of `rows` (n,) of `index`, or of all, as 8-bit planes of `image_size` pixels square.
+    """The images of `rows` (n,) of `index`, or of all, as 8-bit planes of `image_size` pixels square, resized as
+    `decode.RESIZES[resizing]` does.
 
     Those that no run has asked for before are decoded now. The cache file's name is a hash of what the index says of
     its images and of the sources of the decoder, and each row's content is compared with the images on disk, so a
@@ -229,10 +238,11 @@ def open_faces(
         raise BadInput(f"image_size {image_size} is not a positive number of pixels")
     rows = np.arange(len(index.rows)) if rows is None else np.unique(rows)
     how = f"{image_size} {PIL.__version__}\n{json.dumps(sources(decode.__name__), sort_keys=True)}"
+    how += _another(resizing).decode()
     folder = Path(cache_dir)
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        cache = _Cache(index, image_size, folder, how)
+        cache = _Cache(index, image_size, resizing, folder, how)
         cache.fill(rows, workers)
         digest = hashlib.sha256(how.encode())
         for at in range(0, len(rows), 4096):
@@ -253,13 +263,14 @@ def open_faces(
 class _Cache:
     """The decoded rows of an index in one size, and what is known of its images on disk."""
 
-    def __init__(self, index: Index, size: int, folder: Path, how: str) -> None:
-        self.index, self.size, self.roots = index, size, index.roots
+    def __init__(self, index: Index, size: int, resizing: str, folder: Path, how: str) -> None:
+        self.index, self.size, self.resizing, self.roots = index, size, resizing, index.roots
         images = index.rows.images_sha256
         place = "".join(f"{letter}\n{root}\n" for letter, root in sorted(index.roots.items()))
         self.path = folder / f"{hashlib.sha256(f'{images} {how}'.encode()).hexdigest()}.u8"
         self.shown_path = self.path.with_suffix(".rows")
-        self.seen_path = folder / f"{hashlib.sha256(f'{images} {place}'.encode()).hexdigest()[:32]}.seen"
+        seen = f"{images} {place}".encode() + _another(resizing)
+        self.seen_path = folder / f"{hashlib.sha256(seen).hexdigest()[:32]}.seen"
         self.open()
 
     def open(self) -> None:
@@ -299,7 +310,8 @@ class _Cache:
         changed, total = False, -(-len(rows) // _STRETCH)
         made: list[_Made] = []
         began = time.monotonic()
-        function, title = partial(_make, self.path, self.size, self.roots), f"decoding, {_STRETCH} frames at a time"
+        function = partial(_make, self.path, self.size, self.resizing, self.roots)
+        title = f"decoding, {_STRETCH} frames at a time"
         try:
             for _, some in as_done(function, self.jobs(rows), title, workers, total, _FEW):
                 made += some

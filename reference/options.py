@@ -183,6 +183,9 @@ class Options(RunOptions):
     image_size: Annotated[int, Within(1, 4096)] = 224
     """Side of the square images, in pixels."""
 
+    resizing: Literal["antialiased", "released"] = "antialiased"
+    """How images come to that size: released is cv2.resize without antialiasing, as in the authors' loaders."""
+
     batch_size: Annotated[int, Within(2, 2**20)] = 128
     """Samples a step, half of them bona fide; also used to evaluate."""
 

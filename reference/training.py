@@ -166,7 +166,7 @@ class Training(Evaluation):
         seed_everything(options.seed, options.threads)
         used = np.concatenate([*self.rows.values()])
         with processes.first_alone():
-            faces = open_faces(self.index, options.image_size, options.cache_dir, rows=used)
+            faces = open_faces(self.index, options.image_size, options.cache_dir, rows=used, resizing=options.resizing)
         self.run.same_images(faces.sha256)
         for dataset, lost in faces.missing_report().items():
             if any(lost.values()):

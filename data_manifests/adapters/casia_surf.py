@@ -22,7 +22,9 @@ from data_manifests.adapters.common import (
     Options,
     folders,
     modality_columns,
+    no_folder,
     read_frames,
+    stranger,
 )
 from data_manifests.index import Row
 
@@ -57,7 +59,8 @@ def rssdk_recordings(folder: Path, top: str, kind: str, split: str, findings: Fi
         for name, place, path in folders(subject_path, subject_place, findings):
             code = name.removesuffix(".rssdk")
             if code not in (ATTACKS if kind == "fake" else ("real",)):
-                findings.problem(place, f"{code!r} is no recording of {kind}_part; see the six attacks of CASIA-SURF")
+                names = [f"{known}.rssdk" for known in (ATTACKS if kind == "fake" else ("real",))]
+                findings.problem(place, stranger(name, names))
                 continue
             recordings.append(RssdkRecording(ImageFolder(path, place, FOLDERS), split, subject, code))
     return recordings
@@ -114,13 +117,12 @@ def _index_crop(root: Path, options: Options) -> AdapterResult:
     for part, kind in CLASSES.items():
         place = f"{_below(root, CROP_TOP)}{part}"
         if not (root / place).is_dir():
-            result.problem(place, f"no such folder below {root}; restore it, both classes are needed")
+            result.problem(place, no_folder(root, place))
             continue
         for name, split_place, path in folders(root / place, place, result):
             m = re.fullmatch(rf"{kind}_(train|val|test)_part", name)
             if m is None:
-                names = ", ".join(f"{kind}_{split}_part" for split in PARTS.values())
-                result.problem(split_place, f"not one of {names}; rename it")
+                result.problem(split_place, stranger(name, [f"{kind}_{split}_part" for split in PARTS.values()]))
                 continue
             recordings += rssdk_recordings(path, split_place, kind, m[1], result)
     return rssdk_result("surf-crop", recordings, options, result)
@@ -137,7 +139,7 @@ def _top_2026(root: Path) -> str:
 def _detect_2026(root: Path) -> bool:
     """Whether frames have names of four digits (0015.jpg). The release of 2019 has the same folders and 31.jpg."""
     for part in PARTS:
-        for image in (root / _top_2026(root) / part).glob("*_part/*/*/color/[0-9]*"):
+        for image in (root / _top_2026(root) / part).glob("*_part/*/*/*/[0-9]*"):
             return len(image.stem) == 4
     return False
 
@@ -149,7 +151,7 @@ def _index_2026(root: Path, options: Options) -> AdapterResult:
         for folder, kind in CLASSES.items():
             place = f"{_top_2026(root)}{part}/{folder}"
             if not (root / place).is_dir():
-                result.problem(place, f"no such folder below {root}; restore it, all splits and classes are needed")
+                result.problem(place, no_folder(root, place))
                 continue
             recordings += rssdk_recordings(root / place, place, kind, split, result)
     return rssdk_result("surf-2026", recordings, options, result)

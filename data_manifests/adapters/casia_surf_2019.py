@@ -6,7 +6,8 @@
   named, and the class stands in `val_private_list.txt` and `test_private_list.txt` only, a line being
   `colour depth infrared label`, 1 = live.
 
-Without its private list a part has no label, so it is left out and noted. Each anonymous triplet is a recording of
+`train_list.txt` names the frames of the training part; what it names and the tree lacks is absent. Without its private
+list a part has no label, so it is left out and noted. Each anonymous triplet is a recording of
 its own. Nobody published whom it shows, so a part counts as one subject, and no statistic by subject claims more
 than is known.
 """
@@ -21,7 +22,9 @@ from data_manifests.adapters.common import (
     Layout,
     Options,
     files_below,
+    listed_frames,
     modality_columns,
+    no_folder,
     read_words,
 )
 from data_manifests.decode import image_shape
@@ -29,6 +32,7 @@ from data_manifests.index import Row
 from data_manifests.parallel import parallel
 
 ANONYMOUS = {"Val": ("val", "val_private_list.txt"), "Testing": ("test", "test_private_list.txt")}
+TRAIN_LIST = "train_list.txt"
 _IMAGE = re.compile(r"(.+)-(color|depth|ir)\.(?:jpg|jpeg|png)", re.IGNORECASE)
 _MODALITY = {"color": "rgb", "depth": "depth", "ir": "ir"}
 _LABELS = {"1": "bonafide", "0": "attack"}
@@ -37,9 +41,9 @@ _LABELS = {"1": "bonafide", "0": "attack"}
 def _detect(root: Path) -> bool:
     """Training frames are named 31.jpg (the release of 2026 has the same folders and 0031.jpg), or a part is
     anonymous."""
-    for image in (root / "Training").glob("*_part/*/*/color/[0-9]*"):
+    for image in (root / "Training").glob("*_part/*/*/*/[0-9]*"):
         return not re.fullmatch("0[0-9]{3}", image.stem)
-    return any(_IMAGE.fullmatch(path.name) for part in ANONYMOUS for path in (root / part).glob("*/*-color.*"))
+    return any(_IMAGE.fullmatch(path.name) for part in ANONYMOUS for path in (root / part).glob("*/*-*.*"))
 
 
 def _labels(root: Path, part: str, name: str, result: AdapterResult) -> dict[str, str]:
@@ -67,7 +71,7 @@ def _triplet(job: tuple[Path, dict[str, str], bool, bool]) -> tuple[dict[str, tu
     images = {}
     for modality, name in names.items():
         with findings.collecting(name):
-            images[modality] = (name, "" if names_only else image_shape(root / name, name))
+            images[modality] = (name, "" if names_only else image_shape(root / name, name, modality))
     return images, findings
 
 
@@ -91,6 +95,7 @@ def _anonymous(root: Path, part: str, options: Options, result: AdapterResult) -
     if unlisted := sorted(triplets.keys() - labels.keys()):
         result.notes.append(f"{list_name}: {len(unlisted)} triplets are not listed and left out, first {unlisted[0]}")
     if absent := sorted(labels.keys() - triplets.keys()):
+        result.absent |= dict.fromkeys(absent, list_name)
         result.notes.append(f"{list_name}: {len(absent)} listed triplets are not in the tree, first {absent[0]}")
     labelled = sorted(triplets.keys() & labels.keys())
     jobs = [(root, triplets[triplet], options.names_only, options.collect) for triplet in labelled]
@@ -126,10 +131,14 @@ def _index(root: Path, options: Options) -> AdapterResult:
     for folder, kind in CLASSES.items():
         place = f"Training/{folder}"
         if not (root / place).is_dir():
-            result.problem(place, f"no such folder below {root}; restore it, both classes are needed")
+            result.problem(place, no_folder(root, place))
             continue
         recordings += rssdk_recordings(root / place, place, kind, "train", result)
     rssdk_result("surf-2019", recordings, options, result)
+    if (root / TRAIN_LIST).is_file():
+        present = {(row.clip_id, row.frame) for row in result.rows}
+        listed = (("/".join(folder.split("/")[-2:]), frame) for folder, frame in listed_frames(root / TRAIN_LIST))
+        result.absent |= {f"{r}:{frame}": TRAIN_LIST for r, frame in listed if (r, frame) not in present}
     for part in ANONYMOUS:
         if (root / part).is_dir():
             _anonymous(root, part, options, result)

@@ -23,9 +23,12 @@ from data_manifests.adapters.common import (
     ImageFolder,
     Layout,
     Options,
+    alike,
     folders,
     modality_columns,
+    no_folder,
     read_frames,
+    stranger,
 )
 from data_manifests.index import Row
 
@@ -87,10 +90,10 @@ _NUMBERED = re.compile(r"(\._)?[0-9]{1,5}(_[0-9]{1,5})*(\.[a-z]{1,4})?", re.IGNO
 
 def scrubbed(name: str) -> str:
     """What messages may show of a name: `…` replaces what follows a subject's number, and any name that is neither
-    one of the data set's words nor made of short numbers, since it may be personal."""
+    like one of the data set's words nor made of short numbers, since it may be personal."""
     if m := re.match(r"(?:\._)?(?:AF|CA|EA)-[0-9]{3}(?![0-9])", name):
         return m[0] if m[0] == name else f"{m[0]}-…"
-    return name if name in _WORDS or _NUMBERED.fullmatch(name) else "…"
+    return name if alike(name, _WORDS) or _NUMBERED.fullmatch(name) else "…"
 
 
 def race_recording(images: ImageFolder) -> NamedRecording | None:
@@ -107,7 +110,7 @@ def _race_recordings(form: Form, root: Path, findings: Findings) -> list[NamedRe
     top = f"{form.prefix(root)}{form.races}"
     for race, race_place, race_path in folders(root / top, top, findings, scrubbed):
         if race not in RACES:
-            findings.problem(race_place, f"not one of {', '.join(RACES)}; remove it")
+            findings.problem(race_place, stranger(race, RACES))
             continue
         subjects: set[str] = set()
         for folder, _, path in folders(race_path, race_place, findings, scrubbed):
@@ -124,19 +127,23 @@ def _race_recordings(form: Form, root: Path, findings: Findings) -> list[NamedRe
                 recording = race_recording(ImageFolder(recording_path, below, form.images, scrubbed))
                 if recording is None or recording.subject != subject:
                     pattern = f"{RACES[race]}_{subject[3:]}_<device>_<session>_<PAI>"
-                    findings.problem(below, f"a recording here is named {pattern}; rename or remove it")
+                    findings.problem(below, f"a recording here is named {pattern}; rename it or move it elsewhere")
                     continue
                 recordings.append(recording)
     return recordings
 
 
 def _mask_recordings(form: Form, root: Path, findings: Findings) -> list[NamedRecording]:
-    """The recordings of masks; none where the tree lacks their folder."""
-    recordings = []
+    """The recordings of masks; none where the tree lacks their folder, or calls it otherwise, which is a problem."""
+    recordings: list[NamedRecording] = []
     top = f"{form.prefix(root)}{form.masks}"
-    for kind, kind_place, kind_path in folders(root / top, top, findings, scrubbed) if (root / top).is_dir() else ():
+    if not (root / top).is_dir():
+        if (flaw := no_folder(root, top)).startswith("no such folder, but"):
+            findings.problem(top, flaw)
+        return recordings
+    for kind, kind_place, kind_path in folders(root / top, top, findings, scrubbed):
         if kind not in MASKS:
-            findings.problem(kind_place, f"not one of {', '.join(MASKS)}; remove it")
+            findings.problem(kind_place, stranger(kind, MASKS))
             continue
         digit, family = MASKS[kind]
         for number, place, path in folders(kind_path, kind_place, findings, scrubbed):
@@ -147,7 +154,7 @@ def _mask_recordings(form: Form, root: Path, findings: Findings) -> list[NamedRe
                 name = _MASK_NAME.fullmatch(recording)
                 if name is None or (name[1], name[2]) != (digit, number):
                     pattern = f"{digit}_{number}_<dresses>_<glasses>_<device>_<session>_<light>"
-                    findings.problem(below, f"a recording here is named {pattern}; rename or remove it")
+                    findings.problem(below, f"a recording here is named {pattern}; rename it or move it elsewhere")
                     continue
                 nm = D435I_NM if name[3] == "2" else SR300_NM
                 images = ImageFolder(recording_path, below, form.images, scrubbed)

@@ -20,6 +20,7 @@ from data_manifests.adapters.common import (
     Layout,
     Options,
     folders,
+    listed_frames,
     modality_columns,
     read_frames,
     read_words,
@@ -82,12 +83,14 @@ def _index(root: Path, options: Options) -> AdapterResult:
     anonymous: list[ImageFolder] = []
     labels: dict[str, str] = {}
     lists: dict[str, dict[str, RecordingList]] = {}
+    listed_in: dict[tuple[str, int], str] = {}
     for suffix, split in (("train", "train"), ("dev_ref", "val")):
         for sub, path in _lists(root, suffix).items():
             place = path.relative_to(root).as_posix()
             with result.collecting(place):
                 listed = _recording_labels(path, place, result)
                 lists.setdefault(sub, {})[split] = (place, listed)
+                listed_in |= {(folder.rpartition("/")[2], frame): place for folder, frame in listed_frames(path)}
                 labels |= listed if split == "val" else {}
     unknown: dict[str, list[str]] = {"dev": [], "test": []}
     for part, top in _parts(root).items():
@@ -131,6 +134,11 @@ def _index(root: Path, options: Options) -> AdapterResult:
                 )
             )
     _add_protocols(lists, result)
+    present = {(row.clip_id, row.frame) for row in result.rows}
+    recordings = {recording for recording, _ in present}
+    for (name, frame), place in listed_in.items():
+        if name in recordings and (name, frame) not in present:
+            result.absent[f"{name}:{frame}"] = place
     return result
 
 
@@ -146,6 +154,7 @@ def _add_protocols(lists: dict[str, dict[str, RecordingList]], result: AdapterRe
                     result.problem(place, f"gives {recording} another label than its name; restore the list")
             members[split] = [s for recording in labels for s in samples_of.get(recording, ())]
             if absent := [recording for recording in labels if recording not in samples_of]:
+                result.absent |= dict.fromkeys(absent, place)
                 result.notes.append(
                     f"C-{sub} {split}: {len(absent)} of {len(labels)} listed recordings are not in the tree, "
                     f"first {absent[0]}"

@@ -1,8 +1,10 @@
 """What the adapters share: their result, the walk through a tree, and readers of image folders and official lists."""
 
 import csv
+import difflib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ SPLITS = {"train": "train", "dev": "val", "val": "val", "valid": "val", "eval": 
 JUNK = {"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX"}
 # DADM's scripts make these folders from the infrared images; MMDA's code opens them and does not use them.
 DERIVED = {"HOG_ir", "PLGF_ir"}
+_MANY = 10_000  # files between two words on the progress of a search
 _FRAME = re.compile(r"([0-9]{1,9})\.(?:jpg|jpeg|png)", re.IGNORECASE)
 
 
@@ -68,13 +71,15 @@ class Findings:
 
     `ignored` names files and folders that are no data: those of the operating system and those that scripts
     derived. `notes` are sentences on states that the adapter handles, such as frames in only one package.
-    `problems` must be repaired. Without `collect` the first problem is raised as `BadInput`.
+    `problems` must be repaired. Without `collect` the first problem is raised as `BadInput`. `losses` are what an index
+    does without and a whole tree would hold.
     """
 
     collect: bool = False
     ignored: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    losses: list[Problem] = field(default_factory=list)
 
     def problem(self, path: str, what: str) -> None:
         """Record a problem, or raise it as `BadInput` without `collect`."""
@@ -97,29 +102,74 @@ class Findings:
         self.ignored += other.ignored
         self.notes += other.notes
         self.problems += other.problems
+        self.losses += other.losses
 
 
 @dataclass
 class AdapterResult(Findings):
-    """The rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and its layout's id."""
+    """The rows of one tree, its official protocols (`protocols[name][split]` = sample ids) and its layout's id.
+
+    modalities: what every frame of the layout holds. absent: recordings, or single frames `<recording>:<frame>`, that
+    the tree lacks, and the owner's list that names each.
+    """
 
     layout: str = ""
+    modalities: tuple[str, ...] = MODALITIES
     rows: list[Row] = field(default_factory=list)
     protocols: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One form of one data set on disk. `tree` is an example path for messages; a new form is a new `Layout`."""
+    """One form of one data set on disk. `tree` is an example path for messages; a new form is a new `Layout`.
+
+    modalities: what every frame holds.
+    """
 
     id: str
     tree: str
     detect: Callable[[Path], bool]
     index: Callable[[Path, Options], AdapterResult]
+    modalities: tuple[str, ...] = MODALITIES
 
 
 def _junk(name: str) -> bool:
     return name.startswith("._") or name in JUNK
+
+
+def alike(name: str, expected: Iterable[str]) -> str:
+    """The expected name that `name` is nearly, such as `color` for `Color` or `colour`; else the empty text.
+
+    Only plain words may differ by a letter: `01_e_s` and `02_e_b`, or `real_part` and `fake_part`, are two things.
+    """
+    names = list(expected)
+    if same := [word for word in names if word.casefold() == name.casefold()]:
+        return same[0]
+    words = {word.casefold(): word for word in names if word.isalpha() and len(word) > 4}
+    close = difflib.get_close_matches(name.casefold(), words, 1, 0.75)
+    return words[close[0]] if close else ""
+
+
+def stranger(name: str, expected: Iterable[str]) -> str:
+    """What a message says of something in the tree that has none of the expected names, and the remedy."""
+    names = list(expected)
+    if right := alike(name, names):
+        return f"found where {right} is expected; rename it to {right}"
+    return f"not one of {', '.join(names)}; rename it, or move it elsewhere if it is no part of the data set"
+
+
+def no_folder(root: Path, place: str) -> str:
+    """What a message says of a folder that the layout needs and the tree lacks."""
+    folder = root
+    for part in place.split("/"):
+        if not (folder / part).is_dir():
+            names = sorted(path.name for path in folder.iterdir() if path.is_dir())
+            if found := [name for name in names if alike(name, [part])]:
+                return f"no such folder, but {found[0]} in its place; rename that to {part}"
+            break
+        folder = folder / part
+    return f"no such folder below {root}; restore it"
 
 
 def list_files(folder: Path, pattern: str) -> list[Path]:
@@ -133,7 +183,7 @@ def _listing(folder: Path, place: str, findings: Findings) -> list[os.DirEntry[s
         with os.scandir(folder) as listing:
             return sorted(listing, key=lambda entry: entry.name)
     except OSError as e:
-        findings.problem(place, f"cannot be listed ({e.strerror}); restore the folder or remove it")
+        findings.problem(place, f"cannot be listed ({e.strerror}); restore the folder")
         return []
 
 
@@ -151,7 +201,7 @@ def folders(
         if _junk(entry.name):
             findings.ignored.append(path)
         elif not _is_folder(entry):
-            findings.problem(path, "is not a folder as everything else here; remove it")
+            findings.problem(path, "is not a folder as everything else here; move it elsewhere")
         else:
             subfolders.append((entry.name, path, Path(entry.path)))
     return subfolders
@@ -164,39 +214,47 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def files_below(root: Path, suffixes: Sequence[str], findings: Findings) -> list[str]:
-    """Sorted paths, relative to `root` and with `/` between folders, of all files below it with one of the suffixes.
+def _walk(root: Path, suffixes: Sequence[str], findings: Findings) -> Iterator[str]:
+    """The paths of `files_below`, in no order, as they are found."""
 
-    Links are followed, but a link to a folder that holds it is a problem, and so is a name that an index cannot
-    hold. Files of the operating system are ignored.
-    """
-    paths: list[str] = []
-
-    def walk(folder: Path, place: str, above: frozenset[tuple[int, int]]) -> None:
+    def walk(folder: Path, place: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
         stat = folder.stat()
         here = (stat.st_dev, stat.st_ino)
         if here in above:
-            findings.problem(place, "is a link to a folder that it lies in; remove it")
+            findings.problem(place, "is a link to a folder that it lies in; link to the data itself instead")
             return
         for entry in _listing(folder, place or ".", findings):
             path = f"{place}/{entry.name}" if place else entry.name
             if _junk(entry.name):
                 findings.ignored.append(printable(path))
             elif _is_folder(entry):
-                walk(Path(entry.path), path, above | {here})
+                yield from walk(Path(entry.path), path, above | {here})
             elif path.lower().endswith(tuple(suffixes)):
                 if UNWRITABLE.search(path) or "\\" in path or "#" in path:
                     findings.problem(path, "the name holds \\, #, a line break or bytes that are no UTF-8; rename it")
                 else:
-                    paths.append(path)
+                    yield path
 
-    walk(root, "", frozenset())
+    yield from walk(root, "", frozenset())
+
+
+def files_below(root: Path, suffixes: Sequence[str], findings: Findings) -> list[str]:
+    """Sorted paths, relative to `root` and with `/` between folders, of all files below it with one of the suffixes.
+
+    Links are followed, but a link to a folder that holds it is a problem, and so is a name that an index cannot
+    hold. Files of the operating system are ignored. How many were found is said on stderr from time to time.
+    """
+    paths: list[str] = []
+    for path in _walk(root, suffixes, findings):
+        paths.append(path)
+        if len(paths) % _MANY == 0:
+            print(f"{root}: {len(paths)} files found", file=sys.stderr, flush=True)
     return sorted(paths)
 
 
 def holds(root: Path, suffixes: Sequence[str], matches: Callable[[str], object]) -> bool:
     """Whether a path of `files_below` matches; for `detect`, which ignores problems."""
-    return any(map(matches, files_below(root, suffixes, Findings(collect=True))))
+    return any(map(matches, _walk(root, suffixes, Findings(collect=True))))
 
 
 @dataclass(frozen=True)
@@ -230,14 +288,16 @@ def _frames_of_folder(job: tuple[ImageFolder, bool, bool]) -> tuple[Frames, Find
         place = f"{folder.place}/{folder.show(entry.name)}"
         if _junk(entry.name) or entry.name in DERIVED:
             findings.ignored.append(place)
-        elif entry.name not in modality_of or not _is_folder(entry):
-            findings.problem(place, f"not one of the folders {', '.join(modality_of)} of this layout; remove it")
+        elif entry.name in modality_of and not _is_folder(entry):
+            findings.problem(place, "is not a folder of images; restore it")
+        elif entry.name not in modality_of:
+            findings.problem(place, stranger(entry.name, modality_of))
         else:
             below = ImageFolder(Path(entry.path), f"{folder.place}/{entry.name}", {}, folder.show)
             for frame, images in image_frames(below, modality_of[entry.name], names_only, findings).items():
                 frames.setdefault(frame, {}).update(images)
     if not frames and not findings.problems:
-        findings.problem(folder.place, "holds no image; restore the recording or remove its folder")
+        findings.problem(folder.place, "holds no image; restore the recording")
     return dict(sorted(frames.items())), findings
 
 
@@ -250,13 +310,16 @@ def image_frames(folder: ImageFolder, modality: str, names_only: bool, findings:
         if _junk(entry.name):
             findings.ignored.append(place)
         elif m is None:
-            findings.problem(place, "a frame is named <number>.jpg or .png; rename or remove this file")
+            findings.problem(place, "a frame is named <number>.jpg or .png; rename this file or move it elsewhere")
         elif int(m[1]) in frames:
-            findings.problem(place, f"is frame {int(m[1])} like {frames[int(m[1])][modality][0]}; remove one of them")
+            other = frames[int(m[1])][modality][0]
+            findings.problem(place, f"is frame {int(m[1])} like {other}; move one of them elsewhere")
         else:
             path = f"{folder.place}/{entry.name}"
             with findings.collecting(path):
-                frames[int(m[1])] = {modality: (path, "" if names_only else image_shape(Path(entry.path), path))}
+                frames[int(m[1])] = {
+                    modality: (path, "" if names_only else image_shape(Path(entry.path), path, modality))
+                }
     return frames
 
 
@@ -318,14 +381,28 @@ def read_list(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     return rows
 
 
+def listed_frames(path: Path) -> Iterator[tuple[str, int]]:
+    """(recording's folder, frame) of each line of a challenge's list that begins with a frame's path, such as
+    `train/1_000_1_1_1/profile/0001.jpg`."""
+    for words in read_words(path):
+        folder, _, name = words[0].rpartition("/")
+        if m := _FRAME.fullmatch(name):
+            yield folder.rpartition("/")[0], int(m[1])
+
+
 def recording_protocol(
-    name: str, path: Path, listed: Iterable[tuple[str, str]], samples: Mapping[str, Sequence[str]], notes: list[str]
+    name: str,
+    path: Path,
+    listed: Iterable[tuple[str, str]],
+    samples: Mapping[str, Sequence[str]],
+    result: AdapterResult,
 ) -> dict[str, list[str]]:
     """Turn an official list of (recording, split) into a protocol of sample ids under our split names.
 
-    Recordings that only the list or only the tree has are counted in `notes`. Raises `BadInput` on an unknown
-    split name and on a recording listed twice.
+    Recordings that only the list has go into `result.absent`; those and the ones that only the tree has are counted in
+    `result.notes`. Raises `BadInput` on an unknown split name and on a recording listed twice.
     """
+    notes = result.notes
     splits: dict[str, list[str]] = {}
     names: set[str] = set()
     absent = []
@@ -340,6 +417,7 @@ def recording_protocol(
             splits.setdefault(SPLITS[split], []).extend(samples[recording])
         else:
             absent.append(recording)
+    result.absent |= {recording: path.name for recording in absent if recording not in result.absent}
     if absent:
         notes.append(f"{name}: {len(absent)} of {len(names)} listed recordings are not in the tree, first {absent[0]}")
     if rest := [recording for recording in samples if recording not in names]:

@@ -175,9 +175,10 @@ def _name_flaw(stem: str) -> str:
     """What is wrong with a recording's name, else the empty text."""
     m = _NAME.fullmatch(stem)
     if m is None:
-        return "not named <site>_<session>_<client>_<presenter>_<type>_<subtype>_<pai>-<hash>.h5; rename or remove it"
+        pattern = "<site>_<session>_<client>_<presenter>_<type>_<subtype>_<pai>-<hash>.h5"
+        return f"not named {pattern}; rename it or move it elsewhere"
     if int(m[4]) not in FAMILIES:
-        return f"attack type {m[4]} is unknown; correct the name or remove the file"
+        return f"attack type {m[4]} is unknown; correct the name or move the file elsewhere"
     return ""
 
 
@@ -221,7 +222,7 @@ def _add_protocols(root: Path, result: AdapterResult) -> None:
                         f"{path}: the label of {video} is not that of its name (0 is bona fide); restore the list"
                     )
             splits = ((video, split) for video, _, split in listed)
-            result.protocols[name] = recording_protocol(name, path, splits, samples, result.notes)
+            result.protocols[name] = recording_protocol(name, path, splits, samples, result)
 
 
 LAYOUT = Layout("hqwmca-hdf5", "1_01_0002_0000_00_00_000-0123abcd.h5", _detect, _index)

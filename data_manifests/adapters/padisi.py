@@ -131,22 +131,23 @@ def add_protocols(root: Path, result: AdapterResult) -> None:
         with result.collecting(path.relative_to(root).as_posix()):
             listed = read_list(path, ("trial_id", "partition_name"))
             splits = ((row["trial_id"], row["partition_name"]) for row in listed)
-            result.protocols[name] = recording_protocol(name, path, splits, samples, result.notes)
+            result.protocols[name] = recording_protocol(name, path, splits, samples, result)
 
 
 def captures_by_trial(names: list[str], truth: Truth, result: AdapterResult) -> dict[str, str]:
-    """File → trial, for the files that the ground-truth list knows, one for each trial."""
+    """File → trial, for the files that the ground-truth list knows, one for each trial. The others are `absent`."""
     trials: dict[str, str] = {}
     files: dict[str, str] = {}
     for name in names:
         trial = truth.trial(Path(name).stem)
         if trial is None:
-            result.problem(name, f"not in {truth.path}; restore the list or remove the file")
+            result.problem(name, f"not in {truth.path}; restore the list or move the file elsewhere")
         elif trial in files:
             result.problem(name, f"is trial {trial} like {files[trial]}; keep one")
         else:
             trials[name] = trial
             files[trial] = name
+    result.absent |= {trial: truth.path for trial in truth.captures if trial not in files}
     return trials
 
 

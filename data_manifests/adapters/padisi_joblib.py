@@ -192,4 +192,4 @@ def _index(root: Path, options: Options) -> AdapterResult:
     return result
 
 
-LAYOUT = Layout("padisi-joblib", f"{NAME} and {LISTS[0]}/*_ground_truth.csv", _detect, _index)
+LAYOUT = Layout("padisi-joblib", f"{NAME} and {LISTS[0]}/*_ground_truth.csv", _detect, _index, modalities=("rgb",))

@@ -8,7 +8,16 @@ sheet, section 3.5).
 
 from pathlib import Path
 
-from data_manifests.adapters.common import DERIVED, AdapterResult, Findings, Layout, Options, files_below, holds
+from data_manifests.adapters.common import (
+    DERIVED,
+    AdapterResult,
+    Findings,
+    Layout,
+    Options,
+    files_below,
+    holds,
+    stranger,
+)
 from data_manifests.adapters.padisi import LISTS, add_protocols, capture_row, captures_by_trial, read_truth
 from data_manifests.decode import image_shape
 from data_manifests.parallel import parallel
@@ -29,7 +38,8 @@ def _images(job: tuple[Path, str, tuple[str, ...], Options]) -> tuple[dict[str, 
     for name in names:
         path = f"{folder}/{name}"
         with findings.collecting(path):
-            images[_MODALITY[Path(name).stem]] = (path, "" if options.names_only else image_shape(root / path, path))
+            modality = _MODALITY[Path(name).stem]
+            images[modality] = (path, "" if options.names_only else image_shape(root / path, path, modality))
     return images, findings
 
 
@@ -42,7 +52,7 @@ def _index(root: Path, options: Options) -> AdapterResult:
         if Path(name).stem in DERIVED:
             result.ignored.append(path)
         elif Path(name).stem not in _MODALITY:
-            result.problem(path, f"not one of {', '.join(f'{stem}.jpg' for stem in _MODALITY)}; remove it")
+            result.problem(path, stranger(name, [f"{stem}.jpg" for stem in _MODALITY]))
         else:
             folders.setdefault(folder, []).append(name)
     trials = captures_by_trial(list(folders), truth, result)

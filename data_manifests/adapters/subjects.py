@@ -29,24 +29,29 @@ def _installed_salt() -> bytes:
     """This installation's salt, drawn on first use. Raises `BadInput` when it cannot be read or written."""
     path = salt_file()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            # Writing elsewhere and linking puts the whole file in place or none, and never replaces an existing salt.
-            own = path.with_name(f".salt-{os.getpid()}")
-            with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
-                f.write(secrets.token_hex(32))
-                f.flush()
-                os.fsync(f.fileno())
-            try:
-                path.hardlink_to(own)
-            finally:
-                own.unlink()
+        if not path.exists():
+            _draw(path)
         salt = path.read_bytes()
     except OSError as e:
         raise BadInput(f"{path}: cannot hold the salt of subject ids ({e.strerror}); set {VARIABLE} instead") from None
     if not salt:
         raise BadInput(f"{path}: is empty; remove it, so that a new salt is drawn")
     return salt
+
+
+def _draw(path: Path) -> None:
+    """Draw the salt. Writing elsewhere and linking puts the whole file in place or none, and never replaces one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = path.with_name(f".salt-{os.getpid()}")
+    with os.fdopen(os.open(own, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as f:
+        f.write(secrets.token_hex(32))
+        f.flush()
+        os.fsync(f.fileno())
+    try:
+        with suppress(FileExistsError):
+            path.hardlink_to(own)
+    finally:
+        own.unlink()
 
 
 def subject_code(code: str, options: Options) -> str:

@@ -20,8 +20,10 @@ from data_manifests.adapters.common import (
     Frames,
     Layout,
     Options,
+    Problem,
     files_below,
     modality_columns,
+    no_folder,
     read_list,
     recording_protocol,
     samples_by_recording,
@@ -113,9 +115,13 @@ def _recording(job: _Job) -> tuple[Frames, Findings]:
         alone = [f"{k} (RGB)" if k in rgb else f"{k} (CDIT)" for k in sorted(set(rgb) ^ set(rest))]
         if alone and numbers:
             findings.notes.append(f"{name}: frames in one package only are left out: {', '.join(alone)}")
+        for modalities, alone_in, other in (("rgb", rest, rgb), ("depth and ir", rgb, rest)):
+            if lost := [str(k) for k in alone_in if k not in other]:
+                what = f"lacks {modalities} of {len(lost)} frames ({', '.join(lost[:3])}); restore the images"
+                findings.losses.append(Problem(_stem(name), what))
     if not numbers:
         what = "the two packages share no frame" if colour and others else "holds no frame"
-        findings.problem(name, f"{what}; copy the recording again or remove it from both packages")
+        findings.problem(name, f"{what}; copy the recording again")
     frames: Frames = {}
     for k in numbers:
         frames[k] = {}
@@ -131,9 +137,9 @@ def name_flaw(stem: str) -> str:
     """What is wrong with a recording's name, or the empty text."""
     m = _NAME.fullmatch(stem)
     if m is None:
-        return "not named <client>_<session>_<presenter>_<type>_<pai>; rename or remove it"
+        return "not named <client>_<session>_<presenter>_<type>_<pai>; rename it or move it elsewhere"
     if f"{m[4]}_{m[5]}" not in FAMILIES:
-        return f"attack code {m[4]}_{m[5]} is unknown; correct the name or remove it"
+        return f"attack code {m[4]}_{m[5]} is unknown; correct the name or move the file elsewhere"
     return ""
 
 
@@ -173,7 +179,7 @@ def add_protocols(root: Path, result: AdapterResult) -> None:
         with result.collecting(path.relative_to(root).as_posix()):
             listed = read_list(path, ("filepath", "group"))
             splits = ((row["filepath"].rsplit("/", 1)[-1].removesuffix(".hdf5"), row["group"]) for row in listed)
-            result.protocols[name] = recording_protocol(name, path, splits, samples, result.notes)
+            result.protocols[name] = recording_protocol(name, path, splits, samples, result)
 
 
 def _stem(name: str) -> str:
@@ -186,7 +192,7 @@ def _index(root: Path, options: Options) -> AdapterResult:
     for package in (COLOUR, OTHERS):
         files[package] = set()
         if not (root / package).is_dir():
-            result.problem(package, f"no such folder below {root}; WMCA needs both HDF5 packages")
+            result.problem(package, no_folder(root, package))
             continue
         files[package] = set(files_below(root / package, (".hdf5", ".h5"), result))
     names: list[str] = []

@@ -24,7 +24,8 @@ def _prefix(root: Path) -> str:
 
 
 def _detect(root: Path) -> bool:
-    return any(not name_flaw(path.parent.name) for path in (root / _prefix(root)).glob("[0-9]*_*/color"))
+    clips = (root / _prefix(root)).glob("[0-9]*_*/")
+    return any(not name_flaw(path.name) and any((path / name).is_dir() for name in FOLDERS.values()) for path in clips)
 
 
 def _unpaired(recording: str, frames: Frames) -> str:

@@ -49,7 +49,8 @@ class FinishedRun(Generic[Model, RunOptions]):
     def faces(self) -> Faces:
         """The samples that the run was validated or tested on, decoded when they are first asked for."""
         used = np.concatenate([self.rows("val"), self.rows("test")])
-        return open_faces(self.index, self.options.image_size, self.cache_dir, rows=used)
+        options = self.options
+        return open_faces(self.index, options.image_size, self.cache_dir, rows=used, resizing=options.resizing)
 
     def rows(self, split: Literal["val", "test"]) -> NDArray[np.int64]:
         """The rows (N,) of the index that the run was validated or tested on."""

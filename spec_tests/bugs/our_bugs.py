@@ -1022,6 +1022,35 @@ DATA_AT_SCALE = [
         ("a_touched_text_is_another", 'self._file, "sha256").hexdigest() != self._sha256', 'self._file, "sha256")'),
     ),
     *mutants(
+        "data_manifests.verify",
+        "test_losses.py::test_a_frame_in_two_halves_is_one "
+        "test_losses.py::test_halves_elsewhere_and_a_lost_half_are_losses",
+        "_groups",
+        ("two_halves_are_two_frames", "bool(row.rgb) or row.clip_id not in halved", "1"),
+    ),
+    *mutants(
+        "data_manifests.verify",
+        "test_losses.py::test_a_folder_of_one_recording_is_named_with_its_frames "
+        "test_losses.py::test_a_broken_image_is_one_problem",
+        "_missing_images",
+        ("a_lost_folder_is_seen_in_the_colour_alone", "in result.modalities:", "in result.modalities[:1]:"),
+        ("a_broken_image_is_missing_too", "if (place, frame, modality) not in broken", ""),
+    ),
+    *mutants(
+        "data_manifests.decode",
+        "test_image_files.py::test_zeros_in_its_last_part_are_refused "
+        "test_image_files.py::test_a_rotated_photograph_is_turned",
+        "_image",
+        ("any_jpeg_is_whole", "not jpeg_scans(path.read_bytes())[1]", "False"),
+        ("photographs_stay_sideways", "if orientation != 1:", "if False:"),
+    ),
+    *mutants(
+        "data_manifests.lists",
+        "test_lists.py::test_pitfall_03_a_known_defect_is_left_out_unless_the_tree_holds_the_frame_whole",
+        "_joined",
+        ("half_a_frame_is_listed", "(not whole and ", "(row is None and "),
+    ),
+    *mutants(
         "data_manifests.parallel",
         "test_index.py::test_a_gpu_that_is_open_is_not_forked",
         "_start",

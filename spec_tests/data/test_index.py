@@ -788,17 +788,17 @@ class TestAdapters:
             (lambda recording: trees.jpg(recording / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
             (
                 lambda recording: (recording / "color").rename(recording / "profile"),
-                "profile: not one of the folders color",
+                "profile: not one of color, depth, ir",
             ),
             (
                 lambda recording: recording.rename(recording.with_name("07_x.rssdk")),
-                "07_x.rssdk: '07_x' is no recording",
+                "07_x.rssdk: not one of real.rssdk",
             ),
             (lambda recording: [shutil.rmtree(p) for p in recording.iterdir()], "real.rssdk: holds no image"),
             (lambda recording: recording.parent.rename(recording.parent.with_name("Bob")), "Bob: a subject's folder"),
             (
                 lambda recording: recording.parents[1].rename(recording.parents[1].with_name("real_dev_part")),
-                "real_dev_part: not one",
+                "real_dev_part: not one of real_train_part, real_val_part",
             ),
         ],
     )
@@ -1015,13 +1015,22 @@ class TestCommandLine:
         assert "note: C-id-ranges: left out, since val holds no bonafide frame" in capsys.readouterr().out
         assert list(load_index(tmp_path / "out" / "index.csv").protocols) == ["mmfas"]
 
+    def test_without_cefa_mmfas_is_left_out_and_the_rest_is_indexed(self, trees_of, tmp_path, capsys):
+        lines = [f'{letter} = "{trees_of[letter]}"\n' for letter in "SWP"]
+        (tmp_path / "roots.toml").write_text("\ufeff" + "".join(lines))
+        main(["index", "--roots", str(tmp_path / "roots.toml"), "--out", str(tmp_path / "out"), "--workers", "1"])
+        assert "note: mmfas left out: protocol mmfas: CASIA-SURF CeFA (C) is not indexed" in capsys.readouterr().out
+        index = load_index(tmp_path / "out" / "index.csv")
+        assert {"S-folders", "W-grandtest", "P-3folds_part0", "official"} == set(index.protocols)
+        assert {row.dataset for row in index.rows} == {"S", "W", "P"}
+
     @pytest.mark.parametrize(
         ("text", "sentence"),
         [
-            (None, "no file"),
+            (None, "roots.toml; write it, with lines such as"),
             ("", "names no data set"),
             ('C = "nowhere"\n', "no such folder"),
-            ('S = "S"\n', "CASIA-SURF CeFA (C) is not indexed"),
+            ('\ufeffC = "nowhere"\n', "roots.toml: root C = "),
         ],
     )
     def test_errors_are_one_sentence_and_status_2(self, trees_of, tmp_path, capsys, text, sentence):

@@ -483,7 +483,9 @@ class TestCollecting:
         with pytest.raises(BadInput, match="no frame found"):
             index_tree("S", tmp_path, OPTIONS)
         result = index_tree("S", tmp_path, dataclasses.replace(OPTIONS, collect=True))
-        assert [p.what for p in result.problems] == ["no frame found; correct roots.toml or restore the files"]
+        assert [p.what for p in result.problems] == [
+            "no frame found; restore the files or correct the path of the root"
+        ]
 
 
 class TestSubjectCodes:
@@ -526,6 +528,13 @@ class TestSubjectCodes:
         salt_file().parent.touch()
         with pytest.raises(BadInput, match=r"cannot hold the salt .*set FAS_REFERENCE_SALT instead"):
             subject_code("19900203", Options())
+
+    def test_a_drawn_salt_is_only_read(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+        monkeypatch.delenv("FAS_REFERENCE_SALT", raising=False)
+        first = subject_code("Jane Doe", Options())
+        monkeypatch.setattr(os, "fsync", None)  # a call would raise
+        assert subject_code("Jane Doe", Options()) == first
 
     def test_padisi_participants_go_through_it(self, tmp_path, monkeypatch):
         root = trees.padisi(tmp_path)
@@ -593,7 +602,7 @@ class TestOddTrees:
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
         shutil.rmtree(real / "ir")
         (real / "ir").symlink_to(real / "ir")
-        with pytest.raises(BadInput, match=r"real\.rssdk/ir: not one of the folders"):
+        with pytest.raises(BadInput, match=r"real\.rssdk/ir: is not a folder of images"):
             index_tree("S", root, OPTIONS)
 
     def test_a_linked_folder_is_followed(self, tmp_path):

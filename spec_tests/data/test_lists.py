@@ -5,6 +5,7 @@ Pitfalls are those of the data-set sheet's section 10, loader bugs those of its 
 
 import hashlib
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -387,6 +388,33 @@ class TestMmdg:
             "101_06_067_1_02:20" in protocol.notes
         )
 
+    @pytest.mark.parametrize("whole", [False, True])
+    def test_pitfall_03_a_known_defect_is_left_out_unless_the_tree_holds_the_frame_whole(self, tmp_path, whole):
+        line = frames("WMCA-Image/R_CDIT/100_03_015_2_10", "0012.jpg", "0")
+        files = {f"W-{s}.txt": [frames(f"a/{i:03}_01_000_0_00", "0012.jpg", "1")] for i, s in
+                 enumerate(("train", "val", "test"))}  # fmt: skip
+        files["W-test.txt"].append(line)
+        rows, folder = indexed("W", files, tmp_path)
+        images = {"depth": "x.jpg", "ir": "x.jpg"} if whole else {}
+        rows = [replace(r, **images) if r.clip_id == "100_03_015_2_10" else r for r in rows]
+        protocol = mmdg(rows, folder)
+        assert named(protocol, "test") == ["002_01_000_0_00:12", *["100_03_015_2_10:12"] * whole]
+        assert any("cannot be paired" in note for note in protocol.notes) != whole
+
+    def test_an_index_by_names_takes_a_container_for_all_of_its_frames(self, tmp_path):
+        lines = {f"W-{s}.txt": [frames(f"a/{i:03}_01_000_0_00", f"00{k}.jpg", "1") for k in (12, 24)] for i, s in
+                 enumerate(("train", "val", "test"))}  # fmt: skip
+        rows, folder = indexed("W", lines, tmp_path)
+        stem = "preprocessed-face-station_RGB/{}.hdf5"
+        rows = [
+            replace(row("W", "wmca-hdf5", r.clip_id, 0, r.label, "x"), rgb=stem.format(r.clip_id))
+            for r in rows if r.frame == 12
+        ]  # fmt: skip
+        protocol = mmdg(rows, folder)
+        assert [named(protocol, split) for split in protocol.splits] == [
+            ["000_01_000_0_00:0"], ["001_01_000_0_00:0"], ["002_01_000_0_00:0"]
+        ]  # fmt: skip
+
     def test_pitfall_10_a_duplicate_line_counts_once(self, tmp_path):
         line = frames(CEFA, "0026.jpg", "0", "profile")
         rows, folder = indexed("C", {"C-train.txt": [line, line]}, tmp_path)
@@ -426,7 +454,7 @@ class TestMmdg:
         (folder / "C-val.txt").write_text(LINES[0])
         with pytest.raises(BadInput, match=r"C-val.txt, row 1: CLKJ_AS0001/real.rssdk:1 is not of CASIA-SURF CeFA"):
             mmdg(rows, folder)
-        with pytest.raises(BadInput, match=r"no such folder; correct roots\.toml"):
+        with pytest.raises(BadInput, match=r"no such folder; correct its path"):
             mmdg(rows, tmp_path / "nowhere")
 
 

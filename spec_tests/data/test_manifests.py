@@ -1,5 +1,6 @@
 """The manifests: read strictly, agreeing with the adapters and with their own sums, shown and exported whole."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -89,6 +90,19 @@ class TestEverySet:
         assert not metadata.metadata.issues.errors
         assert len(metadata.metadata.record_sets[0].fields) == len(COLUMNS)
 
+    def test_croissant_names_an_index_with_its_hash(self, dataset, tmp_path, capsys):
+        path = tmp_path / "index.csv"
+        path.write_text(",".join(COLUMNS) + "\n")
+        main(["croissant", dataset, "--index", str(path)])
+        document = json.loads(capsys.readouterr().out)
+        (index,) = (part for part in document["distribution"] if part["@id"] == "index")
+        assert (index["@type"], index["contentUrl"]) == ("cr:FileObject", str(path))
+        assert index["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert {field["source"]["fileObject"]["@id"] for field in document["recordSet"][0]["field"]} == {"index"}
+        assert re.fullmatch(r"[0-9]+\.[0-9]+\.[0-9]+", document["version"])
+        with pytest.raises(BadInput, match=r"name an index\.csv"):
+            croissant(manifest(dataset), tmp_path / "nowhere.csv")
+
     def test_describe_shows_all_of_it(self, dataset, capsys):
         main(["describe", dataset])
         printed = capsys.readouterr().out
@@ -102,7 +116,9 @@ class TestEverySet:
 
     def test_croissant_on_the_command_line(self, dataset, capsys):
         main(["croissant", FILES[dataset]])
-        assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(croissant(manifest(dataset))))
+        said = capsys.readouterr()
+        assert json.loads(said.out) == json.loads(json.dumps(croissant(manifest(dataset))))
+        assert "a reader finds no records" in said.err
 
 
 class TestAgainstTheAdapters:
@@ -128,11 +144,27 @@ class TestAgainstTheAdapters:
         assert codes("P") == {f"m5{kind}": family for kind, family in padisi.FAMILIES.items()}
 
 
+def test_the_readme_lists_every_expected_count_with_its_day():
+    page = (FOLDER / "README.md").read_text().split("## What `verify` proves")[1].split("\n## ")[0]
+    rows: dict[tuple[str, str], str] = {}
+    layouts: list[str] = []
+    for line in page.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 5 and cells[0] not in ("layout", "---"):
+            layouts = re.findall("`([a-z0-9-]+)`", cells[0]) or layouts
+            rows |= {(layout, cells[1].strip("`")): cells[4] for layout in layouts}
+    expected = {(layout, e.name): e.date for code in FILES for e in manifest(code).expected for layout in e.layouts}
+    assert {key: day for key, day in rows.items() if key[1] != "none"} == expected
+
+
 class TestTheSheetsNumbers:
     """Numbers that follow from others in the manifests."""
 
     def test_videos(self):
-        assert 3 * next(c for c in manifest("C").expectation("cefa-full").count if not c.split).recordings == 23538
+        assert (
+            3 * next(c for c in manifest("C").expectation("cefa-full", "paper").count if not c.split).recordings
+            == 23538
+        )
         assert sum(entry.lines for entry in manifest("S").lists("mmdg").values()) == 20961
         assert sum(entry.lines for entry in manifest("P").lists("mmdg").values()) == 2029
 
@@ -203,7 +235,7 @@ class TestStrictReading:
         about = read_manifest(path)
         assert about == manifest("W")
         assert about.expectation("wmca-hdf5").count[0] == Count("train", "", "", 35, 565, None)
-        assert about.expectation("nowhere") is None
+        assert about.expectations("nowhere") == ()
         with pytest.raises(BadInput, match=r"no expectation 'x' for WMCA in the layout wmca-jpg; there is release"):
             about.expectation("wmca-jpg", "x")
 

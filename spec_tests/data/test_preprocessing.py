@@ -177,15 +177,15 @@ class TestResize:
     def test_by_hand(self):
         # two pixels to four: centres at −0.25, 0.25, 0.75, 1.25 → 0, ¼, ¾, 1
         row = np.array([[[0, 100], [0, 100]]], np.uint8)
-        assert pre.resize_plain(row, 4)[0, 0].tolist() == [0, 25, 75, 100]
+        assert decode.resize_plain(row, 4)[0, 0].tolist() == [0, 25, 75, 100]
         # four to two: centres at 0.5 and 2.5, halfway between two neighbours; the others have no say (no antialiasing)
-        assert pre.resize_plain(np.array([[[0, 10, 200, 50]] * 4], np.uint8), 2)[0, 0].tolist() == [5, 125]
-        assert pre.resize_plain(np.array([[[7]]], np.uint8), 3).tolist() == [[[7] * 3] * 3]
+        assert decode.resize_plain(np.array([[[0, 10, 200, 50]] * 4], np.uint8), 2)[0, 0].tolist() == [5, 125]
+        assert decode.resize_plain(np.array([[[7]]], np.uint8), 3).tolist() == [[[7] * 3] * 3]
 
     @given(seeds, st.integers(1, 7), st.integers(1, 7), st.integers(1, 9))
     def test_against_a_loop_over_pixels(self, seed, height, width, size):
         planes = noise(seed, 1, height, width)
-        result = pre.resize_plain(planes, size)[0]
+        result = decode.resize_plain(planes, size)[0]
         for i in range(size):
             for j in range(size):
                 y = min(max((i + 0.5) * height / size - 0.5, 0), height - 1)
@@ -199,7 +199,7 @@ class TestResize:
     def test_without_antialiasing_is_another_image(self):
         line = np.zeros((1, 30, 30), np.uint8)
         line[:, :, 4] = 255  # the first of three output pixels lies at 4.5, between this column and the next
-        assert pre.resize_plain(line, 3)[0, 0].tolist() == [128, 0, 0]
+        assert decode.resize_plain(line, 3)[0, 0].tolist() == [128, 0, 0]
         assert 0 < decode.resize(line, 3)[0, 0, 0] < 60
 
     def test_centre(self):

@@ -383,6 +383,9 @@ class TestCommandLine:
             (["bogus", "--index", str(path)], "no protocol 'bogus'; there is C-id-ranges"),
             (["mmdg", "--index", str(path)], "name it with --lists"),
             (["H-LOO_Makeup", "--index", str(path)], "no protocol 'H-LOO_Makeup'"),
+            (["mmfas-C-nonsense"], "no protocol 'mmfas-C-nonsense'"),
+            (["mmfas-C-nonsense", "--index", str(path)], "no protocol 'C-nonsense'"),
+            (["mmfas-W-grandtest"], "no protocol 'mmfas-W-grandtest'"),
         ):
             with pytest.raises(SystemExit) as e:
                 main(["protocol", *arguments])

@@ -57,7 +57,7 @@ class TestReport:
         assert (report.layout, report.expectation, report.problems) == ("surf-crop", "release", [])
         found = numbers(report)
         assert found["train bonafide", "subjects"] == (300, 1)
-        assert found["train attack print_cut", "frames"] == (5397, 6)
+        assert found["train attack print_cut", "frames"] == (5379, 6)
         assert found["all", "recordings"] == (None, 9)
         assert not report.ok
         lines = {tuple(line[:2]): line[2:] for line in report.table()}
@@ -167,7 +167,9 @@ class TestProblems:
             "what": "subjects",
             "expected": 300,
             "found": 1,
+            "at_least": False,
             "difference": -299,
+            "wrong": True,
         } in report["counts"]
         assert [path.name for path in out.parent.iterdir()] == ["s.json"]
 
@@ -175,7 +177,7 @@ class TestProblems:
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 1
         assert "problem: " not in capsys.readouterr().out
         whole = Expected("release", ("surf-crop",), "", (Count(recordings=9),))
-        monkeypatch.setattr(type(manifest("S")), "expectation", lambda *_: whole)
+        monkeypatch.setattr(type(manifest("S")), "expectations", lambda *_: [whole])
         assert status("verify", "S", "--root", tree, "--fast", "--workers", 1) == 0
         assert "verified: 0 numbers differ, 0 problems" in capsys.readouterr().out
 
@@ -203,9 +205,12 @@ class TestProblems:
             (folder / f"S-{split}.txt").write_text(line)
         report = verify("S", tree, "fast", OPTIONS, lists=folder)
         assert any("S-train.txt: 1 lines, published are 6297" in p.what for p in report.problems)
+        assert not any(problem.path.startswith("CLKJ") for problem in report.problems)
         (folder / "S-val.txt").write_text((folder / "S-val.txt").read_text().replace("9.jpg", "10.jpg"))
         report = verify("S", tree, "fast", OPTIONS, lists=folder)
-        assert "1 of 1 of S-val.txt, first CLKJ_AS0002/real.rssdk:10" in report.problems[0].what
+        lacking = {problem.path: problem.what for problem in report.problems if problem.path.startswith("CLKJ")}
+        what = "lacks 1 frames (10), though S-val.txt names it; restore rgb, depth, ir"
+        assert lacking == {"CLKJ_AS0002/real.rssdk": what}
 
 
 class TestResuming:
@@ -347,7 +352,8 @@ class TestPublishedSize:
         printed = capsys.readouterr().out
         assert "verified: 0 numbers differ, 0 problems" in printed
         assert "note: W-grandtest: val holds no papermask" in printed
-        assert re.search(r"all +frames +5037 +5037 +0\n", printed)
+        assert re.search(r"all +frames +at least 5037 +5037 +0\n", printed)
+        assert re.search(r"all +depth +5037 +5037 +0\n", printed)
 
     def test_one_recording_less_is_found(self, wmca, tmp_path, capsys):
         gone = next((wmca / "WMCA-Image/R_CDIT").glob("*_2_08"))
@@ -382,6 +388,41 @@ class TestPublishedSize:
         assert [v for (group, _), v in counts.items() if group.startswith("val ")] == [
             (100, 100), (100, 100), (300, 300), (100, 100), (600, 600), (1800, 1800)
         ]  # fmt: skip
+
+
+class TestBadArguments:
+    @pytest.mark.parametrize("verb", ["verify", "index"])
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            (["--workers", "-3"], "argument --workers: -3 is not a number from 1 up"),
+            (["--workers", "0"], "argument --workers: 0 is not a number from 1 up"),
+            (["--swir-nm", "long"], "argument --swir-nm: long is not a number from 1 up"),
+            (["--layout", "surf"], "argument --layout: no layout 'surf'; there is cefa-full"),
+            (["--layout", "surf-2026"], "holds surf-crop, not surf-2026; leave --layout out or name another folder"),
+        ],
+    )
+    def test_one_sentence_names_argument_and_remedy(self, tree, tmp_path, capsys, verb, arguments, sentence):
+        out = ["--out", tmp_path / "out"] if verb == "index" else []
+        assert status(verb, "S", "--root", tree, *out, *arguments) == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+    @pytest.mark.parametrize("verb", ["verify", "index"])
+    def test_a_root_that_links_to_itself(self, tmp_path, capsys, verb):
+        (tmp_path / "loop").symlink_to(tmp_path / "loop")
+        out = ["--out", tmp_path / "out"] if verb == "index" else []
+        assert status(verb, "S", "--root", tmp_path / "loop", *out) == 2
+        assert "loop: is a link that leads back to itself" in capsys.readouterr().err
+
+    def test_a_message_says_where_its_paths_begin(self, tree, tmp_path, capsys):
+        (recording(tree) / "ir/9.jpg").write_bytes(b"")
+        assert status("index", "S", "--root", tree, "--out", tmp_path / "out", "--workers", 1) == 2
+        error = capsys.readouterr().err
+        assert f"error: root S = {tree}: CASIA-SURF-CROP/" in error
+        assert "roots.toml" not in error
+        assert status("verify", "S", "--root", tree, "--workers", 1) == 1
+        assert f"CASIA-SURF at {tree}, layout surf-crop, headers" in capsys.readouterr().out
 
 
 class TestIndexOfOneSet:

@@ -70,7 +70,7 @@ class TestImages:
     def test_a_16_bit_depth_png_keeps_its_millimetres(self, tmp_path):
         depth = trees.ramp(500, 60000)[0]
         Image.fromarray(depth).save(tmp_path / "d.png")
-        assert decode.image_shape(tmp_path / "d.png", "d.png") == "24x16:uint16"
+        assert decode.image_shape(tmp_path / "d.png", "d.png", "depth") == "24x16:uint16"
         found = read(tmp_path, "d.png", "depth")
         assert found.dtype == np.uint16
         assert np.array_equal(found[0], depth)
@@ -317,6 +317,24 @@ def decodes(monkeypatch):
     return names
 
 
+def write_noise(folder):
+    """An index of two frames of colour whose texture is finer than the images that runs see."""
+    rows = []
+    for number, label in enumerate(("bonafide", "attack")):
+        noise = np.random.default_rng(number).integers(0, 256, (5 * SIDE, 5 * SIDE, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{number}.png")
+        row = Row(
+            sample_id=f"C:{number}", dataset="C", layout="own", clip_id=str(number), frame=0,
+            subject_id=f"C:{number}", presenter_id="", source_id="", label=label,
+            attack_family="print" if number else "", attack_code="", rgb=f"{number}.png",
+            rgb_shape=f"{5 * SIDE}x{5 * SIDE}:uint8", depth="", depth_shape="", ir="", ir_shape="",
+            depth_encoding="", ir_nm=None,
+        )  # fmt: skip
+        rows.append(row)
+    save_index(folder, rows, {}, {"C": folder})
+    return load_index(folder / "index.csv")
+
+
 class TestCache:
     def test_every_data_set_gives_the_right_channel(self, five, tmp_path):
         faces = open_faces(five, SIDE, tmp_path, workers=1)
@@ -332,6 +350,19 @@ class TestCache:
             values = trees.ramp(low, high).ravel().astype(float).tolist()
             wanted = np.array(mad_oracle(values, 3.0), np.uint8).reshape(1, *trees.SIZE)
             assert (faces.images[h, plane] == decode.resize(wanted, SIDE)).all()
+
+    def test_another_resizing_has_files_and_features_of_its_own(self, tmp_path):
+        index = write_noise(tmp_path)
+        ours = open_faces(index, SIDE, tmp_path / "cache", workers=1)
+        released = open_faces(index, SIDE, tmp_path / "cache", workers=1, resizing="released")
+        again = open_faces(index, SIDE, tmp_path / "cache", workers=1)
+        pixels = np.asarray(Image.open(tmp_path / "0.png")).transpose(2, 0, 1)
+        for faces, resize in ((ours, decode.resize), (released, decode.resize_plain), (again, decode.resize)):
+            assert (faces.images[0, :3] == resize(pixels, SIDE)).all()
+        assert np.abs(ours.images[0, :3].astype(int) - released.images[0, :3]).max() > 20
+        assert ours.sha256 == again.sha256 != released.sha256
+        assert (ours.content == again.content).all()
+        assert not (ours.content == released.content).all(axis=1).any()
 
     def test_what_faces_say_of_each_frame(self, five, tmp_path):
         faces = open_faces(five, SIDE, tmp_path, workers=1)
