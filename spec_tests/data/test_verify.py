@@ -209,7 +209,7 @@ class TestProblems:
         (folder / "S-val.txt").write_text((folder / "S-val.txt").read_text().replace("9.jpg", "10.jpg"))
         report = verify("S", tree, "fast", OPTIONS, lists=folder)
         lacking = {problem.path: problem.what for problem in report.problems if problem.path.startswith("CLKJ")}
-        what = "lacks 1 frames (10), though S-val.txt names it; restore rgb, depth, ir"
+        what = "lacks 1 frame (10), though named in S-val.txt; restore rgb, depth, ir"
         assert lacking == {"CLKJ_AS0002/real.rssdk": what}
 
 
