@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_manifests.adapters.common import SPLITS, AdapterResult, Problem, read_lines
+from data_manifests.adapters.common import SPLITS, AdapterResult, Problem, counted, read_lines
 from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS, Row
 from data_manifests.manifests import Manifest, PublishedList, manifest
