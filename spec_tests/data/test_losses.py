@@ -258,7 +258,7 @@ class TestLists:
         shutil.rmtree((root / gone.rgb).parents[1])
         found = problems(letter, root, "fast", lists=folder)
         assert re.match(rf"lacks 1 frame \({first.frame}\), though named in {letter}-", found[first.clip_id])
-        assert re.match(rf"has no frame in the tree, though named in {letter}-", found[gone.clip_id])
+        assert found[gone.clip_id].startswith("has no frame in the tree, though ")
 
     def test_hdf5_files_by_name_alone_hold_what_the_lists_name(self, tmp_path, published):
         _, jpg = tree_of("wmca-jpg", tmp_path / "jpg")
