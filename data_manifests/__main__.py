@@ -39,7 +39,7 @@ from data_manifests.index import (
 )
 from data_manifests.lists import mmdg
 from data_manifests.manifests import FILES, SPLITS, Count, Manifest, ProtocolRule, letter, manifest
-from data_manifests.parallel import progress
+from data_manifests.parallel import shown
 from data_manifests.protocols import (
     CROSSING,
     DERIVED,
@@ -301,11 +301,7 @@ def protocol(options: argparse.Namespace) -> None:
     if rule is not None and rule.name not in index.protocols and rule.name not in DERIVED:
         made = f"made when {code} is indexed with the owner's folders and lists"
         raise BadInput(f"no protocol {rule.name!r} in {options.index}; it is {made}, so index {code} again with them")
-    rows: list[Row] = []
-    with progress(f"reading {options.index}", len(index.rows)) as advance:
-        for row in index.rows:
-            rows.append(row)
-            advance(1)
+    rows = [*shown(index.rows, f"reading {options.index}")]
     by_id = {row.sample_id: row for row in rows}
     ids = [row.sample_id for row in rows]
     protocols: Protocols = {

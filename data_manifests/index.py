@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from data_manifests import mapped
 from data_manifests.errors import BadInput
+from data_manifests.parallel import shown
 
 DATASETS = {"C": "CASIA-SURF CeFA", "S": "CASIA-SURF", "W": "WMCA", "H": "HQ-WMCA", "P": "PADISI-Face"}
 LABELS = ("bonafide", "attack")
@@ -727,7 +728,7 @@ def save_index(
     if not rows:
         raise BadInput(f"{path}: nothing to write; no frame was found")
     numbers = _Numbers()
-    for i, row in enumerate(rows):
+    for i, row in enumerate(shown(rows, f"writing {path}")):
         _refuse(row, path, i + 2)
         numbers.add(row.sample_id)
     numbers.refuse_doubles(path, [row.sample_id for row in rows])

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_manifests.adapters.common import SPLITS, AdapterResult, Problem, read_lines
+from data_manifests.adapters.common import SPLITS, AdapterResult, Problem, counted, read_lines
 from data_manifests.errors import BadInput
 from data_manifests.index import DATASETS, Row
 from data_manifests.manifests import Manifest, PublishedList, manifest
@@ -579,9 +579,9 @@ def check_lists(dataset: str, result: AdapterResult, folder: Path) -> tuple[list
     for recording, entries_of in lacking.items():
         files_named = " and ".join(dict.fromkeys(file for file, _ in entries_of))
         frames = dict.fromkeys(entry.frame for _, entry in entries_of)
-        what = (
-            f"lacks {len(frames)} frames ({_some(frames)})" if recording in own.recordings else "no frame in the tree"
-        )
+        what = f"lacks {counted(len(frames), 'frame')} ({_some(frames)})"
+        if recording not in own.recordings:
+            what = "has no frame in the tree"
         modalities = ", ".join(result.modalities)
-        problems.append(Problem(recording, f"{what}, though {files_named} names it; restore {modalities}"))
+        problems.append(Problem(recording, f"{what}, though named in {files_named}; restore {modalities}"))
     return problems, notes

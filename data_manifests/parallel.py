@@ -19,6 +19,7 @@ Result = TypeVar("Result")
 # Below this many jobs the pool costs more than it saves.
 _FEW = 64
 _CHUNKS_PER_WORKER = 8
+_MANY = 10_000  # items that take about a second
 
 
 @contextmanager
@@ -41,6 +42,17 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
             print(f"{title}: {done}/{total}", file=sys.stderr, flush=True)
 
     yield advance
+
+
+def shown(items: Sequence[Job], title: str) -> Iterator[Job]:
+    """The items in their order, with progress where they are many."""
+    if len(items) < _MANY:
+        yield from items
+        return
+    with progress(title, len(items)) as advance:
+        for item in items:
+            yield item
+            advance(1)
 
 
 def _chunk(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from data_manifests import decode as decoder
 from data_manifests.adapters import AdapterResult, Options, Problem, index_tree
-from data_manifests.adapters.common import printable
+from data_manifests.adapters.common import counted, printable
 from data_manifests.decode import damage_of_image, decode, locate
 from data_manifests.errors import BadInput, replacing
 from data_manifests.index import MODALITIES, Reference, Row, parse_reference
@@ -29,6 +30,7 @@ DEPTHS = ("fast", "headers", "full")
 _SIDE = 16  # px; the decoded images are thrown away, but decoding includes resizing
 _FIRST = 3  # how many frames or groups a message names of a longer list
 _MANY = 50  # how many recordings
+_DECODER = hashlib.sha256(Path(decoder.__file__).read_bytes()).hexdigest()  # another one may find other damage
 
 
 @dataclass(frozen=True)
@@ -291,9 +293,9 @@ def _missing_images(about: Manifest, result: AdapterResult, at_least: int | None
             if len(without) == len(rows):
                 lacks.append(f"holds no {modality}")
             elif without:
-                lacks.append(f"lacks {modality} of {len(without)} frames ({_some(map(str, without))})")
+                lacks.append(f"lacks {modality} of {counted(len(without), 'frame')} ({_some(map(str, without))})")
         if at_least and frames < at_least:
-            lacks.append(f"holds {frames} frames, at least {at_least} are expected")
+            lacks.append(f"holds {counted(frames, 'frame')}, at least {at_least} are expected")
         if lacks:
             yield Problem(printable(place), f"{', '.join(lacks)}; restore the images")
 
@@ -305,7 +307,7 @@ def _absent_recordings(result: AdapterResult) -> Iterator[Problem]:
     for place, name in result.absent.items():
         recording, _, frame = place.partition(":")
         if recording not in known:
-            what = "is not in the tree" if frame else "no frame in the tree"
+            what = "is not in the tree" if frame else "has no frame in the tree"
             yield Problem(printable(place), f"{what}, though {name} names it; restore {modalities}")
 
 
@@ -408,7 +410,8 @@ def _read_state(state: Path) -> dict[str, list[Any]]:
 def decode_all(root: Path, rows: Sequence[Row], state: Path, workers: int | None = None) -> tuple[list[Problem], int]:
     """Decode every image of `rows`; return the problems and how many files `state` knew already.
 
-    A file is decoded again when its size, its modification time or the images that rows take from it changed.
+    A file is decoded again when its size, its modification time, the images that rows take from it or the decoder
+    changed.
     """
     known = _read_state(state)
     problems: list[Problem] = []
@@ -420,7 +423,7 @@ def decode_all(root: Path, rows: Sequence[Row], state: Path, workers: int | None
         except OSError:
             problems.append(Problem(path, "no such file; restore it"))
             continue
-        images_hash = hashlib.sha256(repr(images).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        images_hash = hashlib.sha256(f"{_DECODER}{images!r}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
         key = [stat.st_size, stat.st_mtime_ns, images_hash]
         if path in known and known[path][:3] == key:
             already += 1

@@ -21,6 +21,7 @@ from data_manifests.adapters.common import (
     Layout,
     Options,
     Problem,
+    counted,
     files_below,
     modality_columns,
     no_folder,
@@ -36,6 +37,7 @@ from data_manifests.parallel import parallel
 COLOUR, OTHERS = "preprocessed-face-station_RGB", "preprocessed-face-station_CDIT"
 DEPTH_CHANNEL, IR_CHANNEL = 1, 2
 IR_NM = 860  # RealSense SR300
+_FIRST = 3  # how many frames a message names of a longer list
 
 
 def _families() -> dict[str, str]:
@@ -117,7 +119,8 @@ def _recording(job: _Job) -> tuple[Frames, Findings]:
             findings.notes.append(f"{name}: frames in one package only are left out: {', '.join(alone)}")
         for modalities, alone_in, other in (("rgb", rest, rgb), ("depth and ir", rgb, rest)):
             if lost := [str(k) for k in alone_in if k not in other]:
-                what = f"lacks {modalities} of {len(lost)} frames ({', '.join(lost[:3])}); restore the images"
+                some = ", ".join(lost[:_FIRST]) + (", …" if len(lost) > _FIRST else "")
+                what = f"lacks {modalities} of {counted(len(lost), 'frame')} ({some}); restore the images"
                 findings.losses.append(Problem(_stem(name), what))
     if not numbers:
         what = "the two packages share no frame" if colour and others else "holds no frame"

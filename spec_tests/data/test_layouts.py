@@ -140,6 +140,13 @@ class TestEveryLayout:
             index_tree(letter, root, OPTIONS)
 
 
+def test_a_long_search_says_how_far_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("data_manifests.adapters.common._MANY", 2)
+    index_tree("P", trees.padisi(tmp_path), dataclasses.replace(OPTIONS, names_only=True))
+    said = capsys.readouterr().err
+    assert [int(n) for n in re.findall(r": ([0-9]+) files found", said)] == [2, 4, 6]
+
+
 class TestDetection:
     @pytest.mark.parametrize("layout", trees.LAYOUTS)
     def test_exactly_one_layout_matches_each_tree(self, tree_of, layout):

@@ -1,6 +1,7 @@
 """The protocols made by rule: their sizes against the published ones, who is in which split, and the readings of
 mmFAS's sentence. Rows are made here from the owners' naming rules, a frame a recording, without any file."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -366,7 +367,8 @@ class TestCommandLine:
 
     def test_a_difference_from_the_published_size_is_shown(self, path, capsys):
         main(["protocol", "C-p4.1", "--index", str(path)])
-        shown = capsys.readouterr().out
+        shown, progress = capsys.readouterr()
+        assert re.search(r"reading \S+index\.csv: ([0-9]+)/\1\n", progress)
         assert "train: 400 recordings, published are 400, difference +0" in shown
         assert "test: 2436 recordings, published are 2323, difference +113" in shown
 

@@ -151,6 +151,21 @@ class TestProblems:
         assert paths["headers"] == {"color/note.txt", "ir/9.jpg", "depth/31.jpg"}
         assert paths["full"] == {"color/note.txt", "ir/9.jpg", "depth/31.jpg", "color/101.jpg"}
 
+    def test_full_finds_what_decodes_and_is_not_intact(self, tree, tmp_path):
+        rng = np.random.default_rng(0)
+        victims = [recording(tree) / name for name in ("color/9.jpg", "color/31.jpg", "depth/9.jpg", "ir/9.jpg")]
+        for victim in victims:
+            noise = Image.fromarray(rng.integers(0, 256, (48, 32, 3), dtype=np.uint8))
+            noise.convert("CMYK" if victim == victims[3] else "RGB").save(victim, "JPEG", quality=95)
+        data = victims[0].read_bytes()
+        victims[0].write_bytes(data[: len(data) // 3] + bytes(len(data) - len(data) // 3))
+        data = victims[1].read_bytes()
+        victims[1].write_bytes(data[:1500] + bytes(400) + data[1900:])
+        problems = {p.path: p.what for p in verify("S", tree, "full", OPTIONS, state=tmp_path / "s").problems}
+        names = ["/".join(path.split("/")[-2:]) for path in problems]
+        assert sorted(names) == ["color/31.jpg", "color/9.jpg", "ir/9.jpg"]
+        assert all(re.search("damaged|CMYK", what) for what in problems.values())
+
     def test_the_command_lists_them_writes_json_and_fails(self, tree, tmp_path, capsys):
         self.damage(tree)
         out = tmp_path / "report" / "s.json"
@@ -209,7 +224,7 @@ class TestProblems:
         (folder / "S-val.txt").write_text((folder / "S-val.txt").read_text().replace("9.jpg", "10.jpg"))
         report = verify("S", tree, "fast", OPTIONS, lists=folder)
         lacking = {problem.path: problem.what for problem in report.problems if problem.path.startswith("CLKJ")}
-        what = "lacks 1 frames (10), though S-val.txt names it; restore rgb, depth, ir"
+        what = "lacks 1 frame (10), though named in S-val.txt; restore rgb, depth, ir"
         assert lacking == {"CLKJ_AS0002/real.rssdk": what}
 
 
