@@ -17,8 +17,8 @@ from reference.sources import ROOT
 @pytest.mark.parametrize(("error", "status", "says"), [
     (BadInput("x.csv: no rows; index again"), 2, "error: x.csv: no rows; index again\n"),
     (KeyboardInterrupt(), 130, "interrupted; nothing already saved was changed; give the same command again to go on\n"),
-    (MemoryError(), 2, "error: memory is short (no more is to be had); nothing already saved was changed; give it "),
-    (torch.OutOfMemoryError("CUDA: no memory\nmore"), 2, "error: memory is short (CUDA: no memory); "),
+    (MemoryError(), 2, "error: memory is short (no more is to be had); nothing already"),
+    (torch.OutOfMemoryError("CUDA: full\nmore"), 2, "error: memory is short (CUDA: full); nothing"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 2, "error: memory is short"),
     (PermissionError(errno.EACCES, "no", "a/b"), 2, "error: Permission denied (a/b); nothing already"),
     (OSError(errno.ENOSPC, "no"), 2, "error: No space left on device; nothing already saved"),
