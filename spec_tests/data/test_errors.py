@@ -16,7 +16,7 @@ from reference.sources import ROOT
 
 @pytest.mark.parametrize(("error", "status", "says"), [
     (BadInput("x.csv: no rows; index again"), 2, "error: x.csv: no rows; index again\n"),
-    (KeyboardInterrupt(), 130, "interrupted; nothing already saved was changed; give the same command again to go on\n"),
+    (KeyboardInterrupt(), 130, "interrupted; nothing already saved was changed; give the same command"),
     (MemoryError(), 2, "error: memory is short (no more is to be had); nothing already"),
     (torch.OutOfMemoryError("CUDA: full\nmore"), 2, "error: memory is short (CUDA: full); nothing"),
     (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 2, "error: memory is short"),
