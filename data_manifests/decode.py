@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from PIL import Image, ImageOps
 
+from data_manifests import hdf5
 from data_manifests.errors import BadInput
 from data_manifests.index import Reference
 
@@ -73,12 +74,9 @@ def shape_text(height: int, width: int, dtype: str | np.dtype) -> str:
 
 
 def _open_image(path: Path, name: str) -> Image.Image:
+    hdf5.regular(path, name)
     try:
         return Image.open(path, formats=IMAGE_FORMATS)
-    except FileNotFoundError:
-        raise BadInput(f"{name}: no such file; restore it or index the data set again") from None
-    except IsADirectoryError:
-        raise BadInput(f"{name}: is a folder, not an image; index the data set again") from None
     except _BROKEN as e:
         if isinstance(e, OSError) and e.errno is not None:
             raise BadInput(f"{name}: cannot be read ({e.strerror}); check the disk and the permissions") from None
@@ -119,6 +117,7 @@ def is_planes(array: object, axes: int) -> bool:
 
 def npz_shape(path: Path, key: str, name: str) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and dtype of one array of an .npz file, from its header alone; objects (pickles) are refused."""
+    hdf5.regular(path, name)
     with (
         damage_as(f"{name}: not an .npz file with an array {key!r} ({{}}); copy it again"),
         zipfile.ZipFile(path) as archive,
@@ -127,6 +126,8 @@ def npz_shape(path: Path, key: str, name: str) -> tuple[tuple[int, ...], np.dtyp
         version = np.lib.format.read_magic(f)
         read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
         shape, _, dtype = read(f)
+    if int(np.prod(shape, dtype=object)) * dtype.itemsize > hdf5.LARGEST * 64:
+        raise BadInput(f"{name}: {key!r} claims to be {shape}, larger than any recording; copy it again")
     if dtype.hasobject:
         raise BadInput(f"{name}: {key!r} holds pickled objects, which are never loaded; save plain numbers")
     return shape, dtype
@@ -224,16 +225,10 @@ def _pick(array: Any, reference: Reference, name: str) -> np.ndarray:
 
 
 def _hdf5(path: Path, references: Sequence[Reference]) -> Iterator[np.ndarray]:
-    if not path.is_file():
-        raise BadInput(f"{references[0].path}: no such file; restore it or index the data set again")
-    with damage_as(f"{references[0].path}: not a complete HDF5 file; copy it again"):
-        file = h5py.File(path, "r")
-    with file:
+    with hdf5.opened(path, references[0].path) as file:
         for reference in references:
-            with damage_as(f"{reference}: the HDF5 file is damaged; copy it again"):
-                dataset = file.get(reference.member)
-                if not isinstance(dataset, h5py.Dataset):
-                    raise BadInput(f"{reference}: no array {reference.member}; index the data set again")
+            dataset = hdf5.array(file, reference.member, references[0].path)
+            with hdf5.reading(str(reference)):
                 planes = _pick(dataset, reference, str(reference))
             yield planes
 

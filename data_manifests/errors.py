@@ -1,31 +1,61 @@
 """How the project refuses an input: one sentence, exit status 2, nothing half-written."""
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
 
 class BadInput(ValueError):
     """An input that cannot be used. The message is one sentence naming file, field and remedy."""
 
 
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_SAFE = "nothing already saved was changed"
+
+
 @contextmanager
 def cli_errors() -> Iterator[None]:
-    """Turn a `BadInput` (or a full disk) inside a command's `main` into `error: …` and exit status 2."""
+    """Let a command end in a sentence, whatever ends it: status 2 for unusable input and for a system that refuses,
+    130 for Ctrl-C, 141 where nobody reads its output any more."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack letters
     try:
         yield
     except BadInput as e:
-        print(f"error: {e}", file=sys.stderr)
-        raise SystemExit(2) from e
+        _end(f"error: {e}", 2, e)
+    except BrokenPipeError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be flushed
+        raise SystemExit(141) from e
     except OSError as e:
         if e.errno is None:
             raise
-        where = f" on {e.filename}" if e.filename else ""
-        print(f"error: {os.strerror(e.errno)}{where}; nothing already saved was changed", file=sys.stderr)
-        raise SystemExit(2) from e
+        where = f" ({e.filename})" if e.filename else ""
+        remedy = "; free some space and give the same command again" if e.errno in _FULL else ""
+        _end(f"error: {os.strerror(e.errno)}{where}; {_SAFE}{remedy}", 2, e)
+    except KeyboardInterrupt as e:
+        _end(f"interrupted; {_SAFE}; give the same command again to go on", 130, e)
+    except (MemoryError, RuntimeError) as e:
+        if not _lacks_memory(e):
+            raise
+        why = (str(e).splitlines() or ["no more is to be had"])[0]
+        _end(f"error: memory is short ({why}); {_SAFE}; give it fewer samples at a time or fewer jobs", 2, e)
+
+
+def _lacks_memory(e: BaseException) -> bool:
+    """Whether Python, or PyTorch, which is not loaded to ask, was refused memory."""
+    return isinstance(e, MemoryError) or type(e).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(e)
+
+
+def _end(said: str, status: int, cause: BaseException) -> NoReturn:
+    with suppress(OSError):
+        print(said, file=sys.stderr)
+    raise SystemExit(status) from cause
 
 
 @contextmanager
@@ -43,7 +73,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             f.flush()
             os.fsync(f.fileno())
         temporary.replace(path)
-    except BaseException:
+    except BaseException as e:
+        if isinstance(e, OSError) and e.errno is not None and e.filename is None:
+            e.filename = str(path)  # a write does not say of which file it was
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise

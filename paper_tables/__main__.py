@@ -94,8 +94,4 @@ def main(argv: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     with cli_errors():
-        try:
-            sys.exit(main(sys.argv[1:]))
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on from here", file=sys.stderr)
-            sys.exit(130)
+        sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +57,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="tests known to fail, one a line: test-id  # reason; one that passes nevertheless is a failure",
     )
-    with suppress(ValueError):  # pyproject.toml passes this on; without pytest-benchmark nobody else takes it
-        parser.addoption("--benchmark-skip", action="store_true", help="ignored: pytest-benchmark is not active")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -76,14 +73,19 @@ def pytest_configure(config: pytest.Config) -> None:
         report_files(config)
     except (adapter.CannotImport, ValueError) as e:
         raise pytest.UsageError(str(e)) from e
-    config.stash[MATRIX] = conformance_matrix.Matrix(adapter.active)
+    config.stash[MATRIX] = matrix = conformance_matrix.Matrix(adapter.active)
+    config.pluginmanager.register(Reports(matrix))
     config.stash[XFAILS] = read_xfails(config.getoption("xfails_file"))
 
 
 def report_files(config: pytest.Config) -> list[Path]:
     """The files that this run's report goes to."""
     name = config.getoption("conformance_report")
-    return conformance_matrix.targets(name) if name else []
+    files = conformance_matrix.targets(name) if name else []
+    for path in files:
+        if path.is_dir():
+            raise ValueError(f"--conformance-report={name}: {path} is a folder; name a file in it")
+    return files
 
 
 def read_xfails(name: str | None) -> dict[str, str]:
@@ -184,13 +186,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.fail(f"{adapter.active.name} must have every function of the contract, but has no {missing}", False)
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    outcome = yield
-    item.config.stash[MATRIX].add(outcome.get_result())
+class Reports:
+    """Hands every test's reports to the matrix. With `-n` of pytest-xdist they come from the workers, whose own
+    matrices nobody sees."""
+
+    def __init__(self, matrix: conformance_matrix.Matrix) -> None:
+        self.matrix = matrix
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.matrix.add(report)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    if session.config.option.collectonly or hasattr(session.config, "workerinput"):
+        return
     content = session.config.stash[MATRIX].as_dict(about())
     for path in report_files(session.config):
         conformance_matrix.write(path, content)

@@ -20,9 +20,9 @@ has no depth.
 import re
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from data_manifests import hdf5
 from data_manifests.adapters.common import (
     AdapterResult,
     Findings,
@@ -38,7 +38,7 @@ from data_manifests.adapters.common import (
     recording_protocol,
     samples_by_recording,
 )
-from data_manifests.decode import damage_as, is_planes, shape_text
+from data_manifests.decode import is_planes, shape_text
 from data_manifests.errors import BadInput
 from data_manifests.index import Row
 from data_manifests.parallel import parallel
@@ -87,13 +87,13 @@ def _moments(root: Path, name: str, options: Options) -> tuple[Frames, list[str]
     infrared = f"BOBCAT_{options.swir_nm}nm"
     streams = {"rgb": (COLOUR, "[2,1,0]", 3), "depth": (DEPTH, "[0]", 1), "ir": (infrared, "[0]", 1)}
     sizes: dict[str, tuple[int, str]] = {}
-    with damage_as(f"{name}: not a complete HDF5 file; copy it again"), h5py.File(root / name, "r") as file:
+    with hdf5.opened(root / name, name) as file:
         bands = sorted(key for key in file if key.startswith("BOBCAT_"))
         for modality, (stream, _, channels) in streams.items():
             if stream not in file:
                 continue
-            array = file[stream]
-            if isinstance(array, h5py.Dataset) and array.ndim == 4 and array.shape[0] == 0:
+            array = hdf5.array(file, stream, name)
+            if array.ndim == 4 and array.shape[0] == 0:
                 continue  # a stream that was switched off
             if not is_planes(array, 4) or array.shape[1] != channels:
                 raise BadInput(f"{name}: {stream} is not an array (frames, {channels}, H, W); copy it again")

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-
+from data_manifests import hdf5
 from data_manifests.adapters.common import (
     AdapterResult,
     Findings,
@@ -29,7 +28,7 @@ from data_manifests.adapters.common import (
     recording_protocol,
     samples_by_recording,
 )
-from data_manifests.decode import damage_as, is_planes, shape_text
+from data_manifests.decode import is_planes, shape_text
 from data_manifests.errors import BadInput
 from data_manifests.index import Row
 from data_manifests.parallel import parallel
@@ -71,12 +70,12 @@ def _detect(root: Path) -> bool:
 def _arrays(path: Path, place: str, channels: int) -> dict[int, tuple[str, str]]:
     """Frame number → (member, shape) of one file. Raises `BadInput` naming the group that is wrong."""
     arrays: dict[int, tuple[str, str]] = {}
-    with damage_as(f"{place}: not a complete HDF5 file; copy it again"), h5py.File(path, "r") as file:
+    with hdf5.opened(path, place) as file:
         for key in file:
             m = _FRAME.fullmatch(key)
             if m is None:
                 raise BadInput(f"{place}: group {key!r} is not named Frame_<number>; copy the file again")
-            array = file.get(f"{key}/array")
+            array = hdf5.array(file, f"{key}/array", place)
             if not is_planes(array, 3) or array.shape[0] < channels:
                 raise BadInput(f"{place}: {key}/array is not an array of {channels} channels; copy it again")
             if int(m[1]) in arrays:

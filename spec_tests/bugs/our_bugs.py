@@ -8,7 +8,7 @@ how paper_tables/ measures what MMDA's released script measures.
 
 from __future__ import annotations
 
-from spec_tests.bugs import of_rows, scale
+from spec_tests.bugs import disk, of_rows, scale
 from spec_tests.bugs.campaign import Mutant, mutants
 
 
@@ -1146,6 +1146,7 @@ BUGS = [
     *DEAD_GRADIENTS,
     *DATA_AT_SCALE,
     *scale.BUGS,
+    *disk.BUGS,
     *SUITE,
     *of_rows.OURS,
 ]

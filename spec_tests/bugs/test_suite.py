@@ -52,8 +52,6 @@ def verdict_of(output, label):
 
 def test_the_second_implementation_passes_everything(run):
     status, output = run(
-        "-p",
-        "no:benchmark",
         module="spec_tests.bugs.second_implementation",
         files=" ".join(sorted(adapter.EQUATION_FILES)),
     )
@@ -139,6 +137,8 @@ def test_functions_may_live_in_submodules(run, tmp_path):
         ("import no_such_thing", "No module named 'no_such_thing'"),
         ("def (", "SyntaxError"),
         ("1 / 0", "division by zero"),
+        ("import sys; sys.exit('no GPU here')", "SystemExit: no GPU here"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--x'])", "SystemExit: 2"),
     ],
 )
 def test_a_module_that_does_not_import_is_one_usage_error(run, tmp_path, body, message):
@@ -147,6 +147,59 @@ def test_a_module_that_does_not_import_is_one_usage_error(run, tmp_path, body, m
     assert "cannot import the implementation their_fas" in output
     assert message in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("def shallow_fuson(a, b): ...", "of like names are shallow_fuson (contract: shallow_fusion)"),
+        (
+            "class Losses:\n    def icl_loss(self): ...",
+            "a class has one, Losses.icl_loss: hand it over from",
+        ),
+        ("x = 1", "it has no function at all"),
+        ("def train(): ...", "it has train"),
+    ],
+)
+def test_a_module_without_a_function_of_the_contract_is_one_usage_error(run, tmp_path, body, says):
+    status, output = run(module=write_module(tmp_path, body), folder=tmp_path)
+    assert status == 4
+    assert "their_fas has no function of the contract (spec_tests/equations/equations.toml lists them)" in output
+    assert says in output
+    assert "Traceback" not in output
+
+
+def test_what_is_advised_for_a_class_works(run, tmp_path):
+    write_module(tmp_path, "class Fusion:\n    def shallow_fusion(self, rgb_1, rgb_2): return (rgb_1 + rgb_2) / 2\n")
+    (tmp_path / "theirs.py").write_text("from their_fas import Fusion\nshallow_fusion = Fusion().shallow_fusion\n")
+    status, output = run(module="theirs", folder=tmp_path, files="test_mmfas_shallow_fusion.py")
+    assert status == 0, output
+
+
+@pytest.mark.parametrize("path", ["their_fas.py", "folder/their_fas.py", "folder/their_fas"])
+def test_a_path_is_one_usage_error(run, path):
+    status, output = run(module=path)
+    assert status == 4
+    assert f"{path} is a path: give the name that Python imports" in output
+    assert "--implementation=their_fas)" in output
+
+
+def test_a_report_that_is_a_folder_is_said_before_the_tests_run(run, tmp_path):
+    (tmp_path / "report.json").mkdir()
+    status, output = run(
+        f"--conformance-report={tmp_path / 'report.json'}", module=write_module(tmp_path, SHALLOW), folder=tmp_path
+    )
+    assert status == 4
+    assert "report.json is a folder; name a file in it" in output
+
+
+def test_a_collection_leaves_no_report(run, tmp_path):
+    module = write_module(tmp_path, SHALLOW)
+    status, output = run(
+        "--collect-only", f"--conformance-report={tmp_path / 'r.json'}", module=module, folder=tmp_path
+    )
+    assert status == 0, output
+    assert not (tmp_path / "r.json").exists()
 
 
 def test_the_environment_variable_names_the_module(run, tmp_path):

@@ -10,6 +10,7 @@ print a snippet that repeats it.
 from __future__ import annotations
 
 import base64
+import difflib
 import functools
 import importlib
 import importlib.util
@@ -61,7 +62,14 @@ def submodule_of(equation: dict[str, Any]) -> str:
 
 
 def load(name: str, registry: Sequence[dict[str, Any]] = REGISTRY) -> Implementation:
-    """Import the implementation and look up every function of the registry; raises `CannotImport`."""
+    """Import the implementation and look up every function of the registry; raises `CannotImport`, also where it has
+    none of them."""
+    if name.endswith(".py") or "/" in name:
+        path = Path(name)
+        raise CannotImport(
+            f"{name} is a path: give the name that Python imports, from the folder of the file "
+            f"(cd {path.parent}; pytest … --implementation={path.stem})"
+        )
     implementation = Implementation(name)
     root = _import(name)
     for equation in registry:
@@ -75,7 +83,32 @@ def load(name: str, registry: Sequence[dict[str, Any]] = REGISTRY) -> Implementa
             else:
                 implementation.functions[function] = getattr(place, function)
                 implementation.homes[function] = place.__name__
+    if not implementation.functions:
+        raise CannotImport(_nothing_found(root, implementation.missing))
     return implementation
+
+
+def _nothing_found(root: ModuleType, wanted: Sequence[str]) -> str:
+    """Why a module with no function of the contract cannot be tested, and what its author may have meant."""
+    own = {name: value for name, value in vars(root).items() if callable(value) and not name.startswith("_")}
+    inside = {
+        f"{name}.{method}": method
+        for name, value in own.items()
+        if inspect.isclass(value) and value.__module__.startswith(root.__name__)
+        for method in vars(value)
+    }
+    said = f"{root.__name__} has no function of the contract (spec_tests/equations/equations.toml lists them)"
+    for place, method in inside.items():
+        if method in wanted:
+            kind = place.partition(".")[0]
+            return (
+                f"{said}, but a class has one, {place}: hand it over from a module of functions, "
+                f"such as a file theirs.py with `from {root.__name__} import {kind}` and `{method} = {kind}().{method}`"
+            )
+    near = {name: close for name in own if (close := difflib.get_close_matches(name, wanted, 1, 0.75))}
+    if near:
+        return f"{said}; of like names are {', '.join(f'{name} (contract: {near[name][0]})' for name in near)}"
+    return f"{said}; it has {', '.join(sorted(own)[:8]) or 'no function at all'}"
 
 
 def misfit(function: str) -> str:
@@ -94,7 +127,7 @@ def misfit(function: str) -> str:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except Exception as e:  # whatever a foreign module raises while it is imported
+    except (Exception, SystemExit) as e:  # whatever a foreign module raises while it is imported, or ends with
         raise CannotImport(f"cannot import the implementation {name}: {type(e).__name__}: {e}") from e
 
 

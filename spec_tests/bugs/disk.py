@@ -1,0 +1,71 @@
+"""Single bugs of what is believed of files, options and errors."""
+
+# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
+
+from __future__ import annotations
+
+from spec_tests.bugs.campaign import mutants
+
+BUGS = [
+    *mutants(
+        "reference.proven",
+        "test_runs.py",
+        "",
+        ("checksums_unread", "damaged = archive.testzip()", "damaged = None"),
+        ("anybodys_checkpoint", 'state["owner"] != owner', "False"),
+        ("digest_unread", "said != digest(tensors)", "False"),
+        ("digest_of_names", "found.update(memoryview(x.reshape(-1).view(torch.uint8).numpy()))", "pass"),
+        ("without_a_digest", "if said is None", "if False"),
+    ),
+    *mutants(
+        "reference.runs",
+        "test_runs.py",
+        "Run.load_checkpoint",
+        ("log_unread", 'self._log_digest(epochs) != state["log"]', "False"),
+        ("scores_unread", "found.get(name) != digest", "False"),
+        ("lines_uncounted", "not 0 <= epochs <= len(self.lines) or numbers != [*range(len(numbers))]", "False"),
+        ("cut_at_once", "        return state\n", "        self.cut(epochs)\n        return state\n"),
+    ),
+    *mutants(
+        "reference.runs",
+        "test_runs.py",
+        "Run._log_digest",
+        ("with_later_test_sets", "if sets and not self._scores_every", "if False"),
+    ),
+    *mutants(
+        "reference.options",
+        "test_options.py",
+        "",
+        ("no_number_is_one", "math.isnan(value) or value < self.low", "value < self.low"),
+        ("without_an_upper_bound", "value > self.high or value == math.inf", "value == math.inf"),
+        ("bound_included", "(self.above and value == self.low)", "False"),
+        ("bounds_of_the_class_alone", "for c in kind.__mro__", "for c in [kind]"),
+    ),
+    *mutants(
+        "reference.training",
+        "test_training.py::test_a_sample_that_trains_and_is_scored_is_refused",
+        "Training.find_splits",
+        ("trained_samples_are_scored", "if both.size", "if False"),
+        ("validation_alone", '("val", "test")', '("val",)'),
+    ),
+    *mutants(
+        "data_manifests.hdf5",
+        "test_hdf5.py",
+        "",
+        ("raw_storage_followed", "found.is_virtual or found.external", "found.is_virtual"),
+        ("virtual_sets_followed", "found.is_virtual or found.external", "found.external"),
+        ("links_followed", "isinstance(link, h5py.HardLink)", "True"),
+        ("claims_believed", "> LARGEST", "> 10**30"),
+        ("a_writer_is_damage", 'and "lock" in str(e)', "and False"),
+        ("a_filter_is_damage", 'if "filter" in why', "if False"),
+    ),
+    *mutants(
+        "data_manifests.errors",
+        "test_errors.py",
+        "",
+        ("memory_is_a_bug", "if not _lacks_memory(e)", "if True"),
+        ("bugs_are_memory", "if not _lacks_memory(e)", "if False"),
+        ("file_unnamed", "e.filename = str(path)", "pass"),
+        ("half_written", "temporary.unlink()", "temporary.replace(path)"),
+    ),
+]

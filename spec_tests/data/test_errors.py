@@ -1,0 +1,88 @@
+"""How commands end: a sentence, a status, and nothing half-written."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from data_manifests.errors import BadInput, cli_errors, replacing
+from reference.sources import ROOT
+
+
+@pytest.mark.parametrize(("error", "status", "says"), [
+    (BadInput("x.csv: no rows; index again"), 2, "error: x.csv: no rows; index again\n"),
+    (KeyboardInterrupt(), 130, "interrupted; nothing already saved was changed; give the same command"),
+    (MemoryError(), 2, "error: memory is short (no more is to be had); nothing already"),
+    (torch.OutOfMemoryError("CUDA: full\nmore"), 2, "error: memory is short (CUDA: full); nothing"),
+    (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"), 2, "error: memory is short"),
+    (PermissionError(errno.EACCES, "no", "a/b"), 2, "error: Permission denied (a/b); nothing already"),
+    (OSError(errno.ENOSPC, "no"), 2, "error: No space left on device; nothing already saved"),
+])  # fmt: skip
+def test_what_ends_a_command_is_a_sentence(capsys, error, status, says):
+    with pytest.raises(SystemExit) as ended, cli_errors():
+        raise error
+    assert ended.value.code == status
+    said = capsys.readouterr().err
+    assert said.startswith(says)
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError("of a library"), ValueError("a bug")])
+def test_what_is_our_own_fault_stays_a_traceback(error):
+    with pytest.raises(type(error), match=str(error)), cli_errors():
+        raise error
+
+
+def test_a_full_disk_names_the_file_and_leaves_the_old_one(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SystemExit), cli_errors(), replacing(path) as f:
+        f.write(b"new")
+    assert capsys.readouterr().err.startswith(f"error: No space left on device ({path}); nothing already saved")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    assert path.read_text() == "old"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = "from data_manifests.errors import cli_errors\nwith cli_errors():\n    for i in range(10**6): print(i)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "0\n"
+    child.stdout.close()
+    assert child.stderr.read() == ""
+    child.stderr.close()
+    assert child.wait(60) == 141
+
+
+def test_ctrl_c_is_a_sentence():
+    wait = "    print(flush=True); time.sleep(60)"
+    code = f"import time\nfrom data_manifests.errors import cli_errors\nwith cli_errors():\n{wait}"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    child.stdout.readline()
+    time.sleep(0.1)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert (child.returncode, said) == (
+        130,
+        "interrupted; nothing already saved was changed; give the same command again to go on\n",
+    )
+
+
+def test_a_terminal_without_our_letters_shows_others():
+    env = os.environ | {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    code = "from data_manifests.errors import cli_errors\nwith cli_errors():\n    print('τ · 1 ± 2')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "\\u03c4 \\xb7 1 \\xb1 2\n"
