@@ -1,7 +1,5 @@
 """Single bugs of what is believed of files, options and errors."""
 
-# ruff: noqa: E501 — a piece of code that replaces another stays in one piece
-
 from __future__ import annotations
 
 from spec_tests.bugs.campaign import mutants
@@ -24,7 +22,7 @@ BUGS = [
         ("log_unread", 'self._log_digest(epochs) != state["log"]', "False"),
         ("scores_unread", "found.get(name) != digest", "False"),
         ("lines_uncounted", "not 0 <= epochs <= len(self.lines) or numbers != [*range(len(numbers))]", "False"),
-        ("cut_at_once", "        return state\n", "        self.cut(epochs)\n        return state\n"),
+        ("cut_at_once", "found = self._score_digests(epochs)", "self.cut(epochs)\n        found = self._score_digests(epochs)"),
     ),
     *mutants(
         "reference.runs",
