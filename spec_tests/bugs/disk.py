@@ -1,4 +1,4 @@
-"""Single bugs of what is believed of files, options and errors."""
+"""Single bugs of what is believed of files and options."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ BUGS = [
         ("log_unread", 'self._log_digest(epochs) != state["log"]', "False"),
         ("scores_unread", "found.get(name) != digest", "False"),
         ("lines_uncounted", "not 0 <= epochs <= len(self.lines) or numbers != [*range(len(numbers))]", "False"),
-        ("cut_at_once", "found = self._score_digests(epochs)", "self.cut(epochs)\n        found = self._score_digests(epochs)"),
+        (
+            "cut_at_once",
+            "found = self._score_digests(epochs)",
+            "self.cut(epochs)\n        found = self._score_digests(epochs)",
+        ),
     ),
     *mutants(
         "reference.runs",
@@ -56,14 +60,5 @@ BUGS = [
         ("claims_believed", "> LARGEST", "> 10**30"),
         ("a_writer_is_damage", 'and "lock" in str(e)', "and False"),
         ("a_filter_is_damage", 'if "filter" in why', "if False"),
-    ),
-    *mutants(
-        "data_manifests.errors",
-        "test_errors.py",
-        "",
-        ("memory_is_a_bug", "if not _lacks_memory(e)", "if True"),
-        ("bugs_are_memory", "if not _lacks_memory(e)", "if False"),
-        ("file_unnamed", "e.filename = str(path)", "pass"),
-        ("half_written", "temporary.unlink()", "temporary.replace(path)"),
     ),
 ]
