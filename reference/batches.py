@@ -197,6 +197,7 @@ class Batches:
         if self._pixels:
             # "clip" writes straight into `out`; "raise" would go through a second buffer. The check is above.
             np.take(images, rows, axis=0, out=pixels.numpy(), mode="clip")
+            faces.prove(rows, pixels.numpy())
         label = (~faces.bonafide[rows]).astype(np.float32)
         lost = ~faces.present[rows]
         facts = [

@@ -134,7 +134,7 @@ def _computed(
         for own in blocks:
             first = int(own[0]) // _BLOCK * _BLOCK
             planes = np.zeros((min(_BLOCK, len(faces.images) - first), 5, side, side), np.uint8)
-            planes[own - first] = faces.images[own]
+            planes[own - first] = faces.planes(own)
             images = torch.from_numpy(planes).to(device)
             pictures = [images[:, :3], *(images[:, i : i + 1].expand(-1, 3, -1, -1) for i in (3, 4))]
             pixels = normalise(torch.stack(pictures, 1).flatten(0, 1), input_range)  # (3 B, 3, S, S)

@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL
@@ -36,9 +37,9 @@ _STRETCH = 16  # rows that a worker takes together: neighbours are often in one 
 _FEW = 4  # stretches that are not worth other processes
 _SAVE_S = 30.0  # a killed process loses at most this much
 
-# Of each row: its planes' content and which modalities they show; and its content with a hash that binds it to the
-# size and times of the files in which it was found.
-_SHOWN = np.dtype([CONTENT, ("present", np.bool_, (3,))])
+# Of each row: its planes' content, which modalities they show, and a checksum of both; and its content with a hash that
+# binds it to the size and times of the files in which it was found.
+_SHOWN = np.dtype([CONTENT, ("present", np.bool_, (3,)), ("crc", np.uint32)])
 _SEEN = np.dtype([CONTENT, ("when", np.uint8, (16,))])
 
 
@@ -66,6 +67,33 @@ class Faces:
     sha256: str
     rows: NDArray[np.int64] | None = None
     content: NDArray[np.uint8] | None = None
+    crc: NDArray[np.uint32] | None = None
+    """(N,): checksums of planes and `present`, for the rows that are in `rows`; None where nothing is to be proved."""
+
+    @cached_property
+    def _proved(self) -> NDArray[np.bool_]:
+        """(N,): which rows this process has read and found to be what was written."""
+        return np.zeros(len(self.images), bool)
+
+    def prove(self, rows: NDArray[np.int64], planes: NDArray[np.uint8]) -> None:
+        """Compare the planes (n, 5, S, S) that were read of `rows` with what was written, the first time that each is
+        read. Raises BadInput for a damaged file."""
+        if self.crc is None:
+            return
+        for place in np.flatnonzero(~self._proved[rows]).tolist():
+            row = rows[place]
+            if _checksum(planes[place].tobytes(), self.present[row]) != self.crc[row]:
+                raise BadInput(
+                    f"{self.images.filename}: damaged at the images of {self.sample_id[row]}; delete this file, and "
+                    "all images are decoded again"
+                )
+        self._proved[rows] = True
+
+    def planes(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Planes (n, 5, S, S) of rows (n,), proved. Raises BadInput for a damaged file."""
+        planes = self.images[rows]
+        self.prove(rows, planes)
+        return planes
 
     def has(self, rows: NDArray[np.int64]) -> bool:
         """Whether each of `rows` (n,) is there and was asked for: the images of any other are black."""
@@ -84,6 +112,10 @@ class Faces:
             str(d): dict(zip(MODALITIES, (~present[dataset == d]).sum(0).tolist(), strict=True))
             for d in np.unique(dataset)
         }
+
+
+def _checksum(planes: bytes, present: Sequence[bool] | NDArray[np.bool_]) -> int:
+    return zlib.crc32(bytes([*map(bool, present)]), zlib.crc32(planes))
 
 
 def without_pixels(index: Index) -> dict[str, Any]:
@@ -178,14 +210,15 @@ def _by_file(images: Sequence[Sequence[_Image]], read: Any) -> Iterator[tuple[tu
 
 
 _Job = tuple[list[int], list[list[str]], list[bytes]]
-_Made = tuple[int, tuple[tuple[int, int, int], ...], bytes, tuple[bool, bool, bool] | None]
+_Shown = tuple[tuple[bool, bool, bool], int]  # which modalities the planes show, and the checksum
+_Made = tuple[int, tuple[tuple[int, int, int], ...], bytes, _Shown | None]
 
 
 def _make(path: Path, size: int, resizing: str, roots: dict[str, Path], job: _Job) -> list[_Made]:
     """Find the content of some rows, and decode those whose place in the file `path` is empty.
 
     The job is the rows, their lines of the index, and the content that is in their places. Gives, of each row, the
-    times of its files, its content, and which modalities its planes show, None where it was not decoded.
+    times of its files, its content, and what its planes show, None where it was not decoded.
     """
     rows, lines, filled = job
     images = [_images(line, roots) for line in lines]
@@ -200,13 +233,21 @@ def _make(path: Path, size: int, resizing: str, roots: dict[str, Path], job: _Jo
             file.seek((row * PLANES + _FIRST_PLANE[image.modality]) * size * size)
             file.write(planes.tobytes())
             shown[empty[number]][image.modality] = bool(planes.any())
+        known = {number: _known(file, rows[number], size, shown[number]) for number in empty}
     for line, before, own in zip(lines, times, images, strict=True):
         if _times(line, roots) != before:
             raise BadInput(f"{own[0].reference.path}: changed while it was read; start again when nothing writes it")
     return [
-        (row, when, content, (tuple(shown[n].get(m, False) for m in MODALITIES) if n in shown else None))  # type: ignore[misc]
+        (row, when, content, known.get(n))
         for n, (row, when, content) in enumerate(zip(rows, times, contents, strict=True))
     ]
+
+
+def _known(file: BinaryIO, row: int, size: int, shown: dict[str, bool]) -> _Shown:
+    """What is kept of a row that was decoded into the file; its place may begin with what a killed process left."""
+    rgb, depth, ir = (shown.get(m, False) for m in MODALITIES)
+    file.seek(row * PLANES * size * size)
+    return (rgb, depth, ir), _checksum(file.read(PLANES * size * size), (rgb, depth, ir))
 
 
 def _digests(root: Path, images: Sequence[_Image]) -> Iterator[bytes]:
@@ -256,6 +297,7 @@ def open_faces(
         sha256=digest.hexdigest(),
         rows=rows,
         content=cache.shown["content"],
+        crc=cache.shown["crc"],
         **without_pixels(index),
     )
 
@@ -275,6 +317,8 @@ class _Cache:
 
     def open(self) -> None:
         count = len(self.index.rows)
+        if not self.path.exists():
+            self.shown_path.unlink(missing_ok=True)  # what it says is there was deleted
         table(self.path, count, (np.uint8, PLANES * self.size**2))
         self.shown = table(self.shown_path, count, _SHOWN)
         self.seen = table(self.seen_path, count, _SEEN)
@@ -336,11 +380,11 @@ class _Cache:
             if now - max(max(written, changed) for _, written, changed in times) > _CLOCK_STEP_NS:
                 entry["when"] = np.frombuffer(_when(times, content), np.uint8)
         write(self.seen_path, rows, seen)
-        new = np.array([present is not None for *_, present in made], bool)
+        new = np.array([known is not None for *_, known in made], bool)
         shown = np.zeros(int(new.sum()), _SHOWN)
         shown["content"] = contents[new]
-        for entry, present in zip(shown, [m[3] for m in made if m[3] is not None], strict=True):
-            entry["present"] = present
+        for entry, (present, crc) in zip(shown, [m[3] for m in made if m[3] is not None], strict=True):
+            entry["present"], entry["crc"] = present, crc
         with self.path.open("rb") as file:
             os.fdatasync(file.fileno())
         write(self.shown_path, rows[new], shown)

@@ -932,3 +932,52 @@ def test_an_image_of_zeros_counts_as_a_missing_modality(tmp_path: Path) -> None:
     assert faces.sample_id[np.flatnonzero(~faces.present[:, 2])].tolist() == ["C/s1-attack/0"]
     again = open_faces(load_index(path), 16, tmp_path / "cache")
     np.testing.assert_array_equal(again.present, faces.present)
+
+
+@settings(max_examples=15)
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), zeroed=st.booleans())
+@example(place=0.5, bit=0, zeroed=True)
+def test_damaged_pixels_are_never_fed(damageable, tmp_path_factory, place, bit, zeroed):
+    index, sound = damageable
+    kept = tmp_path_factory.mktemp("cache")
+    path = Path(open_faces(index, 32, kept, 1).images.filename)
+    data = bytearray(path.read_bytes())
+    at = int(place * len(data))
+    row = at // (5 * 32 * 32)
+    if zeroed:
+        data[row * 5 * 1024 : (row + 1) * 5 * 1024] = bytes(5 * 1024)
+    else:
+        data[at] ^= 1 << bit
+    path.write_bytes(data)
+    faces = open_faces(index, 32, kept, 1)
+    name = faces.sample_id[row]
+    with pytest.raises(BadInput, match=f"{path.name}: damaged at the images of {name}; delete this file"):
+        list(batches(faces, [np.array([row])], "cpu"))
+    with pytest.raises(BadInput, match="damaged"):
+        faces.planes(np.array([row]))
+    path.unlink()
+    again = open_faces(index, 32, kept, 1)
+    assert np.array_equal(again.planes(np.arange(len(sound))), sound)
+
+
+@pytest.fixture(scope="module")
+def damageable(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("damageable")
+    index = load_index(miniature.write_index(folder, subjects=2, frames=1, sets="C"))
+    return index, open_faces(index, 32, folder / "cache", 1).planes(np.arange(len(index.rows)))
+
+
+def test_a_row_is_proved_once(damageable, monkeypatch):
+    index, _ = damageable
+    faces = open_faces(index, 32, Path(index.path).parent.parent / "cache", 1)
+    found = []
+    monkeypatch.setattr(cache, "_checksum", lambda *_: found.append(1) or 0)
+    rows = np.array([0, 1])
+    with pytest.raises(BadInput):
+        faces.planes(rows)
+    assert len(found) == 1
+    monkeypatch.undo()
+    faces.planes(rows)
+    monkeypatch.setattr(cache, "_checksum", lambda *_: found.append(1) or 0)
+    faces.planes(rows)
+    assert len(found) == 1
