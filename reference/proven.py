@@ -7,7 +7,8 @@ unpickled but tensors and plain values.
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from data_manifests.errors import BadInput, replacing
 
-_DIGEST = "sha256"
+_PROOF = "sha256"  # one key of the metadata, whose order is not settled: of the tensors, and of the owner's identity
+_AGAIN = "train that run again, in another folder, or put the file back from a copy"
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -31,28 +33,39 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def write_weights(path: Path, weights: Mapping[str, Tensor]) -> None:
-    """Write tensors by name, whole or not at all."""
+def write_weights(path: Path, weights: Mapping[str, Tensor], owner: str = "") -> None:
+    """Write tensors by name, which belong to `owner`, the digest of a run's identity, whole or not at all."""
     tensors = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
     with replacing(path) as f:
-        f.write(save(tensors, {_DIGEST: digest(tensors)}))
+        f.write(save(tensors, {_PROOF: f"{digest(tensors)} {owner}"}))
+
+
+def owner_of(path: Path) -> str:
+    """Whose the weights are, as far as the file says. Raises BadInput where it cannot be read."""
+    with _opened(path) as f:
+        return str((f.metadata() or {}).get(_PROOF, "")).partition(" ")[2]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    try:
+        with safe_open(path, "pt") as f:
+            yield f
+    except OSError as e:
+        raise BadInput(f"{path}: cannot be read ({e.strerror or e}); {_AGAIN}") from e
+    except (SafetensorError, ValueError, UnicodeDecodeError) as e:
+        raise BadInput(f"{path}: no weights that can be read ({e}); {_AGAIN}") from e
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """What `write_weights` wrote, on the CPU. Raises BadInput for anything else."""
-    again = "train that run again, in another folder, or put the file back from a copy"
-    try:
-        with safe_open(path, "pt") as f:
-            said = (f.metadata() or {}).get(_DIGEST)
-            tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  # it is no dict
-    except OSError as e:
-        raise BadInput(f"{path}: cannot be read ({e.strerror or e}); {again}") from e
-    except (SafetensorError, ValueError, UnicodeDecodeError) as e:
-        raise BadInput(f"{path}: no weights that can be read ({e}); {again}") from e
+    with _opened(path) as f:
+        said = (f.metadata() or {}).get(_PROOF)
+        tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  # it is no dict
     if said is None:
-        raise BadInput(f"{path}: has no digest, so that this project did not write it; {again}")
-    if said != digest(tensors):
-        raise BadInput(f"{path}: damaged, its numbers are not those that its digest was made of; {again}")
+        raise BadInput(f"{path}: has no digest, so that this project did not write it; {_AGAIN}")
+    if said.partition(" ")[0] != digest(tensors):
+        raise BadInput(f"{path}: damaged, its numbers are not those that its digest was made of; {_AGAIN}")
     return tensors
 
 

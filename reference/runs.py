@@ -34,8 +34,10 @@ from numpy.typing import NDArray
 
 from data_manifests import locks
 from data_manifests.errors import BadInput, replacing
+from data_manifests.json_files import json_object
 from reference.sources import git_commit, sha256
 
+_ARGUMENTS = {"arguments": dict, "seed": int, "index_sha256": str, "sources": dict, "git_commit": str}
 HEADLINE = "cls"  # of a method's heads the one whose scores count, fixed before anything is seen
 
 
@@ -108,13 +110,7 @@ class Run:
             locks.give(self._lock)
 
     def _same_run(self, path: Path, here: dict[str, Any]) -> None:
-        try:
-            there = json.loads(path.read_text())
-            missing = here.keys() - there.keys()
-        except (ValueError, AttributeError) as e:
-            raise BadInput(f"{path}: not a JSON object; delete the folder to start this run again") from e
-        if missing:
-            raise BadInput(f"{path}: lacks {sorted(missing)[0]}; delete the folder to start this run again")
+        there = read_arguments(self.folder, "delete the folder to start this run again")
         differing = [
             f"{key} {there['arguments'].get(key)!r} there, {value!r} here"
             for key, value in here["arguments"].items()
@@ -135,7 +131,7 @@ class Run:
     def same_images(self, images_sha256: str) -> None:
         """Note in args.json which images are decoded. Raises BadInput when a run would go on with other ones."""
         path = self.folder / "args.json"
-        args = json.loads(path.read_text())
+        args = read_arguments(self.folder, "delete the folder to start this run again")
         known = args.setdefault("images_sha256", images_sha256)
         if known != images_sha256:
             raise BadInput(
@@ -215,10 +211,8 @@ class Run:
 
     @property
     def owner(self) -> str:
-        """What a checkpoint says whose it is: the digest of all that decides the run."""
-        args = json.loads((self.folder / "args.json").read_text(encoding="utf-8"))
-        args.pop("git_commit", None)  # of the same sources
-        return hashlib.sha256(json.dumps(args, sort_keys=True).encode()).hexdigest()
+        """What checkpoints and weights say whose they are."""
+        return identity(read_arguments(self.folder, "delete the folder to start this run again"))
 
     def _log_digest(self, epochs: int) -> str:
         """Of what the first epochs' lines said when they were logged: later, only test sets are added to them."""
@@ -291,7 +285,7 @@ class Run:
         """Write `weights`, tensors by name, to <name>.safetensors."""
         from reference.proven import write_weights
 
-        write_weights(self.folder / f"{name}.safetensors", weights)
+        write_weights(self.folder / f"{name}.safetensors", weights, self.owner)
 
     def load_weights(self, name: str) -> dict[str, Any]:
         """What `save_weights` wrote, on the CPU. Raises BadInput for anything else."""
@@ -345,12 +339,35 @@ def finished(folder: Path, method: str) -> dict[str, Any]:
     """
     if not (folder / "done").exists():
         raise BadInput(f"{folder}: holds no file `done`, so it is no finished run; finish it, or name another folder")
-    arguments: dict[str, Any] = json.loads((folder / "args.json").read_text())["arguments"]
-    if arguments["method"] != method:
-        raise BadInput(f"{folder}: args.json is of method {arguments['method']}, not {method}; name a run of {method}")
-    if not (folder / "model.safetensors").exists():
+    again = "put it back from a copy, or train that run again in another folder"
+    args = read_arguments(folder, again)
+    arguments: dict[str, Any] = args["arguments"]
+    if arguments.get("method") != method:
+        kind = arguments.get("method")
+        raise BadInput(f"{folder}: args.json is of method {kind}, not {method}; name a run of {method}")
+    weights = folder / "model.safetensors"
+    if not weights.exists():
         raise BadInput(f"{folder}: its weights were not kept; train it again, in another folder, with --keep-weights")
+    from reference.proven import owner_of
+
+    if owner_of(weights) != identity(args):
+        raise BadInput(f"{folder / 'args.json'}: is not that of {weights.name}; {again}")
     return arguments
+
+
+def read_arguments(folder: Path, remedy: str) -> dict[str, Any]:
+    """What args.json says. Raises BadInput, which ends in `remedy`, where it is not what a run writes."""
+    args = json_object(folder / "args.json", remedy)
+    for key, kind in _ARGUMENTS.items():
+        if type(args.get(key)) is not kind:
+            raise BadInput(f"{folder / 'args.json'}: lacks {key}, or has it of another kind; {remedy}")
+    return args
+
+
+def identity(args: Mapping[str, Any]) -> str:
+    """The digest of all that decides a run; the commit is left out, whose sources count."""
+    decisive = {key: value for key, value in args.items() if key != "git_commit"}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
 def chosen_line(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -20,7 +20,6 @@ A predictor that carries its own threshold (`fixed_threshold` in args.json) is j
 the rule `released` are `hter:target` and `auc` something else: what MMDA's released script measures (released.py).
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput
+from data_manifests.json_files import json_object
 from paper_tables.declarations.table import KINDS, Column
 from paper_tables.numbers import bootstrap, released
 from paper_tables.numbers.bootstrap import Threshold
@@ -181,13 +181,7 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
-        raise BadInput(f"{path}: missing or not valid JSON; delete {path.parent} and run it again") from e
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: not a JSON object; delete {path.parent} and run it again")
-    return content
+    return json_object(path, f"delete {path.parent} and run it again")
 
 
 def _scores(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...], Scores]:

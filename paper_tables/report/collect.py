@@ -3,12 +3,12 @@
 Nothing is run or written here. What is not there is None; a file that cannot be used raises BadInput.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_manifests.errors import BadInput
+from data_manifests.json_files import json_object
 from paper_tables.declarations.probes import Picture, Probe
 from paper_tables.declarations.table import Table
 from paper_tables.rendering.files import FRAGMENT
@@ -55,7 +55,7 @@ def table_files(table: Table, build: Path) -> TableFiles | None:
     path = folder / "table.json"
     if not path.exists():
         return None
-    content = _json(path)
+    content = json_object(path, "make it again, or delete it")
     try:
         rows = content["rows"]
         runs = [run for row in rows for run in row["runs"]]
@@ -92,7 +92,7 @@ def picture_files(probe: Probe, picture: Picture, build: Path) -> PictureFiles:
     if not picture.cells or not path.exists():
         return PictureFiles(images)
     try:
-        cells = tuple(tuple(map(str, row)) for row in _json(path)["text"])
+        cells = tuple(tuple(map(str, row)) for row in json_object(path, "make it again, or delete it")["text"])
     except (KeyError, TypeError) as e:
         raise BadInput(f"{path}: has no text for the report; run `make {picture.target}` again, or delete it") from e
     return PictureFiles(images, cells)
@@ -114,7 +114,7 @@ def costs(build: Path) -> list[dict[str, Any]]:
     """What `make cost` measured of the rows of each table. Raises BadInput for files of another version."""
     reports = []
     for path in sorted((build / "cost").glob("*.json")):
-        content = _json(path)
+        content = json_object(path, "make it again, or delete it")
         if odd := [key for key in ("title", "profile", "device", "threads", "torch", "text") if key not in content]:
             raise BadInput(f"{path}: not a cost report as written now, it has no {odd[0]}; delete it")
         reports.append(content)
@@ -126,17 +126,7 @@ def conformance(build: Path) -> dict[str, Any] | None:
     files = sorted((build / "conformance").glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
     if not files:
         return None
-    content = _json(files[-1])
+    content = json_object(files[-1], "make it again, or delete it")
     if odd := [key for key in ("verdicts", "fragment") if key not in content]:
         raise BadInput(f"{files[-1]}: not a conformance report as written now, it has no {odd[0]}; delete it")
-    return content
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise BadInput(f"{path}: not valid JSON ({e}); make it again, or delete it") from e
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: not a JSON object; make it again, or delete it")
     return content

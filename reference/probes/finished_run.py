@@ -1,6 +1,5 @@
 """What all probes share: a finished run, opened with the index it was trained on, and the files a probe leaves."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from reference.environment import pick_device
 from reference.evaluation import Evaluation, split_rows
 from reference.faces import Faces, open_faces
 from reference.options import Options
+from reference.runs import read_arguments
 
 Model = TypeVar("Model")
 RunOptions = TypeVar("RunOptions", bound=Options)
@@ -67,7 +67,7 @@ def open_run(
     device = pick_device(options.device)
     model, run_options = restore(run_dir, device)
     index = load_index(options.index)
-    if json.loads((run_dir / "args.json").read_text())["index_sha256"] != index.sha256:
+    if read_arguments(run_dir, "name another run")["index_sha256"] != index.sha256:
         raise BadInput(f"{run_dir}: was trained on another index than --index {options.index}; name that one")
     return FinishedRun(model, run_options, index, options.cache_dir, device)
 

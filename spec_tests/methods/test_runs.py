@@ -20,7 +20,7 @@ from data_manifests.errors import BadInput, cli_errors, replacing
 from reference import environment
 from reference.evaluation import evaluation_sets, figures
 from reference.proven import read_weights
-from reference.runs import Run
+from reference.runs import Run, finished
 
 ARGUMENTS = {"seed": 0, "epochs": 3, "path": None, "order": "RDI"}
 
@@ -301,3 +301,35 @@ def test_devices() -> None:
     assert environment.pick_device("cpu").type == "cpu"
     with pytest.raises(BadInput, match="--device abacus"):
         environment.pick_device("abacus")
+
+
+@given(place=st.floats(0, 1, exclude_max=True), how=st.sampled_from(["flip", "cut", "add"]), bit=st.integers(0, 7))
+@settings(max_examples=40)
+def test_a_finished_runs_arguments_are_those_of_its_weights_or_one_sentence(
+    tmp_path_factory: pytest.TempPathFactory, place: float, how: str, bit: int
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    run = open_run(folder, method="mmfas")
+    run.save_weights("model", {"w": torch.zeros(3)})
+    run.finish(3)
+    run.close()
+    sound = finished(folder, "mmfas")
+    path = folder / "args.json"
+    data = bytearray(path.read_bytes())
+    at = int(place * len(data))
+    if how == "flip":
+        data[at] ^= 1 << bit
+    elif how == "add":
+        data[at:at] = b"7"
+    else:
+        del data[at:]
+    path.write_bytes(data)
+    try:
+        found = finished(folder, "mmfas")
+    except BadInput as e:
+        said = str(e)
+    else:
+        said = str(folder)
+        assert found == sound
+    assert str(folder) in said
+    assert "\n" not in said

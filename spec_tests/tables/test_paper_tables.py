@@ -289,12 +289,12 @@ def test_every_metric_agrees_with_the_definition_counted_by_hand(tmp_path_factor
     ("spoil", "says"),
     [
         (lambda f: (f / "done").unlink(), "not finished"),
-        (lambda f: (f / "args.json").write_text("{"), "args.json: missing or not valid JSON"),
+        (lambda f: (f / "args.json").write_text("{"), "args.json: not valid JSON"),
         (lambda f: (f / "args.json").write_text("[]"), "args.json: not a JSON object"),
         (lambda f: (f / "args.json").write_text("{}"), "args.json: no 'arguments'"),
         (lambda f: (f / "scores" / "S.npz").unlink(), "S.npz: missing or damaged"),
         (lambda f: (f / "scores" / "S.npz").write_bytes(b"PK\x03\x04 no"), "S.npz: missing or damaged"),
-        (lambda f: (f / "done").write_text("now"), "done: missing or not valid JSON"),
+        (lambda f: (f / "done").write_text("now"), "done: not valid JSON"),
         (lambda f: (f / "done").write_text("{}"), "done: no 'parameters'"),
     ],
 )
