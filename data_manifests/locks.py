@@ -62,6 +62,7 @@ def give(handle: TextIO) -> None:
     """Free what `take` has locked."""
     for folder in [folder for folder, own in _held.items() if own is handle]:
         del _held[folder]
+    handle.truncate(0)
     handle.close()
 
 
