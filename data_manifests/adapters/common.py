@@ -156,12 +156,14 @@ def alike(name: str, expected: Iterable[str]) -> str:
     return words[close[0]] if close else ""
 
 
-def stranger(name: str, expected: Iterable[str]) -> str:
-    """What a message says of something in the tree that has none of the expected names, and the remedy."""
+def stranger(name: str, expected: Iterable[str], kind: str = "") -> str:
+    """What a message says of something in the tree that has none of the expected names, and the remedy. `kind` goes
+    before the names, such as `the folders `."""
     names = list(expected)
+    known = f"not one of {kind}{', '.join(names)}"
     if right := alike(name, names):
-        return f"found where {right} is expected; rename it to {right}"
-    return f"not one of {', '.join(names)}; rename it, or move it elsewhere if it is no part of the data set"
+        return f"{known}, but nearly {right}; rename it to {right}"
+    return f"{known}; rename it, or move it elsewhere if it is no part of the data set"
 
 
 def no_folder(root: Path, place: str) -> str:
@@ -296,7 +298,7 @@ def _frames_of_folder(job: tuple[ImageFolder, bool, bool]) -> tuple[Frames, Find
         elif entry.name in modality_of and not _is_folder(entry):
             findings.problem(place, "is not a folder of images; restore it")
         elif entry.name not in modality_of:
-            findings.problem(place, stranger(entry.name, modality_of))
+            findings.problem(place, stranger(entry.name, modality_of, "the folders "))
         else:
             below = ImageFolder(Path(entry.path), f"{folder.place}/{entry.name}", {}, folder.show)
             for frame, images in image_frames(below, modality_of[entry.name], names_only, findings).items():

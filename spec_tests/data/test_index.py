@@ -788,7 +788,7 @@ class TestAdapters:
             (lambda recording: trees.jpg(recording / "ir/9_resized.jpg", 1), r"9_resized\.jpg: a frame is named"),
             (
                 lambda recording: (recording / "color").rename(recording / "profile"),
-                "profile: not one of color, depth, ir",
+                "profile: not one of the folders color",
             ),
             (
                 lambda recording: recording.rename(recording.with_name("07_x.rssdk")),
