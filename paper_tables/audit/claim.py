@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from paper_tables.audit.numbers import Numbers
 
-Verdict = Literal["confirmed", "contradicted", "undetermined", "needs data"]
+Verdict = Literal["confirmed", "contradicted", "undetermined", "needs data", "disputed", "observed"]
 Kind = Literal[
     "arithmetic",
     "parameter count",
@@ -20,7 +20,11 @@ Kind = Literal[
     "direction",
     "text against table",
     "text against released code",
+    "text against outside fact",
+    "observation",
 ]
+OBSERVATION = "observation"  # the kind of a statement that is ours, not the paper's: it is observed, never judged
+OBSERVED: Verdict = "observed"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PAPERS = {"mmfas": "mmFAS", "mmda": "MMDA"}  # by the first word of a claim's id
@@ -37,10 +41,11 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim of a paper and the function that decides it from the published numbers.
+    """One claim of a paper and the function that decides it from the published numbers, or an observation of ours.
 
-    `says` is the claim in our words, `quote` the paper's; `assumes` what the decision needs beyond the paper's own
-    numbers; `explains` what may lie behind a contradiction; `settles` what would decide the matter.
+    `says` is the claim in our words, `quote` the paper's, verbatim; `between` names the two printed numbers that are
+    compared, where the claim is no sentence; `assumes` what the decision needs beyond the paper's own numbers;
+    `explains` what may lie behind a contradiction; `settles` what would decide the matter.
     """
 
     id: str
@@ -49,6 +54,7 @@ class Claim:
     says: str
     decide: Callable[[Numbers], Finding]
     quote: str = ""
+    between: str = ""
     assumes: str = ""
     explains: str = ""
     settles: str = ""
@@ -69,7 +75,7 @@ class Family:
 def claim(
     id: str, *, place: str, kind: Kind, says: str, **more: str
 ) -> Callable[[Callable[[Numbers], Finding]], Claim]:
-    """Turn the function below into the claim that it decides. `more`: quote, assumes, explains and settles."""
+    """Turn the function below into the claim that it decides. `more`: quote, between, assumes, explains, settles."""
     return lambda decide: Claim(id=id, place=place, kind=kind, says=says, decide=decide, **more)
 
 
@@ -81,6 +87,11 @@ def holds(condition: bool, figure: str, *computation: str, otherwise: Verdict = 
 def undetermined(figure: str, *computation: str) -> Finding:
     """The printed numbers cannot decide the claim."""
     return Finding("undetermined", figure, computation)
+
+
+def observed(figure: str, *computation: str) -> Finding:
+    """What an observation found: a statement of ours about printed numbers, which no paper made."""
+    return Finding(OBSERVED, figure, computation)
 
 
 def needs_data(id: str, place: str, says: str, why: str) -> Claim:

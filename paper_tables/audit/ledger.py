@@ -1,15 +1,15 @@
-"""The ledger: every claim of both papers with the finding recorded for it, and which findings have changed.
+"""The ledger: every check and observation with the result recorded for it, and which results have changed.
 
 The claims are the module-level `Claim`s and `Family`s of FILES. Their order is that of expected.toml.
 """
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_manifests.errors import BadInput
-from paper_tables.audit.claim import VERDICTS, Claim, Family, Finding
+from paper_tables.audit.claim import OBSERVATION, OBSERVED, VERDICTS, Claim, Family, Finding
 from paper_tables.audit.mmda import code as mmda_code
 from paper_tables.audit.mmda import table1 as mmda_table1
 from paper_tables.audit.mmda import table1_counts as mmda_table1_counts
@@ -70,10 +70,26 @@ def expected(path: Path = EXPECTED) -> dict[str, tuple[str, str]]:
     return {name: (pair[0], pair[1]) for name, pair in records.items()}
 
 
+def settle(claim: Claim, n: Numbers) -> Finding:
+    """The claim decided with the printed numbers read as rounded; if that contradicts it, also as cut.
+
+    It is contradicted only if it is so by both readings. Raises ValueError if a claim is called contradicted that is
+    neither a quoted sentence nor a comparison of two printed numbers, or if an observation is judged.
+    """
+    finding = claim.decide(replace(n, reading="rounded"))
+    if finding.verdict == "contradicted":
+        finding = claim.decide(replace(n, reading="cut"))
+    if finding.verdict == "contradicted" and not (claim.quote or claim.between):
+        raise ValueError(f"{claim.id}: contradicted, but neither a quotation nor two printed numbers are named")
+    if (finding.verdict == OBSERVED) != (claim.kind == OBSERVATION):
+        raise ValueError(f"{claim.id}: an observation, and nothing else, is observed; it is {finding.verdict}")
+    return finding
+
+
 def decide(n: Numbers, recorded: dict[str, tuple[str, str]]) -> Iterator[Entry]:
     """Decide every claim from `n`, in the order of `recorded`. Raises BadInput unless both have the same ids."""
     by_id = {c.id: c for c in claims(n)}
     if odd := sorted(set(by_id) ^ set(recorded)):
-        raise BadInput(f"{EXPECTED}: claims and recorded findings differ in {', '.join(odd)}; record each claim once")
+        raise BadInput(f"{EXPECTED}: claims and recorded results differ in {', '.join(odd)}; record each claim once")
     for name, pair in recorded.items():
-        yield Entry(by_id[name], by_id[name].decide(n), pair)
+        yield Entry(by_id[name], settle(by_id[name], n), pair)

@@ -15,3 +15,5 @@ ORDERS = (
     ("moe_md2a", "dense_md2a", "the mixture of experts is better than the dense adaptor, both with MD2A"),
 )
 orders = Family(partial(questions.ablation_orders, number=4, orders=ORDERS))
+steps = Family(partial(questions.small_steps, number=4, steps=(("moe", "dense"), ("moe_da", "moe_mhsa"))))
+eer_and_auc = Family(partial(questions.ablations_eer_and_auc, number=4))

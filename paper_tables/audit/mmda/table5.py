@@ -12,12 +12,15 @@ ORDERS = (
     ("rs2", "smooth", "RS2 is better than smooth alignment"),
 )
 orders = Family(partial(questions.ablation_orders, number=5, orders=ORDERS))
+steps = Family(partial(questions.small_steps, number=5, steps=(("smooth", "vanilla"), ("rs2", "smooth"))))
+eer_and_auc = Family(partial(questions.ablations_eer_and_auc, number=5))
 
 
 @claim(
     "mmda.t5.starts_where_t4_ends",
     place="Tables 4 and 5",
     kind="text against table",
+    between="the last row of Table 4 and the first of Table 5",
     says="Table 5 starts from Table 4's best row",
 )
 def starts_where_table4_ends(n: Numbers) -> Finding:

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import product
 
-from paper_tables.audit.claim import Claim, Family, Finding, claim, holds, needs_data, undetermined
+from paper_tables.audit.claim import (
+    OBSERVATION,
+    Claim,
+    Family,
+    Finding,
+    claim,
+    holds,
+    needs_data,
+    observed,
+    undetermined,
+)
 from paper_tables.audit.mmda import questions
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, best_rival, lead, name, table, text, true_mean
 from paper_tables.audit.numbers import Numbers, sign
@@ -169,8 +179,8 @@ def references(n: Numbers) -> Iterator[Claim]:
             says=f"the table the text points to is the one described (it is Table {number})",
             decide=partial(reference, label=label, number=number),
             quote=n.mmda_text[label].quote,
-            explains="a cross-reference not updated",
-            settles="the numbers of the tables, which identify them",
+            explains="the edition read here is a conversion, which can lose the number of a reference",
+            settles="the PDF",
         )
 
 
@@ -180,25 +190,59 @@ def reference(n: Numbers, label: str, number: int) -> Finding:
         stated == number,
         f"Table {stated}, is Table {number}",
         f"The text says Table {stated}; the numbers are Table {number}'s.",
+        otherwise="undetermined",
     )
 
 
 @claim(
-    "mmda.text.pscw_name",
-    place="Section 4.2, Effectiveness of MD2A",
+    "mmda.text.flip_citation",
+    place="Tables 1 to 3, FLIP; References",
     kind="text against table",
-    says="the sub-protocol named PSCW in the ablations is identified by the text",
-    quote="tested under the PSCW sub-protocol",
-    settles="the protocol written with its arrow",
+    says="the work cited for FLIP is FLIP",
+    quote="[22] Ajian Liu and Yanyan Liang. Ma-vit: Modality-agnostic vision transformers for face anti-spoofing",
+    between="the number beside FLIP in the tables and in the list of references",
+    explains="two neighbouring keys of the bibliography were confused",
+    settles="the citation corrected to [31], which is FLIP; the authors' later tables cite another number",
 )
-def protocol_name(n: Numbers) -> Finding:
-    readings = {"PS→CW": n.mmda3.rows[OURS].values["CW"], "PSW→C": n.mmda1.rows[OURS].values["C"]}
-    rs2 = n.mmda5.values["rs2"]
-    listing = "; ".join(f"{label} {x['hter']}/{x['auc']}" for label, x in readings.items())
-    return undetermined(
-        f"{rs2['hter']} against {' or '.join(str(x['hter']) for x in readings.values())}",
-        f"Full model: {listing}. The last ablation row, {rs2['hter']}/{rs2['auc']}, is before U-DSA: either fits.",
+def flip_citation(n: Numbers) -> Finding:
+    cited, listed = int(n.mmda1.rows["flip"].printed.split("[")[1].rstrip("]")), int(text(n, "flip_reference"))
+    return holds(
+        cited == listed,
+        f"[{cited}], is [{listed}]",
+        f"The tables print FLIP [{cited}]. Reference [{listed}] is FLIP (Srivatsan, Naseer, Nandakumar).",
     )
+
+
+@claim(
+    "mmda.text.sa_fas",
+    place="Section 2.2",
+    kind="text against outside fact",
+    says="SA-FAS is a method of parameter-efficient transfer learning",
+    quote="SA-FAS [32] enhances PETL through improved training strategies and loss functions",
+    assumes="SA-FAS trains every weight of a ResNet-18 (Sun et al., CVPR 2023, and its released code)",
+    explains="another method of a similar name may have been meant",
+    settles="the reference that the sentence means",
+)
+def sa_fas(n: Numbers) -> Finding:
+    share = n.sizes["sa_fas_trained_percent"]
+    return holds(
+        share < 50,
+        f"{share} % of the network trained",
+        f"Parameter-efficient means, by the section's own words, “fine-tuning a small subset of parameters”; SA-FAS "
+        f"trains {share} % of its network.",
+    )
+
+
+@claim(
+    "mmda.text.pages",
+    place="References, [41]",
+    kind=OBSERVATION,
+    says="the two papers cite one work, “Flexible-modal face anti-spoofing: A benchmark”, with different pages",
+    settles="the proceedings",
+)
+def pages(n: Numbers) -> Finding:
+    here, there = int(text(n, "benchmark_page")), int(n.mmfas_text["benchmark_page"].value)
+    return observed(f"{here}, {there}", f"MMDA prints pages {here} to {here + 5}, mmFAS {there} to {there + 5}.")
 
 
 # --- figures ----------------------------------------------------------------------------------------------

@@ -120,9 +120,10 @@ def switch_without_alignment(n: Numbers) -> Iterator[Claim]:
             kind="ranking",
             says=f"without alignment, switch-attention beats {name}-attention",
             decide=partial(lower, row=rival, than="sa"),
-            quote="under two settings: attention with and without alignment",
-            explains="the sentence may mean the setting with alignment, where it holds",
-            settles="more than one run a row",
+            quote="our switch-attention outperforms merge-attention and cross-attention",
+            assumes="the rows are told apart by their printed parameter counts",
+            explains="the sentence may mean the setting with alignment, or MmFA's accuracy, where it holds",
+            settles="naming the setting and the column that the sentence means",
         )
 
 
@@ -205,9 +206,10 @@ def worse_than_unimodal(n: Numbers) -> Finding:
 def mining(n: Numbers) -> Finding:
     without, with_it = accuracy(n, "icl_cm"), accuracy(n, "icl_hcm")
     return holds(
-        with_it >= without - Decimal("1"),
+        with_it >= without,
         f"{with_it - without:+}",
-        f"{without} without, {with_it} with mining; a loss up to 1 point would pass here.",
+        f"{without} without, {with_it} with mining, one run each, if the rows are read in the table's order.",
+        otherwise="undetermined",
     )
 
 
