@@ -36,9 +36,9 @@ def live_shares(
     second where no share is possible.
     """
     least, most = 1 - min(1, auc[1] / (1 - bpcer)), 1.0
-    if bpcer <= eer[0]:
+    if bpcer < eer[0]:
         least = max(least, eer[0])
-    if bpcer >= eer[1]:
+    if bpcer > eer[1]:
         most = eer[1]
     # The accuracy with the least f must reach the printed one, and with the greatest f must not exceed it.
     low, high = _at_least((1 - bpcer) - (1 - least), accuracy[0] - (1 - least))
@@ -48,8 +48,8 @@ def live_shares(
 
 def _at_least(slope: float, rest: float) -> tuple[float, float]:
     """The least and the greatest L with slope · L ≥ rest; infinite where there is no bound, or no such L."""
-    if slope == 0:
-        return (-inf, inf) if rest <= 0 else (inf, -inf)
+    if abs(slope) < 1e-12:
+        return (-inf, inf) if rest <= 1e-12 else (inf, -inf)
     return (rest / slope, inf) if slope > 0 else (-inf, rest / slope)
 
 

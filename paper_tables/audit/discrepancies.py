@@ -15,10 +15,11 @@ OWN = HERE / "own_errors.toml"
 FIELDS = ("date", "place", "was", "is", "found_by")
 INTRODUCTION = """# Discrepancies
 
-Written by `make discrepancies`; do not edit. This page lists our own errors first, then places where two printed numbers
-of a paper, or a sentence and a number, do not go together, as far as we can see. Errata are the authors' to issue; these
-are questions from readers who recomputed the tables. We say of a paper only what its own text and numbers show, and every
-finding names the most innocent explanation that we could think of. Nothing here says why a difference arose.
+Written by `make discrepancies`; do not edit. This page lists our own errors first, then places where two printed
+numbers of a paper, or a sentence and a number, do not go together, as far as we can see. Errata are the authors' to
+issue; these are questions from readers who recomputed the tables. We say of a paper only what its own text and numbers
+show, with the outside facts that we name, and every finding gives the most innocent explanation that we could think of.
+Nothing here says why a difference arose.
 
 [The method](paper_tables/audit/METHOD.md) explains the verdicts and every threshold.
 `python -m paper_tables.audit --claim ID` repeats a computation. If you are an author or know better, open an issue with

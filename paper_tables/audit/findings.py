@@ -1,7 +1,7 @@
 """Findings: what the checks and observations of the ledger come to, one cause each, with what speaks for the authors.
 
-findings.toml holds a record for each. A finding has the verdict of its checks: contradicted if one of them is. Where the
-authors have answered and the answer is not settled, its status is `disputed`, and so is its verdict.
+findings.toml holds a record for each. A finding has the verdict of its checks: contradicted if one of them is. Where
+the authors have answered and the answer is not settled, its status is `disputed`, and so is its verdict.
 """
 
 import tomllib

@@ -3,6 +3,7 @@
 Averages are recomputed from the columns and compared with other columns and with the table they were repeated from.
 """
 
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 from itertools import combinations, product
@@ -10,7 +11,7 @@ from itertools import combinations, product
 import numpy as np
 
 from paper_tables.audit import bounds
-from paper_tables.audit.claim import OBSERVATION, Family, Finding, claim, observed
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Finding, claim, holds, observed
 from paper_tables.audit.mmda import questions
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, name, table, true_mean
 from paper_tables.audit.mmda.questions import is_mean, one_digit_off
@@ -92,6 +93,27 @@ def source_averages(n: Numbers) -> Finding:
         f"Here for there: {', '.join(differ)}.",
         f"MMDG's averages are the means of the columns printed here in {total - not_means} of {total} cases.",
     )
+
+
+@Family
+def columns(n: Numbers) -> Iterator[Claim]:
+    for row, metric in product(n.mmdg_averages, METRIC_NAMES):
+        yield Claim(
+            id=f"mmda.t1.columns.{row}.{metric}",
+            place=f"Table 1, {n.mmda1.rows[row].printed}, {METRIC_NAMES[metric]}",
+            kind="text against outside fact",
+            says="the columns of the row are those whose average MMDG (CVPR 2024, Table 1) prints",
+            decide=partial(columns_of, row=row, metric=metric),
+            between="the columns of the row and MMDG's average of it",
+            assumes="MMDG's averages as recorded in facts.toml, read from a picture of its table",
+            explains="the row was run anew",
+            settles="the two tables side by side",
+        )
+
+
+def columns_of(n: Numbers, row: str, metric: str) -> Finding:
+    there, here = n.mmdg_averages[row][tuple(METRIC_NAMES).index(metric)], true_mean(n, 1, row, metric)
+    return holds(is_mean(there, here), f"{there - here:+.4f}", f"Mean of the columns {here:.4f}; MMDG prints {there}.")
 
 
 @claim(

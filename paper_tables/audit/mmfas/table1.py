@@ -239,6 +239,31 @@ def fitting_total(printed: set[int], *, cut: bool, most: int = 10_000) -> int:
     return next((total for total in range(2, most + 1) if fits(printed, total, cut=cut)), 0)
 
 
+@Family
+def hq_shares(n: Numbers) -> Iterator[Claim]:
+    for row in n.mmfas1.rows:
+        yield Claim(
+            id=f"mmfas.t1.hq_share.{row}",
+            place=f"Table 1, {n.mmfas1.rows[row].printed}, HQ-WMCA Acc",
+            kind="feasibility on integer counts",
+            says="the accuracy is a whole number of HQ-WMCA's images",
+            decide=partial(hq_share, row=row),
+            quote="Accuracy refers to the percentage of images correctly classified",
+            assumes="HQ-WMCA counts 2,024 images, the number that the accuracies and the weights both fit",
+            explains="another number of images",
+            settles="the number of HQ-WMCA images used",
+        )
+
+
+def hq_share(n: Numbers, row: str) -> Finding:
+    printed, total = n.mmfas1.rows[row].values["H"]["accuracy"], n.sizes["hq_images"]
+    right = images_right(int(100 * printed), total)
+    fitting = fits({int(100 * printed)}, total, cut=n.reading == "cut")
+    return holds(
+        fitting, f"{right} of {total}", f"{right} of {total} is {100 * right / total:.4f} %; printed {printed}."
+    )
+
+
 @claim(
     "mmfas.t1.one_image",
     place="Table 1, HQ-WMCA Acc, bold",
