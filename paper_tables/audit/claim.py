@@ -23,7 +23,7 @@ Kind = Literal[
     "text against outside fact",
     "observation",
 ]
-OBSERVATION = "observation"  # the kind of a statement that is ours, not the paper's: it is observed, never judged
+OBSERVATION: Kind = "observation"  # of a statement that is ours, not the paper's: it is observed, never judged
 OBSERVED: Verdict = "observed"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 KINDS: tuple[Kind, ...] = get_args(Kind)

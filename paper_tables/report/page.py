@@ -129,7 +129,7 @@ def _top(c: Contents) -> str:
     tables = [files for _, files in c.tables.values() if files]
     pictures = sum(bool(files.images) for _, files in c.pictures)
     equations = _counts(c.conformance["verdicts"]) if c.conformance else "not run"
-    verdicts = Counter(f.verdict for f in c.findings)
+    verdicts: Counter[str] = Counter(f.verdict for f in c.findings)
     facts = (
         ("Tables and plots", "#tables", f"{len(tables)} of {len(c.tables)} run"),
         ("Pictures", "#figures", f"{pictures} of {len(c.pictures)} drawn"),

@@ -102,6 +102,12 @@ def test_a_claim_without_quotation_or_two_printed_numbers_cannot_be_contradicted
     assert ledger.settle(a_claim(between="this and that"), NUMBERS).verdict == "contradicted"
 
 
+def test_every_check_that_could_be_contradicted_names_what_it_compares():
+    """A mistyped digit may contradict a claim that is confirmed today."""
+    bare = [e for e in ENTRIES.values() if not (e.claim.quote or e.claim.between)]
+    assert {e.finding.verdict for e in bare} == {"observed", "needs data"}
+
+
 def test_an_observation_is_never_judged_and_nothing_else_is_observed():
     for claim in (
         a_claim(kind=OBSERVATION, quote="four"),
@@ -535,7 +541,8 @@ def test_what_is_said_of_the_ledger_is_its_count():
     entries = list(ENTRIES.values())
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     for paper in ("mmFAS", "MMDA"):
-        assert findings.counted(FINDINGS, entries, paper).split(" (")[0] in readme, paper
+        said = re.match(r".* checks", findings.counted(FINDINGS, entries, paper))[0]
+        assert f"{paper}: {said}" in readme, paper
 
 
 def test_our_own_errors_are_listed(tmp_path):
@@ -549,6 +556,18 @@ def test_our_own_errors_are_listed(tmp_path):
     path.write_text('[[error]]\ndate = "2026-01-02"\n', encoding="utf-8")
     with pytest.raises(BadInput, match="error 1 must have exactly"):
         discrepancies.own(path)
+
+
+def test_the_release_is_described_alike_everywhere():
+    version = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    changed = re.search(r"^## (\S+), (\S+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    deposit = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    assert changed.groups() == (version, deposit["publication_date"])
+    assert f"version: {version}\n" in cited
+    assert f'date-released: "{changed[2]}"\n' in cited
+    assert deposit["version"] == version
+    assert all(x["identifier"].split(":")[-1] in cited for x in deposit["related_identifiers"])
 
 
 def test_unusable_input_is_refused(tmp_path):

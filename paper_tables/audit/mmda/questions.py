@@ -141,7 +141,7 @@ def ablations_eer_and_auc(n: Numbers, number: int) -> Iterator[Claim]:
             place=f"{t.place}, {t.printed[row]}, HTER and AUC",
             kind="bound between metrics",
             says="an HTER at the equal-error threshold and the AUC can come from one score set",
-            decide=lambda n, values=values, row=row: within_bounds(n, {t.printed[row]: values}),
+            decide=partial(within_bounds, cells={t.printed[row]: values}),
             between="the HTER and the AUC of the same row",
             assumes="the threshold is the target's EER point; the released evaluation's is near it, and may allow more",
         )
@@ -192,15 +192,16 @@ def ablation_text(n: Numbers, number: int, row: str, metric: str) -> Finding:
     return holds(stated == printed, f"{stated - printed:+}", f"Text {stated}, table {printed}.")
 
 
-def ablation_orders(n: Numbers, number: int, orders: tuple[tuple[str, str, str], ...]) -> Iterator[Claim]:
-    """`orders`: the better row, the worse one, and the claim in words."""
-    for better, worse, says in orders:
+def ablation_orders(n: Numbers, number: int, orders: tuple[tuple[str, str, str, str], ...]) -> Iterator[Claim]:
+    """`orders`: the better row, the worse one, the claim in words, and the paper's sentence."""
+    for better, worse, says, quote in orders:
         yield Claim(
             id=f"mmda.t{number}.order.{better}.{worse}",
             place=f"Section 4.2; Table {number}",
             kind="direction",
             says=says,
             decide=partial(ablation_order, number=number, better=better, worse=worse),
+            quote=quote,
             settles="repeated runs; one run a row is printed",
         )
 

@@ -8,8 +8,13 @@ from paper_tables.audit.numbers import Numbers
 
 texts = Family(partial(questions.ablation_texts, number=5, rows=("vanilla", "smooth", "rs2")))
 ORDERS = (
-    ("smooth", "vanilla", "smooth alignment is better than the conventional one"),
-    ("rs2", "smooth", "RS2 is better than smooth alignment"),
+    (
+        "smooth",
+        "vanilla",
+        "smooth alignment is better than the conventional one",
+        "Smooth alignment reduced the HTER to 9.17%",
+    ),
+    ("rs2", "smooth", "RS2 is better than smooth alignment", "the RS2 method further optimized these results"),
 )
 orders = Family(partial(questions.ablation_orders, number=5, orders=ORDERS))
 steps = Family(partial(questions.small_steps, number=5, steps=(("smooth", "vanilla"), ("rs2", "smooth"))))

@@ -236,6 +236,7 @@ def full_model(n: Numbers) -> Iterator[Claim]:
             place="Table 1, Ours; Table 2",
             kind="text against table",
             says=f"the full model's {words} accuracy is the one of Table 1",
+            between="the full model's accuracy in Table 1 and in Table 2",
             decide=partial(as_in_table1, column=f"{name}_accuracy", group=group),
         )
 
