@@ -76,7 +76,6 @@ def print_claim(entry: Entry, console: Console) -> None:
     """One claim in full; lines without content are left out."""
     c, f = entry.claim, entry.finding
     console.print(f"{c.id}\n{c.paper}, {c.place} ({c.kind})", markup=False, highlight=False)
-    contradicted = f.verdict == "contradicted"
     for label, text in (
         ("claim", c.says),
         ("quoted", f"“{c.quote}”" if c.quote else ""),
@@ -84,7 +83,7 @@ def print_claim(entry: Entry, console: Console) -> None:
         ("recorded", "" if entry.as_expected else f"{entry.expected[0]} ({entry.expected[1]})"),
         *(("computed", line) for line in f.computation),
         ("assumes", c.assumes),
-        ("may be", c.explains if contradicted else ""),
+        ("may be", c.explains if f.verdict != "confirmed" else ""),
         ("settled by", c.settles if f.verdict != "confirmed" else ""),
     ):
         if text:

@@ -81,6 +81,9 @@ def _observation(alike: list[Entry]) -> Iterator[str]:
     yield f"* {says[0].upper()}{says[1:]}.\n"
     for e in alike:
         yield f"  * {e.claim.place} (`{e.claim.id}`): **{e.finding.figure}**. {_sentences(e)}\n"
+    for label, text in (("Assumes", alike[0].claim.assumes), ("May be", alike[0].claim.explains)):
+        if text:
+            yield f"  * {label}: {text}.\n"
 
 
 def _sentences(e: Entry) -> str:

@@ -373,12 +373,12 @@ def _group(title: str, buttons: str) -> str:
 
 def _claim(entry: Entry) -> str:
     c, f = entry.claim, entry.finding
-    contradicted, open_ = f.verdict == "contradicted", f.verdict != "confirmed"
+    open_ = f.verdict != "confirmed"
     told = (
         ("Quoted", f"“{c.quote}”" if c.quote else ""),
         *(("Computed", line) for line in f.computation),
         ("Assumes", c.assumes),
-        ("May be", c.explains if contradicted else ""),
+        ("May be", c.explains if open_ else ""),
         ("Settled by", c.settles if open_ else ""),
         (
             "Recorded",
