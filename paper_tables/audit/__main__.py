@@ -39,8 +39,8 @@ def read_options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def as_record(entry: Entry) -> dict[str, object]:
-    """The claim and its finding as plain JSON values."""
-    c, f = entry.claim, entry.finding
+    """The claim and its result as plain JSON values."""
+    c, f = entry.claim, entry.result
     return {
         **{name: getattr(c, name) for name in
            ("id", "paper", "place", "kind", "says", "quote", "between", "assumes", "explains", "settles")},
@@ -74,7 +74,7 @@ def as_json(found: list[Finding], entries: list[Entry]) -> bytes:
 
 def print_claim(entry: Entry, console: Console) -> None:
     """One claim in full; lines without content are left out."""
-    c, f = entry.claim, entry.finding
+    c, f = entry.claim, entry.result
     console.print(f"{c.id}\n{c.paper}, {c.place} ({c.kind})", markup=False, highlight=False)
     for label, text in (
         ("claim", c.says),
@@ -93,7 +93,7 @@ def print_claim(entry: Entry, console: Console) -> None:
 def print_ledger(found: list[Finding], entries: list[Entry], console: Console) -> None:
     """For each paper its checks and observations, its findings, and the counts."""
     for paper in PAPERS.values():
-        rows = [(e.finding.verdict, e.claim.id, e.finding.figure) for e in entries if e.claim.paper == paper]
+        rows = [(e.result.verdict, e.claim.id, e.result.figure) for e in entries if e.claim.paper == paper]
         heads = [(f.verdict, f.record.id, f.record.title) for f in found if f.record.paper == paper]
         title = f"{paper}: {counted(found, entries, paper)}"
         if console.is_terminal:
@@ -121,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
     changed = [e for e in entries if not e.as_expected]
     for e in changed:
         print(
-            f"changed: {e.claim.id} is {e.finding.verdict} ({e.finding.figure}), "
+            f"changed: {e.claim.id} is {e.result.verdict} ({e.result.figure}), "
             f"recorded {e.expected[0]} ({e.expected[1]}); check the digits of {e.claim.place}",
             file=sys.stderr,
         )

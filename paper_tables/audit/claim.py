@@ -1,4 +1,4 @@
-"""What a claim is, how it is declared, and what a finding is.
+"""What a claim is, how it is declared, and what a result is.
 
 A single claim is a function with `@claim(...)` above it. Claims that are alike, one for each row or cell, are a
 generator with `@Family` above it. Both stand at module level in the file of their table, where the ledger finds them.
@@ -31,7 +31,7 @@ PAPERS = {"mmfas": "mmFAS", "mmda": "MMDA"}  # by the first word of a claim's id
 
 
 @dataclass(frozen=True)
-class Finding:
+class Result:
     """A decided claim: the verdict, the one figure that sums it up, and the computation, a line each."""
 
     verdict: Verdict
@@ -52,7 +52,7 @@ class Claim:
     place: str
     kind: Kind
     says: str
-    decide: Callable[[Numbers], Finding]
+    decide: Callable[[Numbers], Result]
     quote: str = ""
     between: str = ""
     assumes: str = ""
@@ -72,31 +72,27 @@ class Family:
     members: Callable[[Numbers], Iterator[Claim]]
 
 
-def claim(
-    id: str, *, place: str, kind: Kind, says: str, **more: str
-) -> Callable[[Callable[[Numbers], Finding]], Claim]:
+def claim(id: str, *, place: str, kind: Kind, says: str, **more: str) -> Callable[[Callable[[Numbers], Result]], Claim]:
     """Turn the function below into the claim that it decides. `more`: quote, between, assumes, explains, settles."""
     return lambda decide: Claim(id=id, place=place, kind=kind, says=says, decide=decide, **more)
 
 
-def holds(condition: bool, figure: str, *computation: str, otherwise: Verdict = "contradicted") -> Finding:
+def holds(condition: bool, figure: str, *computation: str, otherwise: Verdict = "contradicted") -> Result:
     """Confirmed if `condition`, else `otherwise`."""
-    return Finding("confirmed" if condition else otherwise, figure, computation)
+    return Result("confirmed" if condition else otherwise, figure, computation)
 
 
-def undetermined(figure: str, *computation: str) -> Finding:
+def undetermined(figure: str, *computation: str) -> Result:
     """The printed numbers cannot decide the claim."""
-    return Finding("undetermined", figure, computation)
+    return Result("undetermined", figure, computation)
 
 
-def observed(figure: str, *computation: str) -> Finding:
+def observed(figure: str, *computation: str) -> Result:
     """What an observation found: a statement of ours about printed numbers, which no paper made."""
-    return Finding(OBSERVED, figure, computation)
+    return Result(OBSERVED, figure, computation)
 
 
 def needs_data(id: str, place: str, says: str, why: str) -> Claim:
     """A claim about a figure or a run, of which no number is printed."""
-    finding = Finding("needs data", "no number printed", (why,))
-    return Claim(
-        id=id, place=place, kind="direction", says=says, decide=lambda _: finding, settles="the runs behind it"
-    )
+    result = Result("needs data", "no number printed", (why,))
+    return Claim(id=id, place=place, kind="direction", says=says, decide=lambda _: result, settles="the runs behind it")

@@ -69,10 +69,10 @@ def outcome(change: Change) -> Outcome:
     for claim in claims(n):
         if claim.id.split(".")[0] != paper:
             continue
-        finding = settle(claim, n)
-        if claim.id not in recorded or finding.verdict != recorded[claim.id][0]:
+        result = settle(claim, n)
+        if claim.id not in recorded or result.verdict != recorded[claim.id][0]:
             return "caught"
-        if finding.figure != recorded[claim.id][1]:
+        if result.figure != recorded[claim.id][1]:
             found = "recorded"
     return "recorded" if found == "recorded" else "unnoticed"
 

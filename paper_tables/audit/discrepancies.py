@@ -61,7 +61,7 @@ def _finding(finding: Finding) -> Iterator[str]:
     r = finding.record
     yield f"\n### {r.title}\n\n`{r.id}`, **{finding.verdict}**, {r.status} since {r.date}. {r.place}: {r.claim}\n\n"
     for e in finding.checks:
-        yield f"* {e.claim.place} (`{e.claim.id}`): {e.finding.verdict}, **{e.finding.figure}**. {_sentences(e)}\n"
+        yield f"* {e.claim.place} (`{e.claim.id}`): {e.result.verdict}, **{e.result.figure}**. {_sentences(e)}\n"
     if finding.observations:
         yield f"\nSee also: {', '.join(f'`{e.claim.id}`' for e in finding.observations)}.\n"
     yield "\n"
@@ -80,11 +80,11 @@ def _observation(alike: list[Entry]) -> Iterator[str]:
     says = alike[0].claim.says
     yield f"* {says[0].upper()}{says[1:]}.\n"
     for e in alike:
-        yield f"  * {e.claim.place} (`{e.claim.id}`): **{e.finding.figure}**. {_sentences(e)}\n"
+        yield f"  * {e.claim.place} (`{e.claim.id}`): **{e.result.figure}**. {_sentences(e)}\n"
     for label, text in (("Assumes", alike[0].claim.assumes), ("May be", alike[0].claim.explains)):
         if text:
             yield f"  * {label}: {text}.\n"
 
 
 def _sentences(e: Entry) -> str:
-    return " ".join(line if line.endswith(".") else f"{line}." for line in e.finding.computation)
+    return " ".join(line if line.endswith(".") else f"{line}." for line in e.result.computation)

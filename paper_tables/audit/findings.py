@@ -59,7 +59,7 @@ class Finding:
     @property
     def verdict(self) -> Verdict:
         """contradicted, undetermined or disputed."""
-        verdicts = {e.finding.verdict for e in self.checks}
+        verdicts = {e.result.verdict for e in self.checks}
         found: Verdict = "contradicted" if "contradicted" in verdicts else "undetermined"
         return "disputed" if self.record.status == "disputed" else found
 
@@ -102,11 +102,11 @@ def findings(entries: Sequence[Entry], recorded: Sequence[Record]) -> list[Findi
             continue
         observations = tuple(e for e in named if e.claim.kind == OBSERVATION)
         checks = tuple(
-            e for e in named if e.claim.kind != OBSERVATION and e.finding.verdict in ("contradicted", "undetermined")
+            e for e in named if e.claim.kind != OBSERVATION and e.result.verdict in ("contradicted", "undetermined")
         )
-        owners.update(e.claim.id for e in checks if e.finding.verdict == "contradicted")
+        owners.update(e.claim.id for e in checks if e.result.verdict == "contradicted")
         found.append(Finding(record, checks, observations))
-    contradicted = {e.claim.id for e in entries if e.finding.verdict == "contradicted"}
+    contradicted = {e.claim.id for e in entries if e.result.verdict == "contradicted"}
     if odd := sorted(x for x in contradicted if owners[x] != 1):
         raise BadInput(f"{PATH}: each contradicted check belongs to one finding; not so {', '.join(odd)}")
     return found
@@ -116,7 +116,7 @@ def counted(found: Sequence[Finding], entries: Sequence[Entry], paper: str) -> s
     """What is said of a paper in one line, findings first."""
     own, checks = [f for f in found if f.record.paper == paper], [e for e in entries if e.claim.paper == paper]
     judged = [e for e in checks if e.claim.kind != OBSERVATION]
-    verdicts, results = Counter(f.verdict for f in own), Counter(e.finding.verdict for e in judged)
+    verdicts, results = Counter(f.verdict for f in own), Counter(e.result.verdict for e in judged)
     listed = ", ".join(f"{results[v]} {v}" for v in ("confirmed", "contradicted", "undetermined", "needs data"))
     return (
         f"{len(own)} findings ({', '.join(f'{n} {v}' for v, n in verdicts.items())}) from {len(judged)} checks "

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_manifests.errors import BadInput
-from paper_tables.audit.claim import OBSERVATION, OBSERVED, VERDICTS, Claim, Family, Finding
+from paper_tables.audit.claim import OBSERVATION, OBSERVED, VERDICTS, Claim, Family, Result
 from paper_tables.audit.mmda import code as mmda_code
 from paper_tables.audit.mmda import table1 as mmda_table1
 from paper_tables.audit.mmda import table1_counts as mmda_table1_counts
@@ -37,15 +37,15 @@ FILES = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A claim, its finding now, and the verdict and figure recorded in expected.toml."""
+    """A claim, its result now, and the verdict and figure recorded in expected.toml."""
 
     claim: Claim
-    finding: Finding
+    result: Result
     expected: tuple[str, str]
 
     @property
     def as_expected(self) -> bool:
-        return (self.finding.verdict, self.finding.figure) == self.expected
+        return (self.result.verdict, self.result.figure) == self.expected
 
 
 def claims(n: Numbers) -> Iterator[Claim]:
@@ -70,20 +70,20 @@ def expected(path: Path = EXPECTED) -> dict[str, tuple[str, str]]:
     return {name: (pair[0], pair[1]) for name, pair in records.items()}
 
 
-def settle(claim: Claim, n: Numbers) -> Finding:
+def settle(claim: Claim, n: Numbers) -> Result:
     """The claim decided with the printed numbers read as rounded; if that contradicts it, also as cut.
 
-    It is contradicted only if it is so by both readings. Raises ValueError if a claim is called contradicted that is
+    It is contradicted only if it is so both ways. Raises ValueError if a claim is called contradicted that is
     neither a quoted sentence nor a comparison of two printed numbers, or if an observation is judged.
     """
-    finding = claim.decide(replace(n, reading="rounded"))
-    if finding.verdict == "contradicted":
-        finding = claim.decide(replace(n, reading="cut"))
-    if finding.verdict == "contradicted" and not (claim.quote or claim.between):
+    result = claim.decide(replace(n, printing="rounded"))
+    if result.verdict == "contradicted":
+        result = claim.decide(replace(n, printing="cut"))
+    if result.verdict == "contradicted" and not (claim.quote or claim.between):
         raise ValueError(f"{claim.id}: contradicted, but neither a quotation nor two printed numbers are named")
-    if (finding.verdict == OBSERVED) != (claim.kind == OBSERVATION):
-        raise ValueError(f"{claim.id}: an observation, and nothing else, is observed; it is {finding.verdict}")
-    return finding
+    if (result.verdict == OBSERVED) != (claim.kind == OBSERVATION):
+        raise ValueError(f"{claim.id}: an observation, and nothing else, is observed; it is {result.verdict}")
+    return result
 
 
 def decide(n: Numbers, recorded: dict[str, tuple[str, str]]) -> Iterator[Entry]:

@@ -13,9 +13,9 @@ from paper_tables.declarations import published
 from paper_tables.declarations.published import Published
 
 HERE = Path(__file__).resolve().parent
-Reading = Literal["rounded", "cut"]
-READINGS: tuple[Reading, ...] = get_args(Reading)
-LAST_DIGIT = Decimal("0.01")  # how far a printed mean can be from the mean of printed numbers, by either reading
+Printing = Literal["rounded", "cut"]
+PRINTINGS: tuple[Printing, ...] = get_args(Printing)
+LAST_DIGIT = Decimal("0.01")  # how far a printed mean can be from the mean of printed numbers, rounded or cut
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ class CodeObservation:
 class Numbers:
     """All tables and text numbers of both papers, and the facts of facts.toml and released.toml.
 
-    `reading` says what a printed number x with a last digit worth u stands for: `rounded`, a value in
+    `printing` says what a printed number x, whose last digit is worth u, stands for: `rounded`, a value in
     [x − u/2, x + u/2]; `cut`, one in [x, x + u).
     """
 
@@ -100,12 +100,12 @@ class Numbers:
     lists: dict[str, tuple[int, int]]
     splits: dict[str, tuple[int, int, int]]
     mmdg_averages: dict[str, tuple[Decimal, Decimal]]
-    reading: Reading = "rounded"
+    printing: Printing = "rounded"
 
     def fractions(self, printed: Decimal) -> tuple[float, float]:
         """The least and the greatest value, as a fraction, that a printed percentage can stand for."""
         digit = Decimal(1).scaleb(int(printed.as_tuple().exponent))
-        low, high = (printed, printed + digit) if self.reading == "cut" else (printed - digit / 2, printed + digit / 2)
+        low, high = (printed, printed + digit) if self.printing == "cut" else (printed - digit / 2, printed + digit / 2)
         return float(max(low, Decimal(0)) / 100), float(min(high, Decimal(100)) / 100)
 
 

@@ -345,7 +345,7 @@ def _finding(finding: Finding) -> str:
 def _filters(claims: Sequence[Entry]) -> str:
     groups: tuple[tuple[str, str, Sequence[str], Counter[str]], ...] = (
         ("paper", "Paper", PAPERS, Counter(e.claim.paper for e in claims)),
-        ("verdict", "Verdict", VERDICTS, Counter(e.finding.verdict for e in claims)),
+        ("verdict", "Verdict", VERDICTS, Counter(e.result.verdict for e in claims)),
         ("kind", "Kind", KINDS, Counter(e.claim.kind for e in claims)),
     )
     out = []
@@ -372,7 +372,7 @@ def _group(title: str, buttons: str) -> str:
 
 
 def _claim(entry: Entry) -> str:
-    c, f = entry.claim, entry.finding
+    c, f = entry.claim, entry.result
     open_ = f.verdict != "confirmed"
     told = (
         ("Quoted", f"“{c.quote}”" if c.quote else ""),

@@ -19,12 +19,12 @@ from sklearn.metrics import roc_auc_score
 from data_manifests.errors import BadInput
 from paper_tables.audit import __main__ as command
 from paper_tables.audit import bounds, digits, discrepancies, findings, ledger
-from paper_tables.audit.claim import KINDS, OBSERVATION, OBSERVED, VERDICTS, Claim, Finding, holds
+from paper_tables.audit.claim import KINDS, OBSERVATION, OBSERVED, VERDICTS, Claim, Result, holds
 from paper_tables.audit.mmfas import layers, weights
 from paper_tables.audit.mmfas import table1 as mmfas_table1
 from paper_tables.audit.mmfas.names import SETS
 from paper_tables.audit.mmfas.table2_parameters import readings
-from paper_tables.audit.numbers import READINGS, Numbers, read
+from paper_tables.audit.numbers import PRINTINGS, Numbers, read
 from paper_tables.declarations import published
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ FINDINGS = findings.findings(list(ENTRIES.values()), RECORDS)
 
 
 def finding(claim: str) -> tuple[str, str]:
-    return ENTRIES[claim].finding.verdict, ENTRIES[claim].finding.figure
+    return ENTRIES[claim].result.verdict, ENTRIES[claim].result.figure
 
 
 # --- the ledger -------------------------------------------------------------------------------------------
@@ -50,7 +50,7 @@ def test_the_ledger_is_well_formed():
     for c in claims:
         assert c.says, c.id
         assert c.place, c.id
-        f = ENTRIES[c.id].finding
+        f = ENTRIES[c.id].result
         assert f.verdict in VERDICTS, c.id
         assert f.figure, c.id
         assert all(f.computation), c.id
@@ -61,16 +61,16 @@ def test_the_ledger_is_well_formed():
             assert c.settles, f"{c.id} does not say what would settle it"
 
 
-def test_what_is_contradicted_is_so_by_both_readings_of_a_printed_number():
+def test_what_is_contradicted_is_so_both_ways_of_printing_a_number():
     """Each is decided anew with every number read as rounded, and with every number read as cut."""
-    contradicted = [e.claim for e in ENTRIES.values() if e.finding.verdict == "contradicted"]
+    contradicted = [e.claim for e in ENTRIES.values() if e.result.verdict == "contradicted"]
     assert len(contradicted) > 40
-    for reading in READINGS:
-        n = dataclasses.replace(NUMBERS, reading=reading)
+    for printing in PRINTINGS:
+        n = dataclasses.replace(NUMBERS, printing=printing)
         assert [c.id for c in contradicted if c.decide(n).verdict != "contradicted"] == []
 
 
-def test_some_claims_are_contradicted_by_one_reading_alone_and_are_not_called_so():
+def test_some_claims_are_contradicted_one_way_alone_and_are_not_called_so():
     """MLP-Mixer's AUC with an HTER of 1.1: 1 − 0.011² = 99.988, which 99.99 stands for if rounded, and not if cut."""
     rows = dict(NUMBERS.mmfas1.rows)
     home = {**rows["mlp_mixer_s16"].values["C"], "hter": Decimal("1.1")}
@@ -79,7 +79,7 @@ def test_some_claims_are_contradicted_by_one_reading_alone_and_are_not_called_so
     )
     n = dataclasses.replace(NUMBERS, mmfas1=dataclasses.replace(NUMBERS.mmfas1, rows=rows))
     claim = ENTRIES["mmfas.t1.eer_auc.mlp_mixer_s16"].claim
-    verdicts = {reading: claim.decide(dataclasses.replace(n, reading=reading)).verdict for reading in READINGS}
+    verdicts = {printing: claim.decide(dataclasses.replace(n, printing=printing)).verdict for printing in PRINTINGS}
     assert verdicts == {"rounded": "confirmed", "cut": "contradicted"}
     assert ledger.settle(claim, n).verdict == "confirmed"
 
@@ -105,13 +105,13 @@ def test_a_claim_without_quotation_or_two_printed_numbers_cannot_be_contradicted
 def test_every_check_that_could_be_contradicted_names_what_it_compares():
     """A mistyped digit may contradict a claim that is confirmed today."""
     bare = [e for e in ENTRIES.values() if not (e.claim.quote or e.claim.between)]
-    assert {e.finding.verdict for e in bare} == {"observed", "needs data"}
+    assert {e.result.verdict for e in bare} == {"observed", "needs data"}
 
 
 def test_an_observation_is_never_judged_and_nothing_else_is_observed():
     for claim in (
         a_claim(kind=OBSERVATION, quote="four"),
-        a_claim(decide=lambda _: Finding(OBSERVED, "0", ("0",))),
+        a_claim(decide=lambda _: Result(OBSERVED, "0", ("0",))),
     ):
         with pytest.raises(ValueError, match="an observation, and nothing else, is observed"):
             ledger.settle(claim, NUMBERS)
@@ -119,22 +119,22 @@ def test_an_observation_is_never_judged_and_nothing_else_is_observed():
 
 def test_nothing_is_contradicted_by_a_formula_that_nobody_here_has_read():
     for e in ENTRIES.values():
-        if e.finding.verdict == "contradicted":
+        if e.result.verdict == "contradicted":
             assert not re.search(r"Equations? [37]\b", e.claim.place), e.claim.id
 
 
 def test_code_is_quoted_at_the_commit_before_the_paper():
     quoted = [e for e in ENTRIES.values() if e.claim.id.startswith("mmda.code.")]
     assert len(quoted) > 15
-    assert all("murInJ/MMDA at 426262f." in e.finding.computation[-1] for e in quoted)
+    assert all("murInJ/MMDA at 426262f." in e.result.computation[-1] for e in quoted)
 
 
 # --- the findings -----------------------------------------------------------------------------------------
 
 
 def test_every_contradicted_check_has_one_finding():
-    owners = Counter(e.claim.id for f in FINDINGS for e in f.checks if e.finding.verdict == "contradicted")
-    assert owners == Counter(e.claim.id for e in ENTRIES.values() if e.finding.verdict == "contradicted")
+    owners = Counter(e.claim.id for f in FINDINGS for e in f.checks if e.result.verdict == "contradicted")
+    assert owners == Counter(e.claim.id for e in ENTRIES.values() if e.result.verdict == "contradicted")
     for finding in FINDINGS:
         assert finding.checks, f"{finding.record.id} rests on no check that is contradicted or undetermined"
 
@@ -286,13 +286,13 @@ def test_averages_of_mmda_that_are_wrong():
         (table, claim.rsplit(".", 1)[1])
         for claim, e in ENTRIES.items()
         for table in ("t1", "t2")
-        if re.fullmatch(rf"mmda\.{table}\.average\.\w+\.(hter|auc)", claim) and e.finding.verdict == "contradicted"
+        if re.fullmatch(rf"mmda\.{table}\.average\.\w+\.(hter|auc)", claim) and e.result.verdict == "contradicted"
     )
     assert wrong == {("t1", "hter"): 11, ("t1", "auc"): 12, ("t2", "hter"): 2, ("t2", "auc"): 3}
 
 
 def test_true_ranking_of_mmda_table_1():
-    listing = " ".join(ENTRIES["mmda.t1.ranking.hter"].finding.computation)
+    listing = " ".join(ENTRIES["mmda.t1.ranking.hter"].result.computation)
     order = re.findall(r"([\w-]+)(?: \(Ours\))? (\d+\.\d+)", listing)
     names = "MMDA DADM FLIP MMDG CLIP VP-FAS CMFL AMA SA-FAS SSAN ViTAF IADG SSDG ViT MM-CDCN"
     assert " ".join(name for name, _ in order) == names

@@ -202,7 +202,7 @@ def test_the_ledger_holds_every_claim_with_its_computation(text):
         assert " ".join(finding.record.innocent.split()) in words
     for entry in claims:
         assert f'id="claim-{entry.claim.id}" data-paper="{entry.claim.paper}"' in text
-        for line in entry.finding.computation:
+        for line in entry.result.computation:
             assert " ".join(line.split()) in words
 
 
@@ -337,7 +337,7 @@ def test_clicked_filters_show_what_they_say(opened):
         return [
             f"claim-{e.claim.id}"
             for e in claims
-            if all({"verdict": e.finding.verdict}.get(k, getattr(e.claim, k, None)) == v for k, v in fields.items())
+            if all({"verdict": e.result.verdict}.get(k, getattr(e.claim, k, None)) == v for k, v in fields.items())
         ]
 
     assert shown() == wanted()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 
-from paper_tables.audit.claim import OBSERVATION, Claim, Family, Finding, holds, observed
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, holds, observed
 from paper_tables.audit.numbers import Numbers
 
 MADE_THE_TABLES = "the released code is the one that made the tables"
@@ -26,7 +26,7 @@ def facts(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def agrees(n: Numbers, name: str) -> Finding:
+def agrees(n: Numbers, name: str) -> Result:
     fact = n.released[name]
     return holds(
         fact.text == fact.code,
@@ -51,6 +51,6 @@ def beyond_the_text(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def seen_in_code(n: Numbers, name: str) -> Finding:
+def seen_in_code(n: Numbers, name: str) -> Result:
     seen = n.code_observations[name]
     return observed(seen.figure, seen.detail, f"Where: {seen.where}, murInJ/MMDA at {n.commit}.")

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import product
 
 from paper_tables.audit import bounds
-from paper_tables.audit.claim import OBSERVATION, Claim, Finding, holds, observed
+from paper_tables.audit.claim import OBSERVATION, Claim, Result, holds, observed
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, best_rival, lead, name, table, text, true_mean
 from paper_tables.audit.numbers import LAST_DIGIT, Numbers, sign
 
@@ -31,7 +31,7 @@ def averages(n: Numbers, number: int) -> Iterator[Claim]:
         )
 
 
-def average(n: Numbers, number: int, row: str, metric: str) -> Finding:
+def average(n: Numbers, number: int, row: str, metric: str) -> Result:
     values = table(n, number).rows[row].values
     columns = [values[c][metric] for c in COLUMNS[number]]
     printed, true = values["average"][metric], true_mean(n, number, row, metric)
@@ -64,7 +64,7 @@ def rankings(n: Numbers, number: int) -> Iterator[Claim]:
         )
 
 
-def ranking(n: Numbers, number: int, metric: str) -> Finding:
+def ranking(n: Numbers, number: int, metric: str) -> Result:
     rows = table(n, number).rows
     printed = sorted(rows, key=lambda row: sign(metric) * rows[row].values["average"][metric])
     true = sorted(rows, key=lambda row: sign(metric) * true_mean(n, number, row, metric))
@@ -93,7 +93,7 @@ def best_columns(n: Numbers, number: int) -> Iterator[Claim]:
         )
 
 
-def best(n: Numbers, number: int, column: str, metric: str) -> Finding:
+def best(n: Numbers, number: int, column: str, metric: str) -> Result:
     rows, rival = table(n, number).rows, best_rival(n, number, column, metric)
     ours, theirs = rows[OURS].values[column][metric], rows[rival].values[column][metric]
     ahead = lead(n, number, column, metric, rival)
@@ -117,12 +117,12 @@ def eer_and_auc(n: Numbers, number: int) -> Iterator[Claim]:
         )
 
 
-def eer_and_auc_of(n: Numbers, number: int, row: str) -> Finding:
+def eer_and_auc_of(n: Numbers, number: int, row: str) -> Result:
     t = table(n, number)
     return within_bounds(n, {t.sets[c]: t.rows[row].values[c] for c in COLUMNS[number]})
 
 
-def within_bounds(n: Numbers, cells: dict[str, dict[str, Decimal]]) -> Finding:
+def within_bounds(n: Numbers, cells: dict[str, dict[str, Decimal]]) -> Result:
     """In each cell the AUC is one that the HTER allows, read as the equal error rate."""
     lines, rooms = [], []
     for where, printed in cells.items():
@@ -158,7 +158,7 @@ def best_threshold(n: Numbers, number: int) -> Iterator[Claim]:
     )
 
 
-def lowest_hter(n: Numbers, number: int) -> Finding:
+def lowest_hter(n: Numbers, number: int) -> Result:
     t, broken = table(n, number), []
     for row, c in product(t.rows, COLUMNS[number]):
         printed = t.rows[row].values[c]
@@ -187,7 +187,7 @@ def ablation_texts(n: Numbers, number: int, rows: tuple[str, ...]) -> Iterator[C
         )
 
 
-def ablation_text(n: Numbers, number: int, row: str, metric: str) -> Finding:
+def ablation_text(n: Numbers, number: int, row: str, metric: str) -> Result:
     stated, printed = text(n, f"{row}_{metric}"), {4: n.mmda4, 5: n.mmda5}[number].values[row][metric]
     return holds(stated == printed, f"{stated - printed:+}", f"Text {stated}, table {printed}.")
 
@@ -221,7 +221,7 @@ def small_steps(n: Numbers, number: int, steps: tuple[tuple[str, str], ...]) -> 
         )
 
 
-def small_step(n: Numbers, number: int, better: str, worse: str) -> Finding:
+def small_step(n: Numbers, number: int, better: str, worse: str) -> Result:
     rows = {4: n.mmda4, 5: n.mmda5}[number].values
     live, attack = (sum(n.lists[s][i] for s in ("C", "W")) for i in (0, 1))
     gap = rows[worse]["hter"] - rows[better]["hter"]
@@ -234,7 +234,7 @@ def small_step(n: Numbers, number: int, better: str, worse: str) -> Finding:
     )
 
 
-def ablation_order(n: Numbers, number: int, better: str, worse: str) -> Finding:
+def ablation_order(n: Numbers, number: int, better: str, worse: str) -> Result:
     rows = {4: n.mmda4, 5: n.mmda5}[number].values
     a, b = rows[worse], rows[better]
     hter, auc = a["hter"] - b["hter"], b["auc"] - a["auc"]

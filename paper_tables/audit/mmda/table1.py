@@ -11,7 +11,7 @@ from itertools import combinations, product
 import numpy as np
 
 from paper_tables.audit import bounds
-from paper_tables.audit.claim import OBSERVATION, Claim, Family, Finding, claim, holds, observed
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, holds, observed
 from paper_tables.audit.mmda import questions
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, name, table, true_mean
 from paper_tables.audit.mmda.questions import is_mean, one_digit_off
@@ -38,7 +38,7 @@ def wrong_averages(n: Numbers, metric: str) -> list[str]:
     assumes="for the weighting, the sizes of the public MMDG test lists",
     settles="the numbers that were averaged",
 )
-def other_columns(n: Numbers) -> Finding:
+def other_columns(n: Numbers) -> Result:
     sources = [(number, c) for number in COLUMNS for c in COLUMNS[number]]
     wrong = wrong_averages(n, "hter")
     if not wrong:
@@ -79,7 +79,7 @@ def weighted(n: Numbers, row: str, metric: str, sizes: dict[str, int]) -> Decima
     assumes="MMDG's averages as recorded in facts.toml, read from a picture of its table",
     settles="the two tables side by side",
 )
-def source_averages(n: Numbers) -> Finding:
+def source_averages(n: Numbers) -> Result:
     differ, not_means = [], 0
     for row, source in n.mmdg_averages.items():
         for metric, there in zip(METRIC_NAMES, source, strict=True):
@@ -111,7 +111,7 @@ def columns(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def columns_of(n: Numbers, row: str, metric: str) -> Finding:
+def columns_of(n: Numbers, row: str, metric: str) -> Result:
     there, here = n.mmdg_averages[row][tuple(METRIC_NAMES).index(metric)], true_mean(n, 1, row, metric)
     return holds(is_mean(there, here), f"{there - here:+.4f}", f"Mean of the columns {here:.4f}; MMDG prints {there}.")
 
@@ -124,7 +124,7 @@ def columns_of(n: Numbers, row: str, metric: str) -> Finding:
     explains="a shared mistake; nothing here shows intent, and MMDA is first by either average",
     settles="the averages recomputed from the printed columns",
 )
-def error_direction(n: Numbers) -> Finding:
+def error_direction(n: Numbers) -> Result:
     worse = {}
     for metric in METRIC_NAMES:
         gaps = [
@@ -144,7 +144,7 @@ def error_direction(n: Numbers) -> Finding:
     says="some of the averages that differ from their columns are one mistyped digit away from them",
     settles="the averages recomputed from the printed columns",
 )
-def one_digit(n: Numbers) -> Finding:
+def one_digit(n: Numbers) -> Result:
     found, others = [], 0
     for number, metric in product((1, 2), METRIC_NAMES):
         for row, x in table(n, number).rows.items():
@@ -166,7 +166,7 @@ def one_digit(n: Numbers) -> Finding:
     says="IADG's 27.02 % HTER and 86.50 % AUC on WMCA are far from those of two normal distributions",
     settles="IADG's scores on the W list",
 )
-def iadg_shape(n: Numbers) -> Finding:
+def iadg_shape(n: Numbers) -> Result:
     printed = n.mmda1.rows["iadg"].values["W"]
     eer, auc = float(printed["hter"]) / 100, float(printed["auc"]) / 100
     typical, top = bounds.binormal_auc(eer), bounds.auc_range(eer)[1]

@@ -9,9 +9,9 @@ from decimal import Decimal
 from functools import partial
 
 from paper_tables.audit import bounds
-from paper_tables.audit.claim import OBSERVATION, Claim, Family, Finding, claim, observed
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, observed
 from paper_tables.audit.mmda.columns import COLUMNS, OURS, name
-from paper_tables.audit.numbers import READINGS, Numbers
+from paper_tables.audit.numbers import PRINTINGS, Numbers
 
 LIST_ASSUMED = "the public MMDG test list is the one used (W 345 + 1,326, P 363 + 304 frames)"
 
@@ -30,7 +30,7 @@ def reachable(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def reachable_on(n: Numbers, column: str) -> Finding:
+def reachable_on(n: Numbers, column: str) -> Result:
     hter, (live, attack) = n.mmda1.rows[OURS].values[column]["hter"], n.lists[column]
     pairs = bounds.hter_counts(n.fractions(hter), live, attack)
     near = min(pairs, key=lambda p: abs(p[0] / attack - p[1] / live), default=None)
@@ -53,11 +53,12 @@ def reachable_on(n: Numbers, column: str) -> Finding:
     explains="the released training script keeps the best HTER and the best AUC of all epochs separately",
     settles="the scores of one epoch and output",
 )
-def one_model(n: Numbers) -> Finding:
+def one_model(n: Numbers) -> Result:
     cell, (live, attack) = n.mmda1.rows[OURS].values["W"], n.lists["W"]
     pairs = bounds.hter_counts(n.fractions(cell["hter"]), live, attack)
     allowed, if_cut = (
-        int((1 - replace(n, reading=reading).fractions(cell["auc"])[0]) * live * attack + 1e-6) for reading in READINGS
+        int((1 - replace(n, printing=printing).fractions(cell["auc"])[0]) * live * attack + 1e-6)
+        for printing in PRINTINGS
     )
     needed = min((accepts * rejects for accepts, rejects in pairs), default=None)
     if needed is None:
@@ -86,7 +87,7 @@ def lattices(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def lattice(n: Numbers, column: str) -> Finding:
+def lattice(n: Numbers, column: str) -> Result:
     points = bounds.eer_lattice(*n.lists[column])
     values = {row: int(x.values[column]["hter"] * 100) for row, x in n.mmda1.rows.items()}
     off = [row for row, x in values.items() if x not in points]

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from paper_tables.audit.claim import Family, Finding, claim, holds
+from paper_tables.audit.claim import Family, Result, claim, holds
 from paper_tables.audit.mmda import questions
 from paper_tables.audit.numbers import Numbers
 
@@ -28,7 +28,7 @@ eer_and_auc = Family(partial(questions.ablations_eer_and_auc, number=5))
     between="the last row of Table 4 and the first of Table 5",
     says="Table 5 starts from Table 4's best row",
 )
-def starts_where_table4_ends(n: Numbers) -> Finding:
+def starts_where_table4_ends(n: Numbers) -> Result:
     last, first = n.mmda4.values["moe_md2a"], n.mmda5.values["vanilla"]
     return holds(
         last == first,

@@ -11,7 +11,7 @@ from paper_tables.audit.claim import (
     OBSERVATION,
     Claim,
     Family,
-    Finding,
+    Result,
     claim,
     holds,
     needs_data,
@@ -43,7 +43,7 @@ def gains(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def gain(n: Numbers, label: str, number: int, column: str, metric: str) -> Finding:
+def gain(n: Numbers, label: str, number: int, column: str, metric: str) -> Result:
     stated, rows = text(n, label), table(n, number).rows
     rival = best_rival(n, number, column, metric)
     value, ahead = rows[rival].values[column][metric], lead(n, number, column, metric, rival)
@@ -81,7 +81,7 @@ def averages(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def average(n: Numbers, label: str, number: int, metric: str) -> Finding:
+def average(n: Numbers, label: str, number: int, metric: str) -> Result:
     stated, printed = text(n, label), table(n, number).rows[OURS].values["average"][metric]
     return holds(stated == printed, f"{stated - printed:+}", f"Text {stated}, table {printed}.")
 
@@ -101,7 +101,7 @@ def missing_modalities(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def is_an_hter(n: Numbers, label: str, column: str) -> Finding:
+def is_an_hter(n: Numbers, label: str, column: str) -> Result:
     stated, cell = text(n, label), n.mmda2.rows[OURS].values[column]
     return holds(
         stated == cell["hter"],
@@ -118,7 +118,7 @@ def is_an_hter(n: Numbers, label: str, column: str) -> Finding:
     quote="closely match those without missing modalities",
     settles="what counts as close; repeated runs",
 )
-def ir_matters_little(n: Numbers) -> Finding:
+def ir_matters_little(n: Numbers) -> Result:
     without, full = n.mmda2.rows[OURS].values["I"], n.mmda1.rows[OURS].values["average"]
     gap = {m: without[m] - full[m] for m in METRIC_NAMES}
     return undetermined(
@@ -135,7 +135,7 @@ def ir_matters_little(n: Numbers) -> Finding:
     says="losing depth costs more than losing infrared",
     quote="the absence of the Depth modality significantly impacts performance",
 )
-def depth_matters(n: Numbers) -> Finding:
+def depth_matters(n: Numbers) -> Result:
     cells = n.mmda2.rows[OURS].values
     gap = cells["D"]["hter"] - cells["I"]["hter"]
     return holds(gap > 0, f"{gap:+}", "HTER without depth less HTER without infrared.")
@@ -148,7 +148,7 @@ def depth_matters(n: Numbers) -> Finding:
     says="MMDA beats every method in every average and every protocol",
     quote="outperforms existing state-of-the-art methods",
 )
-def state_of_the_art(n: Numbers) -> Finding:
+def state_of_the_art(n: Numbers) -> Result:
     cells = [(t, c, m) for t in COLUMNS for c, m in product(table(n, t).sets, METRIC_NAMES)]
     lost = [f"t{t} {c} {m}" for t, c, m in cells if questions.best(n, t, c, m).verdict != "confirmed"]
     return holds(not lost, f"{len(lost)} columns lost", f"Not first in: {', '.join(lost) or 'none'}.")
@@ -161,7 +161,7 @@ def state_of_the_art(n: Numbers) -> Finding:
     says="224-pixel images give 14 × 14 patches",
     quote="14×14 patch tokens",
 )
-def patches(n: Numbers) -> Finding:
+def patches(n: Numbers) -> Result:
     side, grid = text(n, "image_side"), text(n, "patch_grid")
     return holds(side == 16 * grid, f"{side / grid}", f"{side} / {grid}: the patch side of ViT-B/16 is 16.")
 
@@ -184,7 +184,7 @@ def references(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def reference(n: Numbers, label: str, number: int) -> Finding:
+def reference(n: Numbers, label: str, number: int) -> Result:
     stated = text(n, label)
     return holds(
         stated == number,
@@ -204,7 +204,7 @@ def reference(n: Numbers, label: str, number: int) -> Finding:
     explains="two neighbouring keys of the bibliography were confused",
     settles="the citation corrected to [31], which is FLIP; the authors' later tables cite another number",
 )
-def flip_citation(n: Numbers) -> Finding:
+def flip_citation(n: Numbers) -> Result:
     cited, listed = int(n.mmda1.rows["flip"].printed.split("[")[1].rstrip("]")), int(text(n, "flip_reference"))
     return holds(
         cited == listed,
@@ -223,7 +223,7 @@ def flip_citation(n: Numbers) -> Finding:
     explains="another method of a similar name may have been meant",
     settles="the reference that the sentence means",
 )
-def sa_fas(n: Numbers) -> Finding:
+def sa_fas(n: Numbers) -> Result:
     share = n.sizes["sa_fas_trained_percent"]
     return holds(
         share < 50,
@@ -240,7 +240,7 @@ def sa_fas(n: Numbers) -> Finding:
     says="the two papers cite one work, “Flexible-modal face anti-spoofing: A benchmark”, with different pages",
     settles="the proceedings",
 )
-def pages(n: Numbers) -> Finding:
+def pages(n: Numbers) -> Result:
     here, there = int(text(n, "benchmark_page")), int(n.mmfas_text["benchmark_page"].value)
     return observed(f"{here}, {there}", f"MMDA prints pages {here} to {here + 5}, mmFAS {there} to {there + 5}.")
 

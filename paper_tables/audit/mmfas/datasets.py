@@ -3,7 +3,7 @@
 The text's numbers are held against the data sets' own (facts.toml) and against the weights behind Table 1.
 """
 
-from paper_tables.audit.claim import Finding, claim, holds, undetermined
+from paper_tables.audit.claim import Result, claim, holds, undetermined
 from paper_tables.audit.mmfas.names import CROSS, HOME, SET_NAMES, text
 from paper_tables.audit.mmfas.weights import WEIGHTS
 from paper_tables.audit.numbers import Numbers
@@ -22,7 +22,7 @@ RATIO = ("ratio_train", "ratio_val", "ratio_test")
     explains="the silicone-mask videos were not used, and the subjects were counted for the whole data set",
     settles="the data set's own description, which adds to 23,538",
 )
-def cefa_videos(n: Numbers) -> Finding:
+def cefa_videos(n: Numbers) -> Result:
     kinds = [n.sizes[f"cefa_{kind}_videos"] for kind in ("2d", "mask", "silicone")]
     printed, subjects = int(text(n, "cefa_videos")), sum(n.sizes["cefa_subjects"])
     return holds(
@@ -40,7 +40,7 @@ def cefa_videos(n: Numbers) -> Finding:
     says="CeFa is the largest of the four by the numbers of videos the text gives",
     quote="CeFa is the largest in these four databases",
 )
-def largest_by_videos(n: Numbers) -> Finding:
+def largest_by_videos(n: Numbers) -> Result:
     sizes = {name: text(n, name) for name in ("cefa_videos", "mmfa_clips", "wmca_videos", "hq_recordings")}
     listing = ", ".join(f"{name} {x}" for name, x in sizes.items())
     return holds(max(sizes, key=lambda name: sizes[name]) == "cefa_videos", "first of 4", listing)
@@ -56,7 +56,7 @@ def largest_by_videos(n: Numbers) -> Finding:
     explains="largest may be meant in videos; the others may have been sampled more densely",
     settles="the numbers of images used",
 )
-def largest_by_images(n: Numbers) -> Finding:
+def largest_by_images(n: Numbers) -> Result:
     parts = [text(n, part) for part in RATIO]
     whole = WEIGHTS[HOME] * sum(parts) / parts[2]
     larger = [SET_NAMES[s] for s in CROSS if WEIGHTS[s] > whole]
@@ -77,7 +77,7 @@ def largest_by_images(n: Numbers) -> Finding:
     says="MmFA holds 21,000 video clips",
     quote="1000 subjects and 21000 video clips",
 )
-def mmfa_recordings(n: Numbers) -> Finding:
+def mmfa_recordings(n: Numbers) -> Result:
     stated, recordings = text(n, "mmfa_clips"), n.sizes["surf_clips"]
     return holds(stated == 3 * recordings, f"{stated}", f"{recordings} recordings × 3 modalities = {3 * recordings}")
 
@@ -90,7 +90,7 @@ def mmfa_recordings(n: Numbers) -> Finding:
     quote="1941 short video recordings",
     settles="the list of recordings used",
 )
-def wmca_recordings(n: Numbers) -> Finding:
+def wmca_recordings(n: Numbers) -> Result:
     return undetermined(
         f"{text(n, 'wmca_videos')} against {n.sizes['wmca_clips']}",
         f"1,941 were captured; the released protocol lists {n.sizes['wmca_clips']}. The text names neither.",
@@ -104,7 +104,7 @@ def wmca_recordings(n: Numbers) -> Finding:
     says="HQ-WMCA holds 2,904 recordings",
     quote="2904 recordings from 51 participants",
 )
-def hq_recordings(n: Numbers) -> Finding:
+def hq_recordings(n: Numbers) -> Result:
     stated, bonafide, attacks = text(n, "hq_recordings"), n.sizes["hq_bonafide"], n.sizes["hq_attacks"]
     return holds(stated == bonafide + attacks, f"{stated}", f"{bonafide} bona fide + {attacks} attacks")
 
@@ -119,7 +119,7 @@ def hq_recordings(n: Numbers) -> Finding:
     explains="complete may mean every attack type, or every recording that the method's face detector accepted",
     settles="the numbers of images used, or the lists",
 )
-def complete_sets(n: Numbers) -> Finding:
+def complete_sets(n: Numbers) -> Result:
     images, recordings = n.sizes["hq_images"], int(text(n, "hq_recordings"))
     counts = {s: images * WEIGHTS[s] / WEIGHTS["H"] for s in ("S", "W")}
     return undetermined(
@@ -141,7 +141,7 @@ def complete_sets(n: Numbers) -> Finding:
     assumes="the public CeFA lists",
     settles="the lists used; whether the parts share subjects is not stated either",
 )
-def ratio(n: Numbers) -> Finding:
+def ratio(n: Numbers) -> Result:
     public = [x * float(text(n, RATIO[0])) / n.splits["C"][0] for x in n.splits["C"]]
     listing = ":".join(f"{x:.1f}" for x in public)
     return undetermined(listing, f"The public CeFA lists stand as {listing}; the paper names no protocol.")
@@ -157,7 +157,7 @@ def ratio(n: Numbers) -> Finding:
     explains="the copy that the authors were given may have come without depth",
     settles="the release of HQ-WMCA that was used",
 )
-def hq_depth(n: Numbers) -> Finding:
+def hq_depth(n: Numbers) -> Result:
     return undetermined(
         f"listed among {text(n, 'hq_modalities')}",
         f"The text lists depth among the {text(n, 'hq_modalities')} modalities of HQ-WMCA and calls it inaccessible; "
@@ -174,7 +174,7 @@ def hq_depth(n: Numbers) -> Finding:
     explains="a real depth camera would see flat attacks as flat, which the removal stands in for",
     settles="HQ-WMCA's numbers with the generated depth left in for every attack, or with measured depth",
 )
-def depth_by_attack_type(n: Numbers) -> Finding:
+def depth_by_attack_type(n: Numbers) -> Result:
     return undetermined(
         "depth depends on the label",
         "Whether an image keeps its depth is decided by its attack type, which is ground truth; the methods that read "
@@ -190,7 +190,7 @@ def depth_by_attack_type(n: Numbers) -> Finding:
     says="ten methods are compared: 2 + 2 unimodal, 5 + 1 multimodal",
     quote="five FAS-specific methods and one generic method",
 )
-def method_counts(n: Numbers) -> Finding:
+def method_counts(n: Numbers) -> Result:
     unimodal = sum(row.modalities == "RGB" for row in n.mmfas1.rows.values())
     multimodal = len(n.mmfas1.rows) - unimodal - 1
     stated = [

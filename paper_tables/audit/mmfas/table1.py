@@ -10,7 +10,7 @@ from functools import partial
 from itertools import combinations, product
 
 from paper_tables.audit import bounds
-from paper_tables.audit.claim import OBSERVATION, Claim, Family, Finding, claim, holds, observed, undetermined
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, holds, observed, undetermined
 from paper_tables.audit.mmfas.names import HOME, METRIC_NAMES, SET_NAMES, SETS
 from paper_tables.audit.mmfas.weights import WEIGHTS, solve
 from paper_tables.audit.numbers import LAST_DIGIT, Numbers, sign
@@ -32,7 +32,7 @@ def weighted_cells(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def weighted_cell(n: Numbers, row: str, metric: str) -> Finding:
+def weighted_cell(n: Numbers, row: str, metric: str) -> Result:
     values = n.mmfas1.rows[row].values
     mean = sum((WEIGHTS[s] * values[s][metric] for s in SETS), Decimal(0))
     gap = values["weighted"][metric] - mean
@@ -47,7 +47,7 @@ def weighted_cell(n: Numbers, row: str, metric: str) -> Finding:
     says="one weight a data set produces all 33 Weighted cells",
     quote="the weight is the ratio of the number of images",
 )
-def one_vector(n: Numbers) -> Finding:
+def one_vector(n: Numbers) -> Result:
     w = solve(n.mmfas1, float(LAST_DIGIT))
     if w.low is None or w.high is None:
         return holds(False, "none", f"no weights keep the {w.cells} cells within {LAST_DIGIT}; least {w.least:.4f}")
@@ -69,7 +69,7 @@ def one_vector(n: Numbers) -> Finding:
     says="the four weights are shares of one total, so they sum to 1",
     quote="the total number of images in all four datasets",
 )
-def weights_sum(n: Numbers) -> Finding:
+def weights_sum(n: Numbers) -> Result:
     w = solve(n.mmfas1, float(LAST_DIGIT), shares=False)
     if w.low is None or w.high is None:
         return holds(False, "none", "no weight vector fits")
@@ -100,7 +100,7 @@ def marks(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def mark(n: Numbers, group: str, metric: str) -> Finding:
+def mark(n: Numbers, group: str, metric: str) -> Result:
     ranked = sorted(n.mmfas1.rows, key=lambda row: sign(metric) * n.mmfas1.rows[row].values[group][metric])
     value = {row: n.mmfas1.rows[row].values[group][metric] for row in ranked}
     best = [row for row in ranked if value[row] == value[ranked[0]]]
@@ -130,7 +130,7 @@ def eer_and_auc(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def eer_and_auc_of(n: Numbers, row: str) -> Finding:
+def eer_and_auc_of(n: Numbers, row: str) -> Result:
     lines, rooms, broken = [], [], []
     for s in SETS:
         printed = n.mmfas1.rows[row].values[s]
@@ -152,7 +152,7 @@ def eer_and_auc_of(n: Numbers, row: str) -> Finding:
     explains="the HTER is the one printed for FeatherNet, whose AUC it fits",
     settles="the method's scores on HQ-WMCA",
 )
-def flexmodal_shape(n: Numbers) -> Finding:
+def flexmodal_shape(n: Numbers) -> Result:
     printed = n.mmfas1.rows["flexmodal"].values["H"]
     eer, auc = float(printed["hter"]) / 100, float(printed["auc"]) / 100
     top, typical = bounds.auc_range(eer)[1], bounds.binormal_auc(eer)
@@ -171,7 +171,7 @@ def flexmodal_shape(n: Numbers) -> Finding:
     explains="a slip when the table was put together; the Weighted columns agree with the cells as printed",
     settles="the two methods' scores",
 )
-def identical_cells(n: Numbers) -> Finding:
+def identical_cells(n: Numbers) -> Result:
     cells = {row: {(s, m): x.values[s][m] for s in SETS for m in n.mmfas1.metrics} for row, x in n.mmfas1.rows.items()}
     shared = {
         (a, b): [k for k, x in cells[a].items() if x == cells[b][k] and x != Decimal("99.99")]
@@ -198,7 +198,7 @@ def identical_cells(n: Numbers) -> Finding:
     assumes="every row is scored on the same images",
     settles="the number of HQ-WMCA images used",
 )
-def cut_not_rounded(n: Numbers) -> Finding:
+def cut_not_rounded(n: Numbers) -> Result:
     printed = hq_accuracies(n)
     cut, rounded = (fitting_total(printed, cut=cut) for cut in (True, False))
     w, frames = solve(n.mmfas1, float(LAST_DIGIT)), 50 * n.sizes["wmca_clips"]
@@ -255,10 +255,10 @@ def hq_shares(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def hq_share(n: Numbers, row: str) -> Finding:
+def hq_share(n: Numbers, row: str) -> Result:
     printed, total = n.mmfas1.rows[row].values["H"]["accuracy"], n.sizes["hq_images"]
     right = images_right(int(100 * printed), total)
-    fitting = fits({int(100 * printed)}, total, cut=n.reading == "cut")
+    fitting = fits({int(100 * printed)}, total, cut=n.printing == "cut")
     return holds(
         fitting, f"{right} of {total}", f"{right} of {total} is {100 * right / total:.4f} %; printed {printed}."
     )
@@ -272,7 +272,7 @@ def hq_share(n: Numbers, row: str) -> Finding:
     assumes="HQ-WMCA counts 2,024 images, the number that the accuracies and the weights both fit",
     settles="the number of HQ-WMCA images used, or intervals beside the accuracies",
 )
-def one_image(n: Numbers) -> Finding:
+def one_image(n: Numbers) -> Result:
     second, first = sorted(hq_accuracies(n))[-2:]
     total = n.sizes["hq_images"]
     a, b = images_right(first, total), images_right(second, total)
@@ -288,7 +288,7 @@ def one_image(n: Numbers) -> Finding:
     explains="an EER that is interpolated between two points of the ROC curve can be smaller than one error",
     settles="how the EER was computed",
 )
-def below_one_error(n: Numbers) -> Finding:
+def below_one_error(n: Numbers) -> Result:
     least = min(row.values[HOME]["hter"] for row in n.mmfas1.rows.values())
     images = 50 * n.sizes["wmca_clips"] * float(WEIGHTS[HOME] / WEIGHTS["W"])
     one = 50 / images

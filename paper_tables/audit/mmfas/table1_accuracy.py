@@ -9,7 +9,7 @@ from functools import partial
 from itertools import product
 
 from paper_tables.audit import bounds
-from paper_tables.audit.claim import OBSERVATION, Claim, Family, Finding, claim, holds, observed, undetermined
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, holds, observed, undetermined
 from paper_tables.audit.mmfas.names import CROSS, HOME, SET_NAMES, SETS
 from paper_tables.audit.mmfas.weights import WEIGHTS
 from paper_tables.audit.numbers import Numbers
@@ -47,7 +47,7 @@ def operating_points(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def operating_point(n: Numbers, row: str, group: str) -> Finding:
+def operating_point(n: Numbers, row: str, group: str) -> Result:
     low, high = live_shares(n, row, group)
     if low > high:
         return holds(False, "no share", "No share of bona fide images allows the three numbers of the row.")
@@ -73,7 +73,7 @@ def one_share(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def one_share_of(n: Numbers, group: str) -> Finding:
+def one_share_of(n: Numbers, group: str) -> Result:
     shares = {row: live_shares(n, row, group) for row in n.mmfas1.rows}
     most, least = min(high for _, high in shares.values()), max(low for low, _ in shares.values())
     first = next(row for row, (_, high) in shares.items() if high == most)
@@ -102,7 +102,7 @@ def one_share_of(n: Numbers, group: str) -> Finding:
     assumes=LIVE_ASSUMED,
     settles="balanced accuracy, or APCER and BPCER, beside the accuracy",
 )
-def constant_predictor(n: Numbers) -> Finding:
+def constant_predictor(n: Numbers) -> Result:
     home, ours = 99.9, float(n.mmfas1.rows["mmfas"].values["weighted"]["accuracy"])
     share = {s: float(WEIGHTS[s]) for s in SETS}
     live = {s: live_fraction(n, s) for s in CROSS}
@@ -139,7 +139,7 @@ def beside_constant(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def beside_constant_on(n: Numbers, group: str) -> Finding:
+def beside_constant_on(n: Numbers, group: str) -> Result:
     ours, live = float(n.mmfas1.rows["mmfas"].values[group]["accuracy"]), live_fraction(n, group)
     constant = 100 * max(live, 1 - live)
     return observed(

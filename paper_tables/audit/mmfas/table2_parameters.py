@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import partial
 
-from paper_tables.audit.claim import Claim, Family, Finding, claim, holds, undetermined
+from paper_tables.audit.claim import Claim, Family, Result, claim, holds, undetermined
 from paper_tables.audit.mmfas import layers
 from paper_tables.audit.mmfas.names import text
 from paper_tables.audit.numbers import LAST_DIGIT, Numbers
@@ -34,12 +34,12 @@ def counts(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def count_as_described(n: Numbers, row: str) -> Finding:
+def count_as_described(n: Numbers, row: str) -> Result:
     printed = count(n, row)
     lines, met = [], []
     for words, parameters in readings(n, row).items():
         value = Decimal(parameters) / 1_000_000
-        fits = abs(printed - value) <= (LAST_DIGIT if n.reading == "cut" else LAST_DIGIT / 2)
+        fits = abs(printed - value) <= (LAST_DIGIT if n.printing == "cut" else LAST_DIGIT / 2)
         met += [words] * fits
         lines.append(f"{words[0].upper()}{words[1:]}: {value:.6f} M{', as printed' * fits}.")
     first = next(iter(readings(n, row)))
@@ -86,7 +86,7 @@ def readings(n: Numbers, row: str) -> dict[str, int]:
     explains="the width may have been held equal instead, which leaves merge-attention three times as wide",
     settles="merge- and cross-attention reruns at the size of switch-attention",
 )
-def comparable(n: Numbers) -> Finding:
+def comparable(n: Numbers) -> Result:
     sa, ca, ma = (count(n, row) for row in ("sa", "ca", "ma"))
     ratio = max(sa, ca, ma) / min(sa, ca, ma)
     return holds(
@@ -105,7 +105,7 @@ def comparable(n: Numbers) -> Finding:
     explains="the switching itself has no weights; the transformer blocks it sits in do",
     settles="saying which part the sentence counts",
 )
-def rarely_adds(n: Numbers) -> Finding:
+def rarely_adds(n: Numbers) -> Result:
     plain = count(n, "rdi")
     sa, ca, ma = (count(n, row) - plain for row in ("sa", "ca", "ma"))
     return undetermined(
@@ -123,7 +123,7 @@ def rarely_adds(n: Numbers) -> Finding:
     quote="though it comes with higher parameters",
     settles="naming what it is compared with; beside no fusion at all it has more, beside the other two fewer",
 )
-def higher_parameters(n: Numbers) -> Finding:
+def higher_parameters(n: Numbers) -> Result:
     sa, ca, ma, plain = (count(n, row) for row in ("sa", "ca", "ma", "rdi"))
     fewest = sa < min(ca, ma)
     return holds(
@@ -141,7 +141,7 @@ def higher_parameters(n: Numbers) -> Finding:
     says="6 heads of 45 make the feature width of 270",
     quote="a dimension of 45 for each head",
 )
-def heads(n: Numbers) -> Finding:
+def heads(n: Numbers) -> Result:
     heads, head, width = text(n, "heads"), text(n, "head_width"), text(n, "feature_width")
     return holds(heads * head == width, f"{heads * head}", f"{heads} × {head}; width {width}")
 
@@ -153,7 +153,7 @@ def heads(n: Numbers) -> Finding:
     says="two joined features make the matching predictor's width of 540",
     quote="540-wide fully-connected (FC) module",
 )
-def predictor(n: Numbers) -> Finding:
+def predictor(n: Numbers) -> Result:
     width, printed = text(n, "feature_width"), text(n, "predictor_width")
     return holds(2 * width == printed, f"{2 * width}", f"2 × {width}; predictor {printed}")
 
@@ -165,6 +165,6 @@ def predictor(n: Numbers) -> Finding:
     says="the feed-forward network of 1,080 is four times the feature width",
     quote="270 × 1080 × 270",
 )
-def feed_forward(n: Numbers) -> Finding:
+def feed_forward(n: Numbers) -> Result:
     width, printed = text(n, "feature_width"), text(n, "ffn_width")
     return holds(4 * width == printed, f"{4 * width}", f"4 × {width}; printed {printed}")

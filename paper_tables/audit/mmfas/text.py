@@ -9,7 +9,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import product
 
-from paper_tables.audit.claim import Claim, Family, Finding, claim, holds, needs_data, undetermined
+from paper_tables.audit.claim import Claim, Family, Result, claim, holds, needs_data, undetermined
 from paper_tables.audit.mmfas.names import CROSS, HOME, METRIC_NAMES, SET_NAMES, text
 from paper_tables.audit.numbers import Numbers, sign
 
@@ -29,7 +29,7 @@ def best_weighted(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def best(n: Numbers, group: str, metric: str) -> Finding:
+def best(n: Numbers, group: str, metric: str) -> Result:
     """mmFAS is better than every other row in a column of Table 1."""
     values = {row: sign(metric) * x.values[group][metric] for row, x in n.mmfas1.rows.items()}
     ours = values.pop("mmfas")
@@ -50,7 +50,7 @@ def drops(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def drop(n: Numbers, metric: str) -> Finding:
+def drop(n: Numbers, metric: str) -> Result:
     rows = n.mmfas1.rows.values()
     least = min(sign(metric) * (row.values[s][metric] - row.values[HOME][metric]) for row in rows for s in CROSS)
     return holds(least > 0, f"least {least}", f"The smallest fall over 11 rows and 3 sets is {least} points.")
@@ -64,7 +64,7 @@ def drop(n: Numbers, metric: str) -> Finding:
     quote="outperforming 10 representative methods",
     settles="naming the columns meant; in the weighted ones it holds",
 )
-def best_everywhere(n: Numbers) -> Finding:
+def best_everywhere(n: Numbers) -> Result:
     cells = product(n.mmfas1.sets, n.mmfas1.metrics)
     lost = [f"{SET_NAMES[s]} {METRIC_NAMES[m]}" for s, m in cells if best(n, s, m).verdict != "confirmed"]
     figure = f"not first in {len(lost)} of 15"
@@ -78,7 +78,7 @@ def best_everywhere(n: Numbers) -> Finding:
     says="some models fall below random prediction on another data set",
     quote="some models even perform worse than random prediction",
 )
-def some_worse_than_random(n: Numbers) -> Finding:
+def some_worse_than_random(n: Numbers) -> Result:
     below = [(row, s) for row, s in product(n.mmfas1.rows.values(), CROSS) if row.values[s]["auc"] < 50]
     cells = ", ".join(f"{row.printed} on {SET_NAMES[s]} {row.values[s]['auc']}" for row, s in below)
     return holds(bool(below), f"{len(below)} cells", f"AUC below 50: {cells}.")
@@ -99,7 +99,7 @@ def worse_than_random(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def row_worse_than_random(n: Numbers, row: str) -> Finding:
+def row_worse_than_random(n: Numbers, row: str) -> Result:
     values = n.mmfas1.rows[row].values["S"]
     worse = {"HTER": values["hter"] > 50, "AUC": values["auc"] < 50, "Acc": values["accuracy"] < 50}
     line = (
@@ -119,7 +119,7 @@ def row_worse_than_random(n: Numbers, row: str) -> Finding:
     says="FeatherNet has the best accuracy on MmFA, 69.65 %",
     quote="achieves the best Accuracy (69.65%)",
 )
-def feathernet_best(n: Numbers) -> Finding:
+def feathernet_best(n: Numbers) -> Result:
     column = {row: x.values["S"]["accuracy"] for row, x in n.mmfas1.rows.items()}
     return feathernet(column, text(n, "feathernet_accuracy"), max(column.values()))
 
@@ -131,12 +131,12 @@ def feathernet_best(n: Numbers) -> Finding:
     says="FeatherNet has the lowest AUC on HQ-WMCA, 38.54 %",
     quote="ranks last on the HQ-WMCA dataset in terms of AUC (38.54%)",
 )
-def feathernet_last(n: Numbers) -> Finding:
+def feathernet_last(n: Numbers) -> Result:
     column = {row: x.values["H"]["auc"] for row, x in n.mmfas1.rows.items()}
     return feathernet(column, text(n, "feathernet_auc"), min(column.values()))
 
 
-def feathernet(column: dict[str, Decimal], stated: Decimal, end: Decimal) -> Finding:
+def feathernet(column: dict[str, Decimal], stated: Decimal, end: Decimal) -> Result:
     """FeatherNet's value in a column is the one stated and the column's extreme, `end`."""
     ours = column["feathernet"]
     return holds(ours == end == stated, f"{end}", f"Text {stated}, table {ours}, column's extreme {end}.")
@@ -149,7 +149,7 @@ def feathernet(column: dict[str, Decimal], stated: Decimal, end: Decimal) -> Fin
     says="all methods are strong on CeFa itself",
     quote="all methods achieve impressive performance on the CeFa dataset",
 )
-def impressive_home(n: Numbers) -> Finding:
+def impressive_home(n: Numbers) -> Result:
     accuracy = min(row.values[HOME]["accuracy"] for row in n.mmfas1.rows.values())
     hter = max(row.values[HOME]["hter"] for row in n.mmfas1.rows.values())
     return holds(accuracy > 98 and hter < 2, f"least Acc {accuracy}", f"Largest HTER {hter} %.")
@@ -191,7 +191,7 @@ def agreements(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def agrees(n: Numbers, name: str, other: int, computation: str) -> Finding:
+def agrees(n: Numbers, name: str, other: int, computation: str) -> Result:
     stated = text(n, name)
     return holds(stated == other, f"{other}", f"Text {stated}; {other} {computation}.")
 
