@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -127,6 +128,34 @@ def test_code_is_quoted_at_the_commit_before_the_paper():
     quoted = [e for e in ENTRIES.values() if e.claim.id.startswith("mmda.code.")]
     assert len(quoted) > 15
     assert all("murInJ/MMDA at 426262f." in e.result.computation[-1] for e in quoted)
+
+
+OUTSIDE = {"sizes", "live", "lists", "splits", "mmdg_averages", "released", "code_observations"}
+
+
+class Watched(Numbers):
+    """The published numbers; `touched` holds the names of the fields that were looked at."""
+
+    touched: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name):
+        Watched.touched.add(name)
+        return super().__getattribute__(name)
+
+
+def uses_outside_facts(claim: Claim) -> bool:
+    n = Watched(**{f.name: getattr(NUMBERS, f.name) for f in dataclasses.fields(NUMBERS)})
+    Watched.touched.clear()
+    claim.decide(n)
+    return bool(Watched.touched & OUTSIDE)
+
+
+def test_what_needs_an_outside_fact_says_so():
+    outside = [e.claim for e in ENTRIES.values() if uses_outside_facts(e.claim)]
+    assert [c.id for c in outside if not c.assumes] == []
+    checks = sum(c.kind != OBSERVATION for c in outside)
+    method = (ROOT / "paper_tables" / "audit" / "METHOD.md").read_text(encoding="utf-8")
+    assert f"{checks} checks and {len(outside) - checks} observations use them" in " ".join(method.split())
 
 
 # --- the findings -----------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ def largest_by_images(n: Numbers) -> Result:
     kind="feasibility on integer counts",
     says="MmFA holds 21,000 video clips",
     quote="1000 subjects and 21000 video clips",
+    assumes="CASIA-SURF's own description: 7,000 recordings of three modalities",
 )
 def mmfa_recordings(n: Numbers) -> Result:
     stated, recordings = text(n, "mmfa_clips"), n.sizes["surf_clips"]
@@ -88,6 +89,7 @@ def mmfa_recordings(n: Numbers) -> Result:
     kind="feasibility on integer counts",
     says="WMCA as used holds 1,941 recordings",
     quote="1941 short video recordings",
+    assumes="the released grandtest protocol of WMCA, 1,679 clips",
     settles="the list of recordings used",
 )
 def wmca_recordings(n: Numbers) -> Result:
@@ -103,6 +105,7 @@ def wmca_recordings(n: Numbers) -> Result:
     kind="feasibility on integer counts",
     says="HQ-WMCA holds 2,904 recordings",
     quote="2904 recordings from 51 participants",
+    assumes="HQ-WMCA's own description: 555 bona fide recordings and 2,349 attacks",
 )
 def hq_recordings(n: Numbers) -> Result:
     stated, bonafide, attacks = text(n, "hq_recordings"), n.sizes["hq_bonafide"], n.sizes["hq_attacks"]
