@@ -460,19 +460,24 @@ def test_binormal_auc_and_binomial_tail():
 
 # --- a mistyped digit -------------------------------------------------------------------------------------
 
-# Of a sample of the digits of each file: at least this share of changes is caught by the papers' other numbers, and
-# this share is noticed at all. `python -m paper_tables.audit.digits` measures all digits.
-LEAST = {"mmfas_table1": (0.5, 0.9), "mmda_table1": (0.3, 0.9), "mmda_table2": (0.3, 0.9), "mmda_text": (0.9, 0.9)}
+# In each file, of a sample of its digits: at least this share of changes is caught by the papers' other numbers. All
+# others are noticed because a figure differs. `python -m paper_tables.audit.digits` measures all digits.
+CAUGHT = {"mmfas_table1": 0.85, "mmda_table1": 0.65, "mmda_table2": 0.65, "mmda_table3": 0.2, "mmda_text": 1}
 
 
-@pytest.mark.parametrize("name", LEAST)
+@pytest.mark.parametrize("name", CAUGHT)
 def test_a_wrong_digit_is_noticed(name):
     changed = list(digits.changes(f"{name}.toml"))
     sample = changed[:: max(1, len(changed) // 25)]
     outcomes = Counter(digits.outcome(c) for c in sample)
-    caught, noticed = LEAST[name]
-    assert outcomes["caught"] >= caught * len(sample), outcomes
-    assert outcomes["caught"] + outcomes["recorded"] >= noticed * len(sample), outcomes
+    assert outcomes["caught"] >= CAUGHT[name] * len(sample), outcomes
+    assert outcomes["caught"] + outcomes["recorded"] == len(sample), outcomes
+
+
+def test_some_digits_nothing_can_check():
+    """As README says: the MmFA accuracy of a row without attention stands beside no other number."""
+    alone = [c for c in digits.changes("mmfas_table2.toml") if c.where.startswith("ri, number 2")]
+    assert [digits.outcome(c) for c in alone] == ["unnoticed"] * 4
 
 
 def test_every_digit_of_the_averaged_columns_is_caught_by_the_others():
