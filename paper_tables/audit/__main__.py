@@ -32,7 +32,7 @@ COLOURS = {"confirmed": "green", "contradicted": "red", "disputed": "magenta"} |
 
 def read_options(argv: Sequence[str]) -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="python -m paper_tables.audit", description="Check the papers' claims.")
-    p.add_argument("--claim", metavar="ID", help="print this claim in full, with its computation")
+    p.add_argument("--claim", metavar="ID", help="print this check, observation or finding in full")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the ledger as JSON")
     p.add_argument("--discrepancies", type=Path, metavar="FILE", help="write findings and observations as Markdown")
     return p.parse_args(argv)
@@ -98,7 +98,7 @@ def print_ledger(found: list[Finding], entries: list[Entry], console: Console) -
         title = f"{paper}: {counted(found, entries, paper)}"
         if console.is_terminal:
             console.print(_table("Checks and observations (--claim prints one in full)", "Figure", rows))
-            console.print(_table("Findings (DISCREPANCIES.md prints them in full)", "What", heads))
+            console.print(_table("Findings (--claim prints one in full)", "What", heads))
         else:
             for verdict, name, words in rows + heads:
                 print(f"{verdict:<13}{name}  {words}")
@@ -131,9 +131,13 @@ def main(argv: Sequence[str]) -> int:
     console = Console()
     if options.claim is not None:
         chosen = [e for e in entries if e.claim.id == options.claim]
-        if not chosen:
-            raise BadInput(f"--claim {options.claim}: no such claim; run without options to list them")
-        print_claim(chosen[0], console)
+        record = [f for f in found if f.record.id == options.claim]
+        if not (chosen or record):
+            raise BadInput(f"--claim {options.claim}: no such claim or finding; run without options to list them")
+        if chosen:
+            print_claim(chosen[0], console)
+        else:
+            print("".join(discrepancies.section(record[0])).strip())
     else:
         print_ledger(found, entries, console)
     if options.json and not changed:

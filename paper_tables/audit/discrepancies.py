@@ -49,7 +49,7 @@ def markdown(found: Sequence[Finding], entries: Sequence[Entry], ours: Sequence[
         parts.append(f"\n## {paper}\n\n{counted(found, entries, paper)}.\n")
         for finding in found:
             if finding.record.paper == paper:
-                parts += _finding(finding)
+                parts += section(finding)
         parts.append(f"\n### Observations on {paper}\n\nThe paper does not say otherwise; we noticed:\n\n")
         seen = [e for e in entries if e.claim.paper == paper and e.claim.kind == OBSERVATION]
         for _, alike in groupby(seen, key=lambda e: e.claim.says):
@@ -57,7 +57,8 @@ def markdown(found: Sequence[Finding], entries: Sequence[Entry], ours: Sequence[
     return "".join(parts)
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def section(finding: Finding) -> Iterator[str]:
+    """One finding in full, as Markdown."""
     r = finding.record
     yield f"\n### {r.title}\n\n`{r.id}`, **{finding.verdict}**, {r.status} since {r.date}. {r.place}: {r.claim}\n\n"
     for e in finding.checks:

@@ -564,6 +564,13 @@ def test_one_claim_is_printed_with_its_computation(capsys):
     assert "mmda.t1.average.ssdg" not in printed
 
 
+def test_one_finding_is_printed_with_its_checks(capsys):
+    assert command.main(["--claim", "mmda-average-auc"]) == 0
+    printed = capsys.readouterr().out
+    assert "Most innocent explanation: one mistyped digit." in printed
+    assert "(99.99 + 98.62 + 98.58 + 98.18) / 4 = 98.8425; printed 98.94" in printed
+
+
 def test_the_committed_pages_are_those_of_the_ledger():
     entries = list(ENTRIES.values())
     page = discrepancies.markdown(FINDINGS, entries, discrepancies.own())
@@ -605,7 +612,7 @@ def test_the_release_is_described_alike_everywhere():
 
 
 def test_unusable_input_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="no such claim"):
+    with pytest.raises(BadInput, match="no such claim or finding"):
         command.main(["--claim", "mmda.nothing"])
     with pytest.raises(BadInput, match=r"claims and recorded results differ in mmda\.fig3"):
         list(ledger.decide(NUMBERS, {k: v for k, v in RECORDED.items() if k != "mmda.fig3"}))
