@@ -148,12 +148,15 @@ gpu-second: $(ENV) ## trainings killed and going on; the benchmarks; bf16 beside
 	@$(PYTHON) -m paper_tables.planning.parity --out build/gpu/parity.json
 
 ##@ Audit: takes the published numbers, seconds
-.PHONY: audit errata
-audit: $(ENV) ## decide every recorded claim of both papers; prints, and fails when a finding changes
+.PHONY: audit discrepancies digits
+audit: $(ENV) ## decide every recorded claim of both papers; prints, and fails when a result changes
 	@$(PYTHON) -m paper_tables.audit
 
-errata: $(ENV) ## write ERRATA.md from the claims ledger
-	@$(PYTHON) -m paper_tables.audit --errata ERRATA.md
+discrepancies: $(ENV) ## write DISCREPANCIES.md and ledger.json from the audit
+	@$(PYTHON) -m paper_tables.audit --json ledger.json --discrepancies DISCREPANCIES.md
+
+digits: $(ENV) ## what a mistyped digit of a published number would change, by table (minutes); prints, leaves nothing
+	@$(PYTHON) -m paper_tables.audit.digits
 
 ##@ Report: takes what lies in build/, runs nothing
 .PHONY: report

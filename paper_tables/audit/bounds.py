@@ -1,9 +1,7 @@
 """What metrics of one score set can be together, and what integer counts can give; all rates in [0, 1]."""
 
-from math import comb, sqrt
+from math import ceil, comb, floor, inf, sqrt
 from statistics import NormalDist
-
-AUC_HALF = 0.00005 + 1e-12  # half of the last printed digit of a percentage with two decimals, as a fraction
 
 
 def auc_range(eer: float) -> tuple[float, float]:
@@ -27,24 +25,41 @@ def binormal_auc(eer: float) -> float:
     return NormalDist().cdf(sqrt(2) * NormalDist().inv_cdf(1 - eer))
 
 
-def tnr_at(accuracy: float, live: float, bpcer: float) -> float:
-    """The spoof-side accuracy that `accuracy` implies when a fraction `bpcer` of the `live` part is rejected."""
-    return (accuracy - (1 - bpcer) * live) / (1 - live)
+def live_shares(
+    accuracy: tuple[float, float], eer: tuple[float, float], auc: tuple[float, float], bpcer: float
+) -> tuple[float, float]:
+    """The least and the greatest share of bona fide images with which an accuracy is possible at this BPCER.
+
+    `accuracy`, `eer` and `auc` are the least and greatest values that the printed numbers stand for. At BPCER b and
+    false accept rate f, Acc = (1 − b) L + (1 − f)(1 − L), which falls in f. The ROC is monotone: it passes (e, 1 − e)
+    and (f, 1 − b), so f ≥ e if b < e and f ≤ e if b > e; and AUC ≥ (1 − b)(1 − f). The first value is above the
+    second where no share is possible.
+    """
+    least, most = 1 - min(1, auc[1] / (1 - bpcer)), 1.0
+    if bpcer < eer[0]:
+        least = max(least, eer[0])
+    if bpcer > eer[1]:
+        most = eer[1]
+    # The accuracy with the least f must reach the printed one, and with the greatest f must not exceed it.
+    low, high = _at_least((1 - bpcer) - (1 - least), accuracy[0] - (1 - least))
+    other_low, other_high = _at_least((1 - most) - (1 - bpcer), (1 - most) - accuracy[1])
+    return max(0.0, low, other_low), min(1.0, high, other_high)
 
 
-def live_limit(accuracy: float, tnr: float, bpcer: float) -> float:
-    """The live fraction at which `tnr_at` falls to `tnr`: above it the accuracy is possible."""
-    return (accuracy - tnr) / ((1 - bpcer) - tnr)
+def _at_least(slope: float, rest: float) -> tuple[float, float]:
+    """The least and the greatest L with slope · L ≥ rest; infinite where there is no bound, or no such L."""
+    if abs(slope) < 1e-12:
+        return (-inf, inf) if rest <= 1e-12 else (inf, -inf)
+    return (rest / slope, inf) if slope > 0 else (-inf, rest / slope)
 
 
-def hter_counts(hter: float, live: int, attack: int) -> list[tuple[int, int]]:
-    """All (false accepts, false rejects) whose HTER prints as `hter` (two decimals of a percentage)."""
+def hter_counts(hter: tuple[float, float], live: int, attack: int) -> list[tuple[int, int]]:
+    """All (false accepts, false rejects) whose HTER is within the two values, as fractions."""
     pairs = []
     for rejects in range(live + 1):
-        rest = 2 * hter - rejects / live
-        low, high = ((rest - 2 * AUC_HALF) * attack, (rest + 2 * AUC_HALF) * attack)
-        pairs += [(accepts, rejects) for accepts in range(max(0, int(low)), min(attack, int(high) + 1) + 1)
-                  if low <= accepts <= high]  # fmt: skip
+        low, high = ((2 * x - rejects / live) * attack for x in hter)
+        pairs += [(accepts, rejects) for accepts in range(max(0, floor(low)), min(attack, ceil(high)) + 1)
+                  if low - 1e-9 <= accepts <= high + 1e-9]  # fmt: skip
     return pairs
 
 
@@ -63,6 +78,16 @@ def eer_lattice(live: int, attack: int) -> set[int]:
                 exact = 5000 * (accepts / attack + rejects / live)
                 points |= {round(exact - 1e-7), round(exact + 1e-7)}
     return {x for x in points if 0 <= x <= 5000}
+
+
+def sampling_error(hter: float, live: int, attack: int) -> float:
+    """The standard error of an HTER whose two rates are alike, from `live` and `attack` independent samples."""
+    return sqrt(hter * (1 - hter) / 4 * (1 / live + 1 / attack))
+
+
+def hundredths(counts: range, total: int, cut: bool) -> set[int]:
+    """The percentages with two decimals, in hundredths, that k of `total` print as, k in `counts`: cut, or rounded."""
+    return {(10_000 * k) // total if cut else (20_000 * k + total) // (2 * total) for k in counts}
 
 
 def binomial_tail(hits: int, trials: int, chance: float) -> float:

@@ -1,4 +1,4 @@
-"""What a claim is, how it is declared, and what a finding is.
+"""What a claim is, how it is declared, and what a result is.
 
 A single claim is a function with `@claim(...)` above it. Claims that are alike, one for each row or cell, are a
 generator with `@Family` above it. Both stand at module level in the file of their table, where the ledger finds them.
@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from paper_tables.audit.numbers import Numbers
 
-Verdict = Literal["confirmed", "contradicted", "undetermined", "needs data"]
+Verdict = Literal["confirmed", "contradicted", "undetermined", "needs data", "disputed", "observed"]
 Kind = Literal[
     "arithmetic",
     "parameter count",
@@ -20,14 +20,18 @@ Kind = Literal[
     "direction",
     "text against table",
     "text against released code",
+    "text against outside fact",
+    "observation",
 ]
+OBSERVATION: Kind = "observation"  # of a statement that is ours, not the paper's: it is observed, never judged
+OBSERVED: Verdict = "observed"
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 KINDS: tuple[Kind, ...] = get_args(Kind)
 PAPERS = {"mmfas": "mmFAS", "mmda": "MMDA"}  # by the first word of a claim's id
 
 
 @dataclass(frozen=True)
-class Finding:
+class Result:
     """A decided claim: the verdict, the one figure that sums it up, and the computation, a line each."""
 
     verdict: Verdict
@@ -37,18 +41,20 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One claim of a paper and the function that decides it from the published numbers.
+    """One claim of a paper and the function that decides it from the published numbers, or an observation of ours.
 
-    `says` is the claim in our words, `quote` the paper's; `assumes` what the decision needs beyond the paper's own
-    numbers; `explains` what may lie behind a contradiction; `settles` what would decide the matter.
+    `says` is the claim in our words, `quote` the paper's, verbatim; `between` names the two printed numbers that are
+    compared, where the claim is no sentence; `assumes` what the decision needs beyond the paper's own numbers;
+    `explains` what may lie behind a contradiction; `settles` what would decide the matter.
     """
 
     id: str
     place: str
     kind: Kind
     says: str
-    decide: Callable[[Numbers], Finding]
+    decide: Callable[[Numbers], Result]
     quote: str = ""
+    between: str = ""
     assumes: str = ""
     explains: str = ""
     settles: str = ""
@@ -66,26 +72,27 @@ class Family:
     members: Callable[[Numbers], Iterator[Claim]]
 
 
-def claim(
-    id: str, *, place: str, kind: Kind, says: str, **more: str
-) -> Callable[[Callable[[Numbers], Finding]], Claim]:
-    """Turn the function below into the claim that it decides. `more`: quote, assumes, explains and settles."""
+def claim(id: str, *, place: str, kind: Kind, says: str, **more: str) -> Callable[[Callable[[Numbers], Result]], Claim]:
+    """Turn the function below into the claim that it decides. `more`: quote, between, assumes, explains, settles."""
     return lambda decide: Claim(id=id, place=place, kind=kind, says=says, decide=decide, **more)
 
 
-def holds(condition: bool, figure: str, *computation: str, otherwise: Verdict = "contradicted") -> Finding:
+def holds(condition: bool, figure: str, *computation: str, otherwise: Verdict = "contradicted") -> Result:
     """Confirmed if `condition`, else `otherwise`."""
-    return Finding("confirmed" if condition else otherwise, figure, computation)
+    return Result("confirmed" if condition else otherwise, figure, computation)
 
 
-def undetermined(figure: str, *computation: str) -> Finding:
+def undetermined(figure: str, *computation: str) -> Result:
     """The printed numbers cannot decide the claim."""
-    return Finding("undetermined", figure, computation)
+    return Result("undetermined", figure, computation)
+
+
+def observed(figure: str, *computation: str) -> Result:
+    """What an observation found: a statement of ours about printed numbers, which no paper made."""
+    return Result(OBSERVED, figure, computation)
 
 
 def needs_data(id: str, place: str, says: str, why: str) -> Claim:
     """A claim about a figure or a run, of which no number is printed."""
-    finding = Finding("needs data", "no number printed", (why,))
-    return Claim(
-        id=id, place=place, kind="direction", says=says, decide=lambda _: finding, settles="the runs behind it"
-    )
+    result = Result("needs data", "no number printed", (why,))
+    return Claim(id=id, place=place, kind="direction", says=says, decide=lambda _: result, settles="the runs behind it")

@@ -1,15 +1,15 @@
-"""The ledger: every claim of both papers with the finding recorded for it, and which findings have changed.
+"""The ledger: every check and observation with the result recorded for it, and which results have changed.
 
 The claims are the module-level `Claim`s and `Family`s of FILES. Their order is that of expected.toml.
 """
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data_manifests.errors import BadInput
-from paper_tables.audit.claim import VERDICTS, Claim, Family, Finding
+from paper_tables.audit.claim import OBSERVATION, OBSERVED, VERDICTS, Claim, Family, Result
 from paper_tables.audit.mmda import code as mmda_code
 from paper_tables.audit.mmda import table1 as mmda_table1
 from paper_tables.audit.mmda import table1_counts as mmda_table1_counts
@@ -37,15 +37,15 @@ FILES = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A claim, its finding now, and the verdict and figure recorded in expected.toml."""
+    """A claim, its result now, and the verdict and figure recorded in expected.toml."""
 
     claim: Claim
-    finding: Finding
+    result: Result
     expected: tuple[str, str]
 
     @property
     def as_expected(self) -> bool:
-        return (self.finding.verdict, self.finding.figure) == self.expected
+        return (self.result.verdict, self.result.figure) == self.expected
 
 
 def claims(n: Numbers) -> Iterator[Claim]:
@@ -70,10 +70,26 @@ def expected(path: Path = EXPECTED) -> dict[str, tuple[str, str]]:
     return {name: (pair[0], pair[1]) for name, pair in records.items()}
 
 
+def settle(claim: Claim, n: Numbers) -> Result:
+    """The claim decided with the printed numbers read as rounded; if that contradicts it, also as cut.
+
+    It is contradicted only if it is so both ways. Raises ValueError if a claim is called contradicted that is
+    neither a quoted sentence nor a comparison of two printed numbers, or if an observation is judged.
+    """
+    result = claim.decide(replace(n, printing="rounded"))
+    if result.verdict == "contradicted":
+        result = claim.decide(replace(n, printing="cut"))
+    if result.verdict == "contradicted" and not (claim.quote or claim.between):
+        raise ValueError(f"{claim.id}: contradicted, but neither a quotation nor two printed numbers are named")
+    if (result.verdict == OBSERVED) != (claim.kind == OBSERVATION):
+        raise ValueError(f"{claim.id}: an observation, and nothing else, is observed; it is {result.verdict}")
+    return result
+
+
 def decide(n: Numbers, recorded: dict[str, tuple[str, str]]) -> Iterator[Entry]:
     """Decide every claim from `n`, in the order of `recorded`. Raises BadInput unless both have the same ids."""
     by_id = {c.id: c for c in claims(n)}
     if odd := sorted(set(by_id) ^ set(recorded)):
-        raise BadInput(f"{EXPECTED}: claims and recorded findings differ in {', '.join(odd)}; record each claim once")
+        raise BadInput(f"{EXPECTED}: claims and recorded results differ in {', '.join(odd)}; record each claim once")
     for name, pair in recorded.items():
-        yield Entry(by_id[name], by_id[name].decide(n), pair)
+        yield Entry(by_id[name], settle(by_id[name], n), pair)

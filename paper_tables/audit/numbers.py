@@ -1,18 +1,22 @@
 """Everything the claims are decided from: the papers' numbers as printed, and the outside facts some checks need."""
 
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from data_manifests.errors import BadInput
 from paper_tables.declarations import published
 from paper_tables.declarations.published import Published
 
 HERE = Path(__file__).resolve().parent
-ROUNDING = Decimal("0.01")  # of a mean: half a last digit of the printed mean and of the numbers it averages
+Printing = Literal["rounded", "cut"]
+PRINTINGS: tuple[Printing, ...] = get_args(Printing)
+LAST_DIGIT = Decimal("0.01")  # how far a printed mean can be from the mean of printed numbers, rounded or cut
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 T = TypeVar("T")
 
 
@@ -42,7 +46,10 @@ class TextNumber:
 
 @dataclass(frozen=True)
 class Fact:
-    """What the text says beside what the released code does: `text` and `code`, in words that compare as equal."""
+    """What the text says beside what the released code does: `text` and `code`, in words that compare as equal.
+
+    `judge` is the verdict where they differ.
+    """
 
     says: str
     place: str
@@ -51,18 +58,34 @@ class Fact:
     code: str
     detail: str
     where: str
-    adjustable: bool = False  # a command-line default, which a run may have overridden
+    judge: Literal["contradicted", "undetermined"] = "contradicted"
+
+
+@dataclass(frozen=True)
+class CodeObservation:
+    """What the released code does and the text does not say."""
+
+    says: str
+    place: str
+    figure: str
+    detail: str
+    where: str
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """All tables and text numbers of both papers, and the facts of facts.toml and released.toml."""
+    """All tables and text numbers of both papers, and the facts of facts.toml and released.toml.
+
+    `printing` says what a printed number x, whose last digit is worth u, stands for: `rounded`, a value in
+    [x − u/2, x + u/2]; `cut`, one in [x, x + u).
+    """
 
     mmfas1: Published
     mmfas2: Flat
     mmfas3: Flat
     mmfas_text: dict[str, TextNumber]
     bold: dict[str, dict[str, str]]
+    bold_order: str
     mmda1: Published
     mmda2: Published
     mmda3: Published
@@ -70,11 +93,20 @@ class Numbers:
     mmda5: Flat
     mmda_text: dict[str, TextNumber]
     released: dict[str, Fact]
+    code_observations: dict[str, CodeObservation]
+    commit: str
     live: dict[str, tuple[int, int, str]]
     sizes: dict[str, Any]
     lists: dict[str, tuple[int, int]]
     splits: dict[str, tuple[int, int, int]]
     mmdg_averages: dict[str, tuple[Decimal, Decimal]]
+    printing: Printing = "rounded"
+
+    def fractions(self, printed: Decimal) -> tuple[float, float]:
+        """The least and the greatest value, as a fraction, that a printed percentage can stand for."""
+        digit = Decimal(1).scaleb(int(printed.as_tuple().exponent))
+        low, high = (printed, printed + digit) if self.printing == "cut" else (printed - digit / 2, printed + digit / 2)
+        return float(max(low, Decimal(0)) / 100), float(min(high, Decimal(100)) / 100)
 
 
 def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
@@ -88,6 +120,7 @@ def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
         mmfas3=load_flat(folder / "mmfas_table3.toml"),
         mmfas_text=_text_numbers(folder / "mmfas_text.toml"),
         bold=_bold(folder / "mmfas_text.toml", mmfas1),
+        bold_order=_checked(folder / "mmfas_text.toml", lambda parsed: str(parsed["bold"]["order"])),
         mmda1=published.load(folder / "mmda_table1.toml"),
         mmda2=published.load(folder / "mmda_table2.toml"),
         mmda3=published.load(folder / "mmda_table3.toml"),
@@ -95,6 +128,11 @@ def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
         mmda5=load_flat(folder / "mmda_table5.toml"),
         mmda_text=mmda_text,
         released=_released(facts / "released.toml", mmda_text),
+        code_observations=_checked(
+            facts / "released.toml",
+            lambda parsed: {name: CodeObservation(**x) for name, x in parsed["observations"].items()},
+        ),
+        commit=_checked(facts / "released.toml", lambda parsed: str(parsed["commit"])),
         live={s: (x["count"][0], x["count"][1], x["source"]) for s, x in outside["live"].items()},
         sizes=outside["sizes"],
         lists={s: (x[0], x[1]) for s, x in outside["lists"].items()},
@@ -120,6 +158,15 @@ def _number(path: Path, where: str, printed: object) -> Decimal:
     return value
 
 
+def _quoted(path: Path, name: str, printed: object, quote: str) -> Decimal:
+    """The number, which must stand in its own quotation: as typed, or spelt out."""
+    value = _number(path, name, printed)
+    words = [WORDS[int(value)]] if value in range(len(WORDS)) else []
+    if not any(re.search(rf"(?<![\w.]){re.escape(x)}(?!\.?\d)", quote, re.IGNORECASE) for x in [str(printed), *words]):
+        raise BadInput(f"{path}: {name}, {printed}, does not stand in its quotation “{quote}”; type both as printed")
+    return value
+
+
 def load_flat(path: Path) -> Flat:
     """Read one table without data-set headings. Raises BadInput unless every row has every number."""
 
@@ -140,7 +187,7 @@ def load_flat(path: Path) -> Flat:
 def _text_numbers(path: Path) -> dict[str, TextNumber]:
     def build(parsed: dict[str, Any]) -> dict[str, TextNumber]:
         return {
-            name: TextNumber(_number(path, name, x["value"]), str(x["place"]), str(x["quote"]))
+            name: TextNumber(_quoted(path, name, x["value"], x["quote"]), str(x["place"]), str(x["quote"]))
             for name, x in parsed["numbers"].items()
         }
 

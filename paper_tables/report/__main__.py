@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_manifests.errors import BadInput, cli_errors, replacing
+from paper_tables.audit.findings import findings, records
 from paper_tables.audit.ledger import decide, expected
 from paper_tables.audit.numbers import read
 from paper_tables.declarations.probes import PROBES
@@ -35,6 +36,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def contents(build: Path) -> Contents:
     """Everything that the report shows. Raises BadInput for a file that this version of the project did not write."""
+    entries = list(decide(read(), expected()))
     return Contents(
         {name: (table, collect.table_files(table, build)) for name, table in TABLES.items()},
         [
@@ -44,7 +46,8 @@ def contents(build: Path) -> Contents:
         ],
         collect.costs(build),
         collect.conformance(build),
-        list(decide(read(), expected())),
+        entries,
+        findings(entries, records()),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paper_tables.audit.claim import KINDS, VERDICTS
+from paper_tables.audit.findings import Finding
 from paper_tables.audit.ledger import Entry
 from paper_tables.declarations.probes import Picture
 from paper_tables.declarations.table import Table
@@ -35,6 +36,7 @@ class Contents:
     costs: Sequence[dict[str, Any]]
     conformance: dict[str, Any] | None
     claims: Sequence[Entry]
+    findings: Sequence[Finding]
 
     def kind(self, kind: str) -> list[tuple[Table, TableFiles | None]]:
         """The declared tables called `<paper>-<kind>…`."""
@@ -56,7 +58,7 @@ def page(c: Contents) -> str:
         _section("figures", "Figures", _FIGURES_WORDS, _figures(c)),
         _section("costs", "Costs", _COSTS_WORDS, _costs(c.costs)),
         _section("conformance", "Conformance", _CONFORMANCE_WORDS, _conformance(c.conformance)),
-        _section("claims", "Claims of the papers", _CLAIMS_WORDS, _claims(c.claims)),
+        _section("claims", "Claims of the papers", _CLAIMS_WORDS, _findings(c.findings) + _claims(c.claims)),
         _section("readings", "Readings", _READINGS_WORDS, "".join(_table(*pair) for pair in c.kind("readings"))),
         _section("again", "Run it again", _AGAIN_WORDS, _again()),
         _section("origin", "Where the numbers come from", _ORIGIN_WORDS, _origin(c)),
@@ -96,8 +98,10 @@ _CONFORMANCE_WORDS = (
 )
 _CLAIMS_WORDS = (
     "What the papers say in numbers, decided from their own printed digits and the released code; no data and no "
-    "training is involved. “Contradicted” means that two printed statements cannot both hold as we read them: by how "
-    "much, under which assumption, and what would settle it is in each entry. It says nothing about why."
+    "training is involved. A finding has one cause; below the findings stand the checks that they rest on, and "
+    "observations, which no paper contradicts. “Contradicted” means that two printed statements, or a sentence and a "
+    "number, cannot both hold as we read them. It says nothing about why. Authors are asked to answer: "
+    "DISCREPANCIES.md says how, and what we do with an answer."
 )
 _READINGS_WORDS = (
     "Where mmFAS's paper leaves something open, one reading is the default and the others are options. This table "
@@ -125,12 +129,16 @@ def _top(c: Contents) -> str:
     tables = [files for _, files in c.tables.values() if files]
     pictures = sum(bool(files.images) for _, files in c.pictures)
     equations = _counts(c.conformance["verdicts"]) if c.conformance else "not run"
-    verdicts = Counter(e.finding.verdict for e in c.claims)
+    verdicts: Counter[str] = Counter(f.verdict for f in c.findings)
     facts = (
         ("Tables and plots", "#tables", f"{len(tables)} of {len(c.tables)} run"),
         ("Pictures", "#figures", f"{pictures} of {len(c.pictures)} drawn"),
         ("Equations", "#conformance", equations),
-        ("Claims", "#claims", f"{len(c.claims)}: " + _counts({v: verdicts[v] for v in VERDICTS})),
+        (
+            "Findings",
+            "#claims",
+            f"{len(c.findings)}, from {len(c.claims)} checks and observations: {_counts(verdicts)}",
+        ),
     )
     glance = "".join(
         f'<div><dt><a href="{link}">{name}</a></dt><dd>{escape(words)}</dd></div>' for name, link, words in facts
@@ -304,15 +312,40 @@ def _claims(claims: Sequence[Entry]) -> str:
     return (
         f'<div class="filters" hidden>{_filters(claims)}</div>'
         f'<p class="count" role="status" data-all="{len(claims)}">{len(claims)} claims</p>'
-        f'<ol class="claims">{"".join(map(_claim, claims))}</ol>'
+        f'<ol class="claims" id="ledger">{"".join(map(_claim, claims))}</ol>'
         '<p class="facts">All of them again, in seconds:</p>' + command("make audit")
+    )
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    """Each finding with its record; its checks are links to the list below."""
+    return '<ol class="claims">' + "".join(map(_finding, findings)) + "</ol>"
+
+
+def _finding(finding: Finding) -> str:
+    r = finding.record
+    told = (
+        ("Claim", r.claim),
+        ("Assumes", r.assumes),
+        ("Flips", r.flips),
+        ("May be", r.innocent),
+        ("Settled by", r.settles),
+        *(("Since then", line) for line in r.history),
+    )
+    items = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in told if words)
+    named = [e.claim.id for e in (*finding.checks, *finding.observations)]
+    links = ", ".join(f'<a href="#claim-{name}">{name}</a>' for name in named)
+    return (
+        f'<li id="finding-{r.id}"><details><summary>{_verdict(finding.verdict)}<span>{escape(r.title)}'
+        f'<span class="facts">{r.paper} · {escape(r.place)} · {r.status} since {r.date}</span></span></summary>'
+        f"<dl>{items}<dt>Rests on</dt><dd>{links}</dd></dl></details></li>"
     )
 
 
 def _filters(claims: Sequence[Entry]) -> str:
     groups: tuple[tuple[str, str, Sequence[str], Counter[str]], ...] = (
         ("paper", "Paper", PAPERS, Counter(e.claim.paper for e in claims)),
-        ("verdict", "Verdict", VERDICTS, Counter(e.finding.verdict for e in claims)),
+        ("verdict", "Verdict", VERDICTS, Counter(e.result.verdict for e in claims)),
         ("kind", "Kind", KINDS, Counter(e.claim.kind for e in claims)),
     )
     out = []
@@ -339,13 +372,13 @@ def _group(title: str, buttons: str) -> str:
 
 
 def _claim(entry: Entry) -> str:
-    c, f = entry.claim, entry.finding
-    contradicted, open_ = f.verdict == "contradicted", f.verdict != "confirmed"
+    c, f = entry.claim, entry.result
+    open_ = f.verdict != "confirmed"
     told = (
         ("Quoted", f"“{c.quote}”" if c.quote else ""),
         *(("Computed", line) for line in f.computation),
         ("Assumes", c.assumes),
-        ("May be", c.explains if contradicted else ""),
+        ("May be", c.explains if open_ else ""),
         ("Settled by", c.settles if open_ else ""),
         (
             "Recorded",

@@ -1,4 +1,4 @@
-const list = document.querySelector(".claims");
+const list = document.getElementById("ledger");
 const claims = [...list.children];
 const texts = new Map(claims.map((li) => [li, li.textContent.toLowerCase()]));
 const chosen = { paper: "", verdict: "", kind: "" };

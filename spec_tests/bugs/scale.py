@@ -11,6 +11,15 @@ from spec_tests.bugs.campaign import mutants
 
 IN_PARTS = "test_processes.py::"
 GATHERED = f"{IN_PARTS}test_gathered_rows_are_everybodys_and_their_averaged_gradient_is_the_whole_batchs"
+SLURM = " ".join(
+    f"test_slurm.py::test_{name}"
+    for name in (
+        "what_is_finished_never_runs_again_and_a_failure_costs_only_itself",
+        "a_job_that_runs_is_waited_for_and_not_submitted_again",
+        "the_settings_reach_sbatch",
+        "a_wrong_file_is_said_in_a_sentence",
+    )
+)
 
 BUGS = [
     *mutants(
@@ -89,13 +98,11 @@ BUGS = [
     ),
     *mutants(
         "paper_tables.planning.slurm",
-        "test_slurm.py",
+        SLURM,
         "",
         ("finished_again", "waiting = [job for job in jobs if not job.done]", "waiting = [*jobs]"),
         ("submitted_again", "submitted = self.find(job)", "submitted = None"),
         ("ended_one_waited_for", "return None if self.ended(found) else found", "return found"),
-        ("not_queued_again", "def checkpoint(self)", "def checkpoint_(self)"),
-        ("child_lives_on", "self.child.kill()", "pass"),
         ("failure_unseen", 'raise RuntimeError(f"the run ended with exit status {code}")', "pass"),
         ("sbatch_ignored", '"slurm_additional_parameters": cluster.sbatch', '"slurm_additional_parameters": {}'),
         ("truth_is_a_number", "type(value) is not kind", "not isinstance(value, kind)"),

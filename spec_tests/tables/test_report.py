@@ -195,9 +195,14 @@ def test_the_ledger_holds_every_claim_with_its_computation(text):
     claims = program.contents(ROOT / "no such folder").claims
     assert len(claims) > 300
     assert text.count('<li id="claim-') == len(claims)
+    found = program.contents(ROOT / "no such folder").findings
+    assert text.count('<li id="finding-') == len(found) > 20
+    assert f"{len(found)}, from {len(claims)} checks and observations" in said(text)
+    for finding in found:
+        assert " ".join(finding.record.innocent.split()) in words
     for entry in claims:
         assert f'id="claim-{entry.claim.id}" data-paper="{entry.claim.paper}"' in text
-        for line in entry.finding.computation:
+        for line in entry.result.computation:
             assert " ".join(line.split()) in words
 
 
@@ -277,7 +282,7 @@ def test_the_newest_conformance_report_counts(build, tmp_path):
 CHROMIUM = find()
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here; apt-get install chromium")
 
-SHOWN = "[...document.querySelectorAll('.claims > li')].filter(li => li.offsetParent)"
+SHOWN = "[...document.querySelectorAll('#ledger > li')].filter(li => li.offsetParent)"
 # Every pair of text and background colours in use, with the contrast of WCAG 2.
 CONTRASTS = r"""(() => {
   const rgb = (c) => c.match(/[\d.]+/g).map(Number);
@@ -332,7 +337,7 @@ def test_clicked_filters_show_what_they_say(opened):
         return [
             f"claim-{e.claim.id}"
             for e in claims
-            if all({"verdict": e.finding.verdict}.get(k, getattr(e.claim, k, None)) == v for k, v in fields.items())
+            if all({"verdict": e.result.verdict}.get(k, getattr(e.claim, k, None)) == v for k, v in fields.items())
         ]
 
     assert shown() == wanted()
@@ -363,7 +368,7 @@ def test_claims_are_put_in_order_and_back(opened):
     ids = f"{SHOWN}.map(li => li.id)"
     before = opened.value(ids)
     opened.click("[data-sort=verdict]")
-    assert opened.value(order) == ["confirmed", "contradicted", "undetermined", "needs data"]
+    assert opened.value(order) == ["confirmed", "contradicted", "undetermined", "needs data", "observed"]
     assert sorted(opened.value(ids)) == sorted(before)
     opened.click('[data-sort=""]')
     assert opened.value(ids) == before

@@ -1,10 +1,13 @@
-"""Claims of MMDA's text beside the released code: each is a fact of released.toml, confirmed where the two agree."""
+"""MMDA's text beside the released code of its date: facts of released.toml, and what the code does beyond the text."""
 
 from collections.abc import Iterator
 from functools import partial
 
-from paper_tables.audit.claim import Claim, Family, Finding, holds, undetermined
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, holds, observed
 from paper_tables.audit.numbers import Numbers
+
+MADE_THE_TABLES = "the released code is the one that made the tables"
+SETTLES = "the command lines and the commit of the published runs"
 
 
 @Family
@@ -17,16 +20,37 @@ def facts(n: Numbers) -> Iterator[Claim]:
             says=fact.says,
             decide=partial(agrees, name=name),
             quote=fact.quote,
-            assumes="the released code is the one that made the tables",
-            explains="the text describes the intention, or the code changed after the runs",
-            settles="the command lines and the commit of the published runs",
+            assumes=MADE_THE_TABLES,
+            explains="the text describes another version of the method than the released one",
+            settles=SETTLES,
         )
 
 
-def agrees(n: Numbers, name: str) -> Finding:
+def agrees(n: Numbers, name: str) -> Result:
     fact = n.released[name]
-    lines = (fact.detail, f"Where: {fact.where}, murInJ/MMDA at 547f9b2.")
-    figure = f"text: {fact.text}; code: {fact.code}"
-    if fact.text != fact.code and fact.adjustable:
-        return undetermined(figure, *lines)
-    return holds(fact.text == fact.code, figure, *lines)
+    return holds(
+        fact.text == fact.code,
+        f"text: {fact.text}; code: {fact.code}",
+        fact.detail,
+        f"Where: {fact.where}, murInJ/MMDA at {n.commit}.",
+        otherwise=fact.judge,
+    )
+
+
+@Family
+def beyond_the_text(n: Numbers) -> Iterator[Claim]:
+    for name, seen in n.code_observations.items():
+        yield Claim(
+            id=f"mmda.code.{name}",
+            place=seen.place,
+            kind=OBSERVATION,
+            says=seen.says,
+            decide=partial(seen_in_code, name=name),
+            assumes=MADE_THE_TABLES,
+            settles=SETTLES,
+        )
+
+
+def seen_in_code(n: Numbers, name: str) -> Result:
+    seen = n.code_observations[name]
+    return observed(seen.figure, seen.detail, f"Where: {seen.where}, murInJ/MMDA at {n.commit}.")

@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import product
 
-from paper_tables.audit.claim import Claim, Family, Finding, claim, holds, needs_data, undetermined
+from paper_tables.audit.claim import (
+    OBSERVATION,
+    Claim,
+    Family,
+    Result,
+    claim,
+    holds,
+    needs_data,
+    observed,
+    undetermined,
+)
 from paper_tables.audit.mmda import questions
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, best_rival, lead, name, table, text, true_mean
 from paper_tables.audit.numbers import Numbers, sign
@@ -33,7 +43,7 @@ def gains(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def gain(n: Numbers, label: str, number: int, column: str, metric: str) -> Finding:
+def gain(n: Numbers, label: str, number: int, column: str, metric: str) -> Result:
     stated, rows = text(n, label), table(n, number).rows
     rival = best_rival(n, number, column, metric)
     value, ahead = rows[rival].values[column][metric], lead(n, number, column, metric, rival)
@@ -71,7 +81,7 @@ def averages(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def average(n: Numbers, label: str, number: int, metric: str) -> Finding:
+def average(n: Numbers, label: str, number: int, metric: str) -> Result:
     stated, printed = text(n, label), table(n, number).rows[OURS].values["average"][metric]
     return holds(stated == printed, f"{stated - printed:+}", f"Text {stated}, table {printed}.")
 
@@ -91,7 +101,7 @@ def missing_modalities(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def is_an_hter(n: Numbers, label: str, column: str) -> Finding:
+def is_an_hter(n: Numbers, label: str, column: str) -> Result:
     stated, cell = text(n, label), n.mmda2.rows[OURS].values[column]
     return holds(
         stated == cell["hter"],
@@ -108,7 +118,7 @@ def is_an_hter(n: Numbers, label: str, column: str) -> Finding:
     quote="closely match those without missing modalities",
     settles="what counts as close; repeated runs",
 )
-def ir_matters_little(n: Numbers) -> Finding:
+def ir_matters_little(n: Numbers) -> Result:
     without, full = n.mmda2.rows[OURS].values["I"], n.mmda1.rows[OURS].values["average"]
     gap = {m: without[m] - full[m] for m in METRIC_NAMES}
     return undetermined(
@@ -125,7 +135,7 @@ def ir_matters_little(n: Numbers) -> Finding:
     says="losing depth costs more than losing infrared",
     quote="the absence of the Depth modality significantly impacts performance",
 )
-def depth_matters(n: Numbers) -> Finding:
+def depth_matters(n: Numbers) -> Result:
     cells = n.mmda2.rows[OURS].values
     gap = cells["D"]["hter"] - cells["I"]["hter"]
     return holds(gap > 0, f"{gap:+}", "HTER without depth less HTER without infrared.")
@@ -138,7 +148,7 @@ def depth_matters(n: Numbers) -> Finding:
     says="MMDA beats every method in every average and every protocol",
     quote="outperforms existing state-of-the-art methods",
 )
-def state_of_the_art(n: Numbers) -> Finding:
+def state_of_the_art(n: Numbers) -> Result:
     cells = [(t, c, m) for t in COLUMNS for c, m in product(table(n, t).sets, METRIC_NAMES)]
     lost = [f"t{t} {c} {m}" for t, c, m in cells if questions.best(n, t, c, m).verdict != "confirmed"]
     return holds(not lost, f"{len(lost)} columns lost", f"Not first in: {', '.join(lost) or 'none'}.")
@@ -151,7 +161,7 @@ def state_of_the_art(n: Numbers) -> Finding:
     says="224-pixel images give 14 × 14 patches",
     quote="14×14 patch tokens",
 )
-def patches(n: Numbers) -> Finding:
+def patches(n: Numbers) -> Result:
     side, grid = text(n, "image_side"), text(n, "patch_grid")
     return holds(side == 16 * grid, f"{side / grid}", f"{side} / {grid}: the patch side of ViT-B/16 is 16.")
 
@@ -169,36 +179,70 @@ def references(n: Numbers) -> Iterator[Claim]:
             says=f"the table the text points to is the one described (it is Table {number})",
             decide=partial(reference, label=label, number=number),
             quote=n.mmda_text[label].quote,
-            explains="a cross-reference not updated",
-            settles="the numbers of the tables, which identify them",
+            explains="the edition read here is a conversion, which can lose the number of a reference",
+            settles="the PDF",
         )
 
 
-def reference(n: Numbers, label: str, number: int) -> Finding:
+def reference(n: Numbers, label: str, number: int) -> Result:
     stated = text(n, label)
     return holds(
         stated == number,
         f"Table {stated}, is Table {number}",
         f"The text says Table {stated}; the numbers are Table {number}'s.",
+        otherwise="undetermined",
     )
 
 
 @claim(
-    "mmda.text.pscw_name",
-    place="Section 4.2, Effectiveness of MD2A",
+    "mmda.text.flip_citation",
+    place="Tables 1 to 3, FLIP; References",
     kind="text against table",
-    says="the sub-protocol named PSCW in the ablations is identified by the text",
-    quote="tested under the PSCW sub-protocol",
-    settles="the protocol written with its arrow",
+    says="the work cited for FLIP is FLIP",
+    quote="[22] Ajian Liu and Yanyan Liang. Ma-vit: Modality-agnostic vision transformers for face anti-spoofing",
+    between="the number beside FLIP in the tables and in the list of references",
+    explains="two neighbouring keys of the bibliography were confused",
+    settles="the citation corrected to [31], which is FLIP; the authors' later tables cite another number",
 )
-def protocol_name(n: Numbers) -> Finding:
-    readings = {"PS→CW": n.mmda3.rows[OURS].values["CW"], "PSW→C": n.mmda1.rows[OURS].values["C"]}
-    rs2 = n.mmda5.values["rs2"]
-    listing = "; ".join(f"{label} {x['hter']}/{x['auc']}" for label, x in readings.items())
-    return undetermined(
-        f"{rs2['hter']} against {' or '.join(str(x['hter']) for x in readings.values())}",
-        f"Full model: {listing}. The last ablation row, {rs2['hter']}/{rs2['auc']}, is before U-DSA: either fits.",
+def flip_citation(n: Numbers) -> Result:
+    cited, listed = int(n.mmda1.rows["flip"].printed.split("[")[1].rstrip("]")), int(text(n, "flip_reference"))
+    return holds(
+        cited == listed,
+        f"[{cited}], is [{listed}]",
+        f"The tables print FLIP [{cited}]. Reference [{listed}] is FLIP (Srivatsan, Naseer, Nandakumar).",
     )
+
+
+@claim(
+    "mmda.text.sa_fas",
+    place="Section 2.2",
+    kind="text against outside fact",
+    says="SA-FAS is a method of parameter-efficient transfer learning",
+    quote="SA-FAS [32] enhances PETL through improved training strategies and loss functions",
+    assumes="SA-FAS trains every weight of a ResNet-18 (Sun et al., CVPR 2023, and its released code)",
+    explains="another method of a similar name may have been meant",
+    settles="the reference that the sentence means",
+)
+def sa_fas(n: Numbers) -> Result:
+    share = n.sizes["sa_fas_trained_percent"]
+    return holds(
+        share < 50,
+        f"{share} % of the network trained",
+        f"Parameter-efficient means, by the section's own words, “fine-tuning a small subset of parameters”; SA-FAS "
+        f"trains {share} % of its network.",
+    )
+
+
+@claim(
+    "mmda.text.pages",
+    place="References, [41]",
+    kind=OBSERVATION,
+    says="the two papers cite one work, “Flexible-modal face anti-spoofing: A benchmark”, with different pages",
+    settles="the proceedings",
+)
+def pages(n: Numbers) -> Result:
+    here, there = int(text(n, "benchmark_page")), int(n.mmfas_text["benchmark_page"].value)
+    return observed(f"{here}, {there}", f"MMDA prints pages {here} to {here + 5}, mmFAS {there} to {there + 5}.")
 
 
 # --- figures ----------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ from functools import partial
 from itertools import combinations, product
 
 from paper_tables.audit import bounds
-from paper_tables.audit.claim import Claim, Family, Finding, claim, holds
-from paper_tables.audit.mmfas.names import METRIC_NAMES, SET_NAMES, SETS
+from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, holds, observed, undetermined
+from paper_tables.audit.mmfas.names import HOME, METRIC_NAMES, SET_NAMES, SETS
 from paper_tables.audit.mmfas.weights import WEIGHTS, solve
-from paper_tables.audit.numbers import ROUNDING, Numbers, sign
+from paper_tables.audit.numbers import LAST_DIGIT, Numbers, sign
 
 # --- Weighted ---------------------------------------------------------------------------------------------
 
@@ -32,12 +32,12 @@ def weighted_cells(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def weighted_cell(n: Numbers, row: str, metric: str) -> Finding:
+def weighted_cell(n: Numbers, row: str, metric: str) -> Result:
     values = n.mmfas1.rows[row].values
     mean = sum((WEIGHTS[s] * values[s][metric] for s in SETS), Decimal(0))
     gap = values["weighted"][metric] - mean
     terms = " + ".join(f"{WEIGHTS[s]} × {values[s][metric]}" for s in SETS)
-    return holds(abs(gap) <= ROUNDING, f"{gap:+.4f}", f"{terms} = {mean:.4f}; printed {values['weighted'][metric]}")
+    return holds(abs(gap) <= LAST_DIGIT, f"{gap:+.4f}", f"{terms} = {mean:.4f}; printed {values['weighted'][metric]}")
 
 
 @claim(
@@ -47,16 +47,16 @@ def weighted_cell(n: Numbers, row: str, metric: str) -> Finding:
     says="one weight a data set produces all 33 Weighted cells",
     quote="the weight is the ratio of the number of images",
 )
-def one_vector(n: Numbers) -> Finding:
-    w = solve(n.mmfas1, float(ROUNDING))
+def one_vector(n: Numbers) -> Result:
+    w = solve(n.mmfas1, float(LAST_DIGIT))
     if w.low is None or w.high is None:
-        return holds(False, "none", f"no weights keep all {w.cells} cells within {ROUNDING}; least bound {w.least:.4f}")
+        return holds(False, "none", f"no weights keep the {w.cells} cells within {LAST_DIGIT}; least {w.least:.4f}")
     inside = all(w.low[s] <= float(WEIGHTS[s]) <= w.high[s] for s in SETS)
     ranges = "; ".join(f"{s} {w.low[s]:.5f} to {w.high[s]:.5f}" for s in SETS)
     return holds(
         inside,
         f"least bound {w.least:.4f}",
-        f"Weights that keep all {w.cells} cells within rounding ({ROUNDING}): {ranges}.",
+        f"Weights that keep all {w.cells} cells within {LAST_DIGIT}, as rounded or cut numbers need: {ranges}.",
         f"The tightest error bound any vector can keep is {w.least:.4f}. The vector used for the single cells, "
         f"{', '.join(str(WEIGHTS[s]) for s in SETS)}, is {'inside' if inside else 'outside'}.",
     )
@@ -69,8 +69,8 @@ def one_vector(n: Numbers) -> Finding:
     says="the four weights are shares of one total, so they sum to 1",
     quote="the total number of images in all four datasets",
 )
-def weights_sum(n: Numbers) -> Finding:
-    w = solve(n.mmfas1, float(ROUNDING), shares=False)
+def weights_sum(n: Numbers) -> Result:
+    w = solve(n.mmfas1, float(LAST_DIGIT), shares=False)
     if w.low is None or w.high is None:
         return holds(False, "none", "no weight vector fits")
     low, high = sum(w.low.values()), sum(w.high.values())
@@ -100,17 +100,15 @@ def marks(n: Numbers) -> Iterator[Claim]:
         )
 
 
-def mark(n: Numbers, group: str, metric: str) -> Finding:
+def mark(n: Numbers, group: str, metric: str) -> Result:
     ranked = sorted(n.mmfas1.rows, key=lambda row: sign(metric) * n.mmfas1.rows[row].values[group][metric])
     value = {row: n.mmfas1.rows[row].values[group][metric] for row in ranked}
     best = [row for row in ranked if value[row] == value[ranked[0]]]
     runner_up = value[ranked[1]]
     listing = ", ".join(f"{n.mmfas1.rows[row].printed} {value[row]}" for row in ranked)
-    return holds(
-        best == [n.bold[group][metric]],
-        f"{len(best)} rows at {value[ranked[0]]}" if len(best) > 1 else f"{value[ranked[0]]} before {runner_up}",
-        f"Ranked: {listing}",
-    )
+    if len(best) > 1 and n.bold[group][metric] in best:
+        return undetermined(f"{len(best)} rows at {value[ranked[0]]}", f"Ranked: {listing}")
+    return holds(best == [n.bold[group][metric]], f"{value[ranked[0]]} before {runner_up}", f"Ranked: {listing}")
 
 
 # --- HTER and AUC of one score set ------------------------------------------------------------------------
@@ -127,59 +125,53 @@ def eer_and_auc(n: Numbers) -> Iterator[Claim]:
             decide=partial(eer_and_auc_of, row=row),
             quote="HTER is measured under the equal error rate (EER) threshold",
             assumes="the threshold is the tested set's own EER point",
-            explains="AUC cut or capped at 99.99, an HTER at a threshold found elsewhere, or a slip in the unit",
+            explains="an HTER at a threshold found elsewhere, or a slip in the unit",
             settles="the scores, or both metrics with more digits",
         )
 
 
-def eer_and_auc_of(n: Numbers, row: str) -> Finding:
-    lines, tightest, broken = [], 1.0, []
+def eer_and_auc_of(n: Numbers, row: str) -> Result:
+    lines, rooms, broken = [], [], []
     for s in SETS:
         printed = n.mmfas1.rows[row].values[s]
-        digit = 10 ** float(printed["hter"].as_tuple().exponent) / 200  # half the last printed digit, as a fraction
-        eer, auc = float(printed["hter"]) / 100, float(printed["auc"]) / 100
-        low, high = bounds.auc_range(eer + digit)[0], bounds.auc_range(max(0.0, eer - digit))[1]
-        room = min(auc + bounds.AUC_HALF - low, high - (auc - bounds.AUC_HALF))
-        tightest = min(tightest, room)
-        if room < 0:
+        eer, auc = n.fractions(printed["hter"]), n.fractions(printed["auc"])
+        low, high = bounds.auc_range(eer[1])[0], bounds.auc_range(eer[0])[1]
+        rooms.append(100 * min(auc[1] - low, high - auc[0]))
+        if rooms[-1] < 0:
             broken.append(SET_NAMES[s])
         lines.append(f"{SET_NAMES[s]}: EER {printed['hter']} % allows AUC {low:.4%} to {high:.4%}; {printed['auc']} %")
-    return holds(not broken, f"room {100 * tightest:+.4f}" + "".join(f", {s}" for s in broken), *lines)
+    room = ", ".join(f"{x:+.4f}" for x in rooms)
+    return holds(not broken, f"room {room}" + "".join(f"; {s}" for s in broken), *lines)
 
 
 @claim(
     "mmfas.t1.flexmodal_shape",
     place="Table 1, FlexModal-FAS, HQ-WMCA HTER and AUC",
-    kind="bound between metrics",
-    says="one score set gives an HTER of 57.70 % and an AUC of 66.17 %",
+    kind=OBSERVATION,
+    says="an HTER of 57.70 % with an AUC of 66.17 % is near the limit of what one score set can give",
     explains="the HTER is the one printed for FeatherNet, whose AUC it fits",
     settles="the method's scores on HQ-WMCA",
 )
-def flexmodal_shape(n: Numbers) -> Finding:
+def flexmodal_shape(n: Numbers) -> Result:
     printed = n.mmfas1.rows["flexmodal"].values["H"]
     eer, auc = float(printed["hter"]) / 100, float(printed["auc"]) / 100
     top, typical = bounds.auc_range(eer)[1], bounds.binormal_auc(eer)
-    return Finding(
-        "contradicted" if auc > top + bounds.AUC_HALF else "undetermined",
+    return observed(
         f"{100 * (top - auc):.2f} below the maximum",
-        (
-            f"With EER {eer:.2%} the AUC is at most 1 − e² = {top:.2%}; printed {auc:.2%}.",
-            f"Two normal distributions would give {typical:.2%}: possible, but only in the extreme.",
-        ),
+        f"With EER {eer:.2%} the AUC is at most 1 − e² = {top:.2%}; printed {auc:.2%}.",
+        f"Two normal distributions would give {typical:.2%}: possible, but only in the extreme.",
     )
 
 
 @claim(
     "mmfas.t1.identical_cells",
     place="Table 1, FeatherNet and FlexModal-FAS",
-    kind="text against table",
-    says="the two rows are results of two different methods",
-    quote="which uses only depth and infrared",
-    assumes="that two trainings do not agree to the last digit in several sets by chance",
-    explains="cells of one row were carried to the other before the Weighted columns were computed",
+    kind=OBSERVATION,
+    says="FeatherNet and FlexModal-FAS share more cells to the last digit than any other two rows",
+    explains="a slip when the table was put together; the Weighted columns agree with the cells as printed",
     settles="the two methods' scores",
 )
-def identical_cells(n: Numbers) -> Finding:
+def identical_cells(n: Numbers) -> Result:
     cells = {row: {(s, m): x.values[s][m] for s in SETS for m in n.mmfas1.metrics} for row, x in n.mmfas1.rows.items()}
     shared = {
         (a, b): [k for k, x in cells[a].items() if x == cells[b][k] and x != Decimal("99.99")]
@@ -188,8 +180,121 @@ def identical_cells(n: Numbers) -> Finding:
     own = shared.pop(("feathernet", "flexmodal"))
     most = max(len(keys) for keys in shared.values())
     where = ", ".join(f"{SET_NAMES[s]} {METRIC_NAMES[m]} {cells['feathernet'][s, m]}" for s, m in own)
-    return holds(
-        len(own) <= 1,
+    return observed(
         f"{len(own)} cells alike, other pairs {most}",
         f"Alike to the last digit, 99.99 aside: {where}. Any other pair of rows shares at most {most}.",
+    )
+
+
+# --- how the numbers were printed -------------------------------------------------------------------------
+
+
+@claim(
+    "mmfas.t1.cut",
+    place="Table 1, HQ-WMCA Acc",
+    kind=OBSERVATION,
+    says="the HQ-WMCA accuracies are shares of one number of images if they were cut after two decimals, and of no "
+    "number below 5767 if they were rounded",
+    assumes="every row is scored on the same images",
+    settles="the number of HQ-WMCA images used",
+)
+def cut_not_rounded(n: Numbers) -> Result:
+    printed = hq_accuracies(n)
+    cut, rounded = (fitting_total(printed, cut=cut) for cut in (True, False))
+    w, frames = solve(n.mmfas1, float(LAST_DIGIT)), 50 * n.sizes["wmca_clips"]
+    lines = [f"{len(printed)} different accuracies. Cut: first fitted by {cut} images; rounded: by {rounded}."]
+    if cut:
+        counts = ", ".join(f"{x / 100:.2f} = {images_right(x, cut)}" for x in sorted(printed))
+        lines.append(f"Right of {cut} images: {counts}.")
+    if w.low and w.high:
+        low, high = frames * w.low["H"] / w.high["W"], frames * w.high["H"] / w.low["W"]
+        lines.append(
+            f"The weights give HQ-WMCA {low:,.0f} to {high:,.0f} images if WMCA is 50 frames of each of "
+            f"{n.sizes['wmca_clips']:,} clips; the totals in that range that fit, cut: "
+            f"{', '.join(str(x) for x in range(int(low), int(high) + 1) if fits(printed, x, cut=True)) or 'none'}."
+        )
+    return observed(f"cut {cut}, rounded {rounded}", *lines)
+
+
+def hq_accuracies(n: Numbers) -> set[int]:
+    """The distinct HQ-WMCA accuracies, in hundredths of a percent."""
+    return {int(100 * row.values["H"]["accuracy"]) for row in n.mmfas1.rows.values()}
+
+
+def images_right(hundredths: int, total: int) -> int:
+    """The least k for which k of `total` is not below the accuracy."""
+    return -(-hundredths * total // 10_000)
+
+
+def fits(printed: set[int], total: int, *, cut: bool) -> bool:
+    """Every accuracy is k of `total` for some k, cut or rounded to two decimals."""
+    return all(
+        x in bounds.hundredths(range(images_right(x, total) - 1, images_right(x, total) + 1), total, cut)
+        for x in printed
+    )
+
+
+def fitting_total(printed: set[int], *, cut: bool, most: int = 10_000) -> int:
+    """The least number of images that fits, or 0 where none up to `most` does."""
+    return next((total for total in range(2, most + 1) if fits(printed, total, cut=cut)), 0)
+
+
+@Family
+def hq_shares(n: Numbers) -> Iterator[Claim]:
+    for row in n.mmfas1.rows:
+        yield Claim(
+            id=f"mmfas.t1.hq_share.{row}",
+            place=f"Table 1, {n.mmfas1.rows[row].printed}, HQ-WMCA Acc",
+            kind="feasibility on integer counts",
+            says="the accuracy is a whole number of HQ-WMCA's images",
+            decide=partial(hq_share, row=row),
+            quote="Accuracy refers to the percentage of images correctly classified",
+            assumes="HQ-WMCA counts 2,024 images, the number that the accuracies and the weights both fit",
+            explains="another number of images",
+            settles="the number of HQ-WMCA images used",
+        )
+
+
+def hq_share(n: Numbers, row: str) -> Result:
+    printed, total = n.mmfas1.rows[row].values["H"]["accuracy"], n.sizes["hq_images"]
+    right = images_right(int(100 * printed), total)
+    fitting = fits({int(100 * printed)}, total, cut=n.printing == "cut")
+    return holds(
+        fitting, f"{right} of {total}", f"{right} of {total} is {100 * right / total:.4f} %; printed {printed}."
+    )
+
+
+@claim(
+    "mmfas.t1.one_image",
+    place="Table 1, HQ-WMCA Acc, bold",
+    kind=OBSERVATION,
+    says="the best accuracy on HQ-WMCA is ahead of the second by one image of 2,024",
+    assumes="HQ-WMCA counts 2,024 images, the number that the accuracies and the weights both fit",
+    settles="the number of HQ-WMCA images used, or intervals beside the accuracies",
+)
+def one_image(n: Numbers) -> Result:
+    second, first = sorted(hq_accuracies(n))[-2:]
+    total = n.sizes["hq_images"]
+    a, b = images_right(first, total), images_right(second, total)
+    return observed(f"{a - b} image", f"{first / 100:.2f} % of {total} is {a} images, {second / 100:.2f} % is {b}.")
+
+
+@claim(
+    "mmfas.t1.below_one_error",
+    place="Table 1, CeFa HTER",
+    kind=OBSERVATION,
+    says="an HTER of 0.0001 % is less than one error among the images tested",
+    assumes="WMCA is 50 frames of each of its 1,679 clips, which with the weights gives CeFa's images",
+    explains="an EER that is interpolated between two points of the ROC curve can be smaller than one error",
+    settles="how the EER was computed",
+)
+def below_one_error(n: Numbers) -> Result:
+    least = min(row.values[HOME]["hter"] for row in n.mmfas1.rows.values())
+    images = 50 * n.sizes["wmca_clips"] * float(WEIGHTS[HOME] / WEIGHTS["W"])
+    one = 50 / images
+    needed = 0.5 / n.fractions(least)[1]
+    return observed(
+        f"{least} against {one:.4f}",
+        f"One error among all of about {images:,.0f} images, were they of one class, is an HTER of {one:.4f} %.",
+        f"An HTER that prints as {least} % needs more than {needed:,.0f} images of one class.",
     )
