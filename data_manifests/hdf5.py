@@ -53,9 +53,11 @@ def opened(path: Path, name: str) -> Iterator[h5py.File]:
         if e.errno is not None and "truncated" not in str(e):
             raise BadInput(f"{name}: cannot be read ({e.strerror or first_line(e)})") from None
         raise BadInput(f"{name}: not a complete HDF5 file ({first_line(e)}); copy it again") from None
-    except (ValueError, RuntimeError, KeyError) as e:
+    except BadInput:
+        raise
+    except Exception as e:  # as in `reading`
         raise BadInput(f"{name}: not a complete HDF5 file ({first_line(e)}); copy it again") from None
-    with file:
+    with file, reading(name):
         yield file
 
 
@@ -69,7 +71,7 @@ def array(file: h5py.File, member: str, name: str) -> h5py.Dataset:
         try:
             link = found.get(part, getlink=True)
             found = found.get(part) if isinstance(link, h5py.HardLink) else link
-        except (OSError, KeyError, RuntimeError, ValueError) as e:
+        except Exception as e:  # as in `reading`
             raise BadInput(f"{name}: damaged at {member} ({first_line(e)}); copy it again") from None
         if isinstance(found, h5py.ExternalLink | h5py.SoftLink):
             raise BadInput(f"{name}: {member} is a link to {found.path}; only what lies in the file itself is read")
@@ -84,12 +86,13 @@ def array(file: h5py.File, member: str, name: str) -> h5py.Dataset:
 
 @contextmanager
 def reading(name: str) -> Iterator[None]:
-    """Inside, an array's numbers are read. Raises BadInput where they cannot be, saying why."""
+    """Inside, a file is looked through or an array's numbers are read. Raises BadInput where they cannot be, saying
+    why: h5py raises almost anything for damaged bytes."""
     try:
         yield
     except BadInput:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError) as e:
+    except Exception as e:
         why = first_line(e)
         if "filter" in why:
             raise BadInput(

@@ -78,7 +78,7 @@ def write_checkpoint(path: Path, state: Mapping[str, Any], owner: str) -> None:
 def read_checkpoint(path: Path, owner: str) -> dict[str, Any]:
     """The state that `write_checkpoint` wrote, on the CPU. Raises BadInput where the file is damaged, no checkpoint, or
     another run's."""
-    again = f"put it back from a copy, or delete {path.name} to train this run from its start"
+    again = "put it back from a copy, or delete it to train this run from its start"
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()

@@ -679,7 +679,7 @@ class TestOddTrees:
         with h5py.File(root / "preprocessed-face-station_CDIT" / name, "r+") as f:
             f.move("Frame_3", "frame_3")
             del f["Frame_12/array"]
-        with pytest.raises(BadInput, match=r"CDIT/.*: Frame_12/array is not an array"):
+        with pytest.raises(BadInput, match=r"CDIT/.*: no array Frame_12/array"):
             index_tree("W", root, OPTIONS)
         with h5py.File(root / "preprocessed-face-station_CDIT" / name, "r+") as f:
             del f["Frame_12"]
