@@ -152,8 +152,8 @@ gpu-second: $(ENV) ## trainings killed and going on; the benchmarks; bf16 beside
 audit: $(ENV) ## decide every recorded claim of both papers; prints, and fails when a result changes
 	@$(PYTHON) -m paper_tables.audit
 
-discrepancies: $(ENV) ## write DISCREPANCIES.md and ledger.json from the audit
-	@$(PYTHON) -m paper_tables.audit --json ledger.json --discrepancies DISCREPANCIES.md
+discrepancies: $(ENV) ## write DISCREPANCIES.md and the ledger (paper_tables/audit/ledger.json) from the audit
+	@$(PYTHON) -m paper_tables.audit --json paper_tables/audit/ledger.json --discrepancies DISCREPANCIES.md
 
 digits: $(ENV) ## what a mistyped digit of a published number would change, by table (minutes); prints, leaves nothing
 	@$(PYTHON) -m paper_tables.audit.digits

@@ -63,7 +63,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         said = (f.metadata() or {}).get(_PROOF)
         tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  # it is no dict
     if said is None:
-        raise BadInput(f"{path}: has no digest, so that this project did not write it; {_AGAIN}")
+        raise BadInput(f"{path}: has no digest: version 0.1.0 or another program wrote it; {_AGAIN}")
     if said.partition(" ")[0] != digest(tensors):
         raise BadInput(f"{path}: damaged, its numbers are not those that its digest was made of; {_AGAIN}")
     return tensors

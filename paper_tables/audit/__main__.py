@@ -2,7 +2,7 @@
 
     python -m paper_tables.audit
     python -m paper_tables.audit --claim mmda.counts.one_model.W
-    python -m paper_tables.audit --json ledger.json --discrepancies DISCREPANCIES.md
+    python -m paper_tables.audit --json paper_tables/audit/ledger.json --discrepancies DISCREPANCIES.md
 
 Exit status 0 when every verdict and figure is the recorded one, 1 when any has changed, 2 on unusable input.
 """
