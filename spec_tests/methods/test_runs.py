@@ -205,7 +205,7 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path) -> None:
 
 def test_weights_that_others_wrote_are_refused(tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(BadInput, match="has no digest: version 0.1.0 or another program wrote it"):
+    with pytest.raises(BadInput, match=r"has no digest: version .* or another program wrote it"):
         read_weights(tmp_path / "model.safetensors")
 
 

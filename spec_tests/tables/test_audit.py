@@ -575,7 +575,8 @@ def test_the_committed_pages_are_those_of_the_ledger():
     entries = list(ENTRIES.values())
     page = discrepancies.markdown(FINDINGS, entries, discrepancies.own())
     assert (ROOT / "DISCREPANCIES.md").read_text(encoding="utf-8") == page, "make discrepancies"
-    assert (ROOT / "paper_tables" / "audit" / "ledger.json").read_bytes() == command.as_json(FINDINGS, entries), "make discrepancies"
+    ledger = (ROOT / "paper_tables" / "audit" / "ledger.json").read_bytes()
+    assert ledger == command.as_json(FINDINGS, entries), "make discrepancies"
 
 
 def test_what_is_said_of_the_ledger_is_its_count():
