@@ -59,7 +59,9 @@ def take(folder: Path) -> TextIO:
 
 
 def give(handle: TextIO) -> None:
-    """Free what `take` has locked."""
+    """Free what `take` has locked, once."""
+    if handle.closed:
+        return
     for folder in [folder for folder, own in _held.items() if own is handle]:
         del _held[folder]
     handle.truncate(0)

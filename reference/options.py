@@ -79,6 +79,8 @@ class Within:
     def refuse(self, name: str, value: float) -> None:
         """Raise BadInput for a value outside, or no finite number."""
         least = f"a number above {self.low:g}" if self.above else f"at least {self.low:g}"
+        if self.low == -sys.float_info.max:
+            least = "a finite number"
         if math.isnan(value) or value < self.low or (self.above and value == self.low):
             raise BadInput(f"{option(name)} {value}: give {least}")
         if value > self.high or value == math.inf:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from data_manifests.errors import BadInput, replacing
 
-_PROOF = "sha256"  # one key of the metadata, whose order is not settled: of the tensors, and of the owner's identity
+_DIGEST = "sha256"
 _AGAIN = "train that run again, in another folder, or put the file back from a copy"
 
 
@@ -33,17 +33,19 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return found.hexdigest()
 
 
-def write_weights(path: Path, weights: Mapping[str, Tensor], owner: str = "") -> None:
-    """Write tensors by name, which belong to `owner`, the digest of a run's identity, whole or not at all."""
+def write_weights(path: Path, weights: Mapping[str, Tensor]) -> str:
+    """Write tensors by name, whole or not at all; returns their digest."""
     tensors = {name: x.detach().cpu().contiguous() for name, x in weights.items()}
+    found = digest(tensors)
     with replacing(path) as f:
-        f.write(save(tensors, {_PROOF: f"{digest(tensors)} {owner}"}))
+        f.write(save(tensors, {_DIGEST: found}))
+    return found
 
 
-def owner_of(path: Path) -> str:
-    """Whose the weights are, as far as the file says. Raises BadInput where it cannot be read."""
+def digest_said(path: Path) -> str:
+    """The digest that a file of weights says it has. Raises BadInput where it cannot be read."""
     with _opened(path) as f:
-        return str((f.metadata() or {}).get(_PROOF, "")).partition(" ")[2]
+        return str((f.metadata() or {}).get(_DIGEST, ""))
 
 
 @contextmanager
@@ -60,11 +62,11 @@ def _opened(path: Path) -> Iterator[Any]:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """What `write_weights` wrote, on the CPU. Raises BadInput for anything else."""
     with _opened(path) as f:
-        said = (f.metadata() or {}).get(_PROOF)
+        said = (f.metadata() or {}).get(_DIGEST)
         tensors = {name: f.get_tensor(name) for name in f.keys()}  # noqa: SIM118  # it is no dict
     if said is None:
         raise BadInput(f"{path}: has no digest: version 0.1.0 or another program wrote it; {_AGAIN}")
-    if said.partition(" ")[0] != digest(tensors):
+    if said != digest(tensors):
         raise BadInput(f"{path}: damaged, its numbers are not those that its digest was made of; {_AGAIN}")
     return tensors
 

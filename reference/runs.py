@@ -9,7 +9,8 @@ options, another index or another source text. Its files:
   scores/<set>.npz   scores (epochs, N) of every sample, with what is needed to evaluate them again
   model.safetensors  the last weights, where they are kept
   best.safetensors   those of the epoch that validation chooses, where they are kept
-  done               when it ended, and how many parameters it trained; written last
+  done               when it ended, how many parameters it trained, and digests of args.json and of the last weights;
+                     written last
 
 and while it is unfinished
 
@@ -58,6 +59,7 @@ class Run:
         """
         self.folder, self._keeps_weights = folder, arguments.get("keep_weights", True)
         self._scores_every = arguments.get("score_tests") == "every"
+        self._digests: dict[str, str] = {}  # of the weights that were written, by name
         self._hashed: dict[str, str] = {}  # digests of score files by path, of those that were written or read here
         folder.mkdir(parents=True, exist_ok=True)
         self._refuse_foreign()
@@ -211,7 +213,7 @@ class Run:
 
     @property
     def owner(self) -> str:
-        """What checkpoints and weights say whose they are."""
+        """What a checkpoint says whose it is, and `done` whose it was."""
         return identity(read_arguments(self.folder, "delete the folder to start this run again"))
 
     def _log_digest(self, epochs: int) -> str:
@@ -285,7 +287,7 @@ class Run:
         """Write `weights`, tensors by name, to <name>.safetensors."""
         from reference.proven import write_weights
 
-        write_weights(self.folder / f"{name}.safetensors", weights, self.owner)
+        self._digests[name] = write_weights(self.folder / f"{name}.safetensors", weights)
 
     def load_weights(self, name: str) -> dict[str, Any]:
         """What `save_weights` wrote, on the CPU. Raises BadInput for anything else."""
@@ -296,7 +298,8 @@ class Run:
     def finish(self, parameters: int) -> None:
         """Write the marker `done`, and delete what nobody needs any more."""
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        self._write_json("done", {"finished": when, "parameters": parameters})
+        proof = {"arguments": self.owner, "weights": self._digests.get("model")}
+        self._write_json("done", {"finished": when, "parameters": parameters, **proof})
         self.tidy()
 
     def tidy(self) -> None:
@@ -348,10 +351,15 @@ def finished(folder: Path, method: str) -> dict[str, Any]:
     weights = folder / "model.safetensors"
     if not weights.exists():
         raise BadInput(f"{folder}: its weights were not kept; train it again, in another folder, with --keep-weights")
-    from reference.proven import owner_of
+    from reference.proven import digest_said
 
-    if owner_of(weights) != identity(args):
-        raise BadInput(f"{folder / 'args.json'}: is not that of {weights.name}; {again}")
+    done = json_object(folder / "done", again)
+    for name, known, found in (
+        ("args.json", done.get("arguments"), identity(args)),
+        (weights.name, done.get("weights"), digest_said(weights)),
+    ):
+        if known != found:
+            raise BadInput(f"{folder / name}: is not the file that the finished run left; {again}")
     return arguments
 
 

@@ -359,7 +359,8 @@ def test_what_is_no_finished_run_of_this_index_is_refused(index: Path, trained: 
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "done").touch()
-    (foreign / "args.json").write_text(json.dumps({"arguments": {"method": "mmda"}}))
+    args = {"arguments": {"method": "mmda"}, "seed": 0, "index_sha256": "", "sources": {}, "git_commit": ""}
+    (foreign / "args.json").write_text(json.dumps(args))
     with pytest.raises(BadInput, match="of method mmda, not mmfas"):
         grad_cam.run(options(index, foreign, tmp_path / "out"))
     assert not (tmp_path / "out").exists()

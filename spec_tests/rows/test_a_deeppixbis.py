@@ -238,7 +238,7 @@ def test_a_constant_rate_is_left_alone(rate: str, times: int) -> None:
         ({"image_size": 40}, "--image-size 40: this network needs a multiple of 16"),
         ({"margin": -0.1}, "--margin -0.1: it is an angle"),
         ({"margin": 4.0}, "--margin 4.0: it is an angle"),
-        ({"margin": float("nan")}, "--margin nan: it is an angle"),
+        ({"margin": float("nan")}, "--margin nan: give a finite number"),
         ({"balance": 1.5}, "--balance 1.5: it is a share"),
         ({"jitter": -0.5}, "--jitter -0.5: it is a share"),
     ],

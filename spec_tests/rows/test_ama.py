@@ -353,7 +353,7 @@ def test_presets_part_where_their_sources_do() -> None:
         ({"halve_every": 0}, "--halve-every 0: give at least 1"),
         ({"drop_modality": 1.5}, "--drop-modality 1.5: it is a probability; give a number from 0 to 1"),
         ({"drop_modality": -0.5}, "--drop-modality -0.5: it is a probability; give a number from 0 to 1"),
-        ({"drop_modality": math.nan}, "--drop-modality nan: it is a probability; give a number from 0 to 1"),
+        ({"drop_modality": math.nan}, "--drop-modality nan: give a finite number"),
     ],
 )
 def test_options_that_cannot_be_are_refused_in_one_sentence(chosen: dict[str, Any], sentence: str) -> None:
