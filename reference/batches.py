@@ -209,7 +209,7 @@ class Batches:
 
 
 def _normalise(pixels: Tensor) -> Tensor:
-    return (pixels.float() - 127.5) / 127.5
+    return pixels.float().sub_(127.5).div_(127.5)
 
 
 def batches(

@@ -28,7 +28,7 @@ from reference.sources import ROOT
 
 def groups(setting: Setting) -> list[Group]:
     """All groups, in the order in which they are measured."""
-    several = [] if setting.cuda or setting.tiny else [together.group(setting)]  # a second GPU is seldom at hand
+    several = [] if setting.cuda or setting.tiny else [together.group()]  # a second GPU is seldom at hand
     return [peak.GROUP, *steps.groups(setting), *several, *loading.groups(), *scoring.groups(setting)]
 
 

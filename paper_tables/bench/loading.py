@@ -29,15 +29,18 @@ class Pictures(Dataset[Tensor]):
     """The same frames opened by PIL, as a plain PyTorch data set does: three pictures, resized, in [-1, 1]."""
 
     def __init__(self, index: Index, side: int) -> None:
-        self.index, self.side = index, side
+        # Paths alone: workers get a copy, and an index is mapped from its file.
+        self.paths = [
+            [index.roots[row.dataset] / parse_reference(getattr(row, m)).path for m in MODALITIES] for row in index.rows
+        ]
+        self.side = side
 
     def __len__(self) -> int:
-        return len(self.index.rows)
+        return len(self.paths)
 
     def __getitem__(self, place: int) -> Tensor:
-        row, planes = self.index.rows[place], []
-        for modality in MODALITIES:
-            path = self.index.roots[row.dataset] / parse_reference(getattr(row, modality)).path
+        planes = []
+        for path in self.paths[place]:
             with Image.open(path) as picture:
                 small = picture.convert("RGB").resize((self.side, self.side), Image.Resampling.BILINEAR)
             planes.append(torch.from_numpy(np.asarray(small).copy()).permute(2, 0, 1))

@@ -80,8 +80,8 @@ def together(setting: Setting) -> Iterator[Sequence[Item]]:
         ]
 
 
-def group(setting: Setting) -> Group:
-    side, samples = (32, 4) if setting.tiny else (224, 8)
+def group() -> Group:
+    side, samples = 224, 32
 
     def items(here: Setting) -> Any:
         return together(replace(here, side=side, samples=samples))
