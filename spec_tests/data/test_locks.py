@@ -20,12 +20,12 @@ from pathlib import Path
 from data_manifests import locks
 
 def sleep():
+    print(os.getpid(), flush=True)  # by now it holds nothing
     time.sleep(60)
 
 handle = locks.take(Path(sys.argv[1]))
 worker = multiprocessing.get_context("fork").Process(target=sleep)
 worker.start()
-print(worker.pid, flush=True)
 time.sleep(60)
 """
 
