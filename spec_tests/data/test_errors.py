@@ -66,8 +66,10 @@ def test_a_reader_that_leaves_early_is_no_error():
 
 
 def test_ctrl_c_is_a_sentence():
+    # A shell starts what runs in its background with Ctrl-C ignored, and these tests may run there.
+    heard = "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
     wait = "    print(flush=True); time.sleep(60)"
-    code = f"import time\nfrom data_manifests.errors import cli_errors\nwith cli_errors():\n{wait}"
+    code = f"{heard}from data_manifests.errors import cli_errors\nwith cli_errors():\n{wait}"
     child = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
