@@ -103,7 +103,6 @@ BUGS = [
         ("finished_again", "waiting = [job for job in jobs if not job.done]", "waiting = [*jobs]"),
         ("submitted_again", "submitted = self.find(job)", "submitted = None"),
         ("ended_one_waited_for", "return None if self.ended(found) else found", "return found"),
-        ("failure_unseen", 'raise RuntimeError(f"the run ended with exit status {code}")', "pass"),
         ("sbatch_ignored", '"slurm_additional_parameters": cluster.sbatch', '"slurm_additional_parameters": {}'),
         ("truth_is_a_number", "type(value) is not kind", "not isinstance(value, kind)"),
     ),
