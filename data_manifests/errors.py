@@ -58,6 +58,11 @@ def _end(said: str, status: int, cause: BaseException) -> NoReturn:
     raise SystemExit(status) from cause
 
 
+def first_line(e: BaseException) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return (str(e).splitlines() or [type(e).__name__])[0]
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new version of `path` for writing; it replaces the old one only when it is complete on disk.

@@ -13,14 +13,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, first_line
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGEST = 2**28  # bytes of an image's plane, far beyond any camera's: a larger claim is refused before memory is taken
-
-
-def first_line(e: BaseException) -> str:
-    return (str(e).splitlines() or [type(e).__name__])[0]
 
 
 def regular(path: Path, name: str) -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, first_line
 
 
 def json_object(path: Path, remedy: str) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def json_object(path: Path, remedy: str) -> dict[str, Any]:
     except OSError as e:
         raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
     except (ValueError, RecursionError) as e:
-        raise BadInput(f"{path}: not valid JSON ({(str(e).splitlines() or [''])[0]}); {remedy}") from e
+        raise BadInput(f"{path}: not valid JSON ({first_line(e)}); {remedy}") from e
     if not isinstance(content, dict):
         raise BadInput(f"{path}: not a JSON object; {remedy}")
     return content

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from data_manifests.errors import BadInput, replacing
+from data_manifests.errors import BadInput, first_line, replacing
 
 _DIGEST = "sha256"
 _AGAIN = "train that run again, in another folder, or put the file back from a copy"
@@ -90,8 +90,7 @@ def read_checkpoint(path: Path, owner: str) -> dict[str, Any]:
     except OSError as e:
         raise BadInput(f"{path}: cannot be read ({e.strerror or e}); {again}") from e
     except Exception as e:  # torch and zipfile raise many kinds for a damaged file; each means the same here
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
-        raise BadInput(f"{path}: damaged or no checkpoint ({reason}); {again}") from e
+        raise BadInput(f"{path}: damaged or no checkpoint ({first_line(e)}); {again}") from e
     kinds = {"epoch": int, "step": int, "sums": dict, "log": str, "scores": dict, "owner": str}
     if not isinstance(state, dict) or any(type(state.get(key)) is not kind for key, kind in kinds.items()):
         raise BadInput(f"{path}: no checkpoint of this project; {again}")

@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, first_line
 from data_manifests.index import DATASETS, MODALITIES
 from reference import processes
 from reference.batches import BLACK, BalancedSampler, Batch, Batches, Sampler, batches
@@ -225,10 +225,9 @@ class Training(Evaluation):
             self.image_draws.set_state(state["image_draws"])
             set_random_state(state["random"], self.device)
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as e:
-            reason = (str(e).splitlines() or [type(e).__name__])[0]
             path = self.options.run_dir / "checkpoint.pt"
             raise BadInput(
-                f"{path}: does not fit this run ({reason}); delete it to train this run from its start"
+                f"{path}: does not fit this run ({first_line(e)}); delete it to train this run from its start"
             ) from e
         self._epoch, self._step, self._sums = state["epoch"], state["step"], state["sums"]
         self.run.cut(self._epoch)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, first_line
 from reference.rivals import method
 
 NONE, TORCHVISION = "none", "torchvision"
@@ -113,7 +113,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except OSError:
         raise
     except Exception as e:  # torch names no common class for what a damaged or foreign file raises
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        reason = first_line(e)
         raise BadInput(
             f"--weights {path}: holds no tensors that torch can read safely ({reason}); save the network's state "
             "with torch.save(network.state_dict(), FILE)"
@@ -133,7 +133,7 @@ def _published(name: str) -> Start:
     try:
         state = get_model(name, weights=weights).state_dict()
     except (OSError, RuntimeError) as e:
-        reason = (str(e).splitlines() or [type(e).__name__])[0]
+        reason = first_line(e)
         raise BadInput(
             f"--weights {TORCHVISION}: {weights.url} cannot be downloaded ({reason}); train with --weights {NONE}, or "
             f"give a FILE with that network's state"
