@@ -226,7 +226,7 @@ def _make(path: Path, size: int, resizing: str, roots: dict[str, Path], job: _Jo
     contents = _contents(images, resizing)
     empty = [number for number, content in enumerate(filled) if not any(content)]
     shown: dict[int, dict[str, bool]] = {number: {} for number in empty}
-    read = partial(_decoded, size) if resizing == OURS else partial(_decoded, size, resizing=resizing)
+    read = partial(_decoded, size, resizing)
     with path.open("r+b") as file:
         for (number, place), planes in _by_file([images[n] for n in empty], read):
             image, row = images[empty[number]][place], rows[empty[number]]
@@ -254,7 +254,7 @@ def _digests(root: Path, images: Sequence[_Image]) -> Iterator[bytes]:
     return decode.digests(root, [(image.reference, image.modality) for image in images])
 
 
-def _decoded(size: int, root: Path, images: Sequence[_Image], resizing: str = OURS) -> Iterator[np.ndarray]:
+def _decoded(size: int, resizing: str, root: Path, images: Sequence[_Image]) -> Iterator[np.ndarray]:
     return decode.decode(root, [(i.reference, i.modality, i.shape, i.encoding) for i in images], size, resizing)
 
 

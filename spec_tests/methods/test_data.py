@@ -309,9 +309,9 @@ def decodes(monkeypatch):
     names: list[str] = []
     original = cache._decoded
 
-    def recorded(size, root, images):
+    def recorded(size, resizing, root, images):
         names.extend(image.reference.path for image in images)
-        return original(size, root, images)
+        return original(size, resizing, root, images)
 
     monkeypatch.setattr(cache, "_decoded", recorded)
     return names
@@ -566,8 +566,8 @@ class TestCache:
         index = small(tmp_path)
         original = cache._decoded
 
-        def meddle(size, root, images):
-            yield from original(size, root, images)
+        def meddle(size, resizing, root, images):
+            yield from original(size, resizing, root, images)
             write_png(tmp_path / "c" / "0rgb.png", np.full((SIDE, SIDE, 3), 9, np.uint8))
 
         time.sleep(0.02)
@@ -599,8 +599,8 @@ class TestCache:
         def killed():
             original = cache._decoded
 
-            def decode_some(size, root, images):
-                yield from original(size, root, images)
+            def decode_some(size, resizing, root, images):
+                yield from original(size, resizing, root, images)
                 if images[0].reference.path == "20rgb.png":
                     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -617,10 +617,10 @@ class TestCache:
         index = small(tmp_path, n=40)
 
         def killed():
-            def decode_some(size, root, images):
+            def decode_some(size, resizing, root, images):
                 if images[0].reference.path == "16rgb.png":
                     os.kill(os.getpid(), signal.SIGKILL)
-                return original(size, root, images)
+                return original(size, resizing, root, images)
 
             original, cache._decoded, cache._SAVE_S = cache._decoded, decode_some, -1.0
             open_faces(index, SIDE, tmp_path / "cache", 1)
@@ -636,11 +636,11 @@ class TestCache:
         def ask():
             original = cache._decoded
 
-            def slow(size, root, images):
+            def slow(size, resizing, root, images):
                 time.sleep(0.02)
                 with log.open("a") as f:
                     f.write("x")
-                return original(size, root, images)
+                return original(size, resizing, root, images)
 
             cache._decoded = slow
             faces = open_faces(index, SIDE, tmp_path / "cache", 1)
