@@ -2,7 +2,6 @@
 
 import os
 import sysconfig
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +22,7 @@ from reference.mmfas import Alignment, build
 from reference.rivals import method
 from reference.rivals.rows import Row
 from reference.training import arithmetic
+from spec_tests.support.ranks import run_in_processes
 from spec_tests.support.tiny_clip import tiny_clip
 from spec_tests.support.tiny_rows import TRAINED, batch_for, tiny_row
 
@@ -250,14 +249,7 @@ def in_part(rank: int, folder: str) -> None:
 @pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch was built without gloo")
 def test_two_processes_compute_the_step_of_one(tmp_path: Path) -> None:
     """mmFAS: both losses of the whole batch. MMDA: a process's part is a micro-batch, partners do not cross it."""
-    processes = mp.start_processes(in_part, (str(tmp_path),), PARTS, join=False, start_method="spawn")
-    end = time.monotonic() + SECONDS
-    try:
-        while not processes.join(1):  # raises what a process raised
-            assert time.monotonic() < end, f"two processes did not end within {SECONDS} s"
-    finally:
-        for process in processes.processes:
-            process.kill()
+    run_in_processes(in_part, tmp_path, PARTS, SECONDS)
 
 
 # Channels last, as convolutions are computed on CUDA

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import example, given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -28,7 +27,7 @@ from reference.rivals import method
 from reference.sources import ROOT
 from spec_tests.support import miniature
 from spec_tests.support.networks import torch_settings_kept
-from spec_tests.support.ranks import Ranks
+from spec_tests.support.ranks import Ranks, run_in_processes
 from spec_tests.support.tiny_rows import TRAINED, batch_for, tiny_row
 
 seeds = st.integers(0, 2**31)
@@ -144,14 +143,7 @@ def in_part(rank: int, folder: str) -> None:
 
 @GLOO
 def test_two_processes_take_the_steps_of_one_in_every_row(tmp_path: Path) -> None:
-    spawned = mp.start_processes(in_part, (str(tmp_path),), TWO, join=False, start_method="spawn")
-    end = time.monotonic() + SECONDS
-    try:
-        while not spawned.join(1):  # raises what a process raised
-            assert time.monotonic() < end, f"two processes did not end within {SECONDS} s"
-    finally:
-        for process in spawned.processes:
-            process.kill()
+    run_in_processes(in_part, tmp_path, TWO, SECONDS)
 
 
 # --- whole trainings, by the command that users type -------------------------------------------------------------

@@ -1,6 +1,11 @@
-"""Several processes played by one."""
+"""Several processes: played by one, and real ones."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import torch
+import torch.multiprocessing as mp
 
 
 class Ranks:
@@ -28,3 +33,16 @@ class Ranks:
         assert mine.is_contiguous()
         for place, part in zip(out, parts, strict=True):
             place.copy_(part.detach())
+
+
+def run_in_processes(function: Callable[..., None], folder: Path, count: int, seconds: float) -> None:
+    """Call function(rank, folder) in `count` processes of their own; raises what one of them raised, and AssertionError
+    where they have not ended after `seconds`."""
+    spawned = mp.start_processes(function, (str(folder),), count, join=False, start_method="spawn")
+    end = time.monotonic() + seconds
+    try:
+        while not spawned.join(1):
+            assert time.monotonic() < end, f"{count} processes did not end within {seconds} s"
+    finally:
+        for process in spawned.processes:
+            process.kill()
