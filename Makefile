@@ -12,6 +12,7 @@ ORACLE  ?=
 CI      ?=
 DRY     ?=
 TABLE   ?= mmfas-table1
+N       ?= 100
 PYTHON  ?= .venv/bin/python
 
 # Everything runs in .venv, built from the pinned and hashed requirements, unless PYTHON names another python.
@@ -38,6 +39,7 @@ help: ## this list
 	@echo '  SEEDS=n                    trainings of each row (1 in the cpu profile, 3 in the paper profile)'
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
 	@echo '  TABLE=mmfas-table1         what `make cost` measures'
+	@echo '  N=100                      how often `make kills` kills'
 	@echo '  JOBS=n                     trainings at the same time'
 	@echo '  ENGINE=slurm               trainings as jobs of a cluster, as SLURM=slurm.toml says (paper_tables/README.md)'
 	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
@@ -164,7 +166,7 @@ report: $(ENV) ## one HTML page, build/report.html; CONFORMANCE=1 tests the equa
 	@$(PYTHON) -m paper_tables.report $(if $(filter-out 0,$(CONFORMANCE)),--conformance)
 
 ##@ Checks of this project
-.PHONY: test lint spec bench mutants
+.PHONY: test lint spec bench mutants kills
 test: lint spec ## lint, and every test; leaves the matrix in build/conformance/
 
 lint: $(ENV) ## ruff and mypy
@@ -177,6 +179,9 @@ spec: $(ENV) ## every test (pytest spec_tests/)
 
 mutants: $(ENV) ## break the code in many ways and show which test notices (an hour); leaves build/mutants.json
 	@$(PYTHON) -m spec_tests.bugs.mutants
+
+kills: $(ENV) ## kill every stage N times in all, at any moment, and compare what it leaves when given again (20 s each); leaves build/kills.json
+	@$(PYTHON) -m paper_tables.planning.kills --number $(N) --out build/kills.json
 
 bench: $(ENV) ## speed beside peers, and what each ingredient of a step costs; leaves build/bench/ (JSON, tables, roofline)
 	@$(TABLES) mmfas-table1 --prepare-only --profile cpu

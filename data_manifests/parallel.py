@@ -1,8 +1,10 @@
 """Run one function over many files in worker processes, with progress."""
 
+import ctypes
 import multiprocessing
 import multiprocessing.context
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -20,6 +22,18 @@ Result = TypeVar("Result")
 _FEW = 64
 _CHUNKS_PER_WORKER = 8
 _MANY = 10_000  # items that take about a second
+
+# Linux tells a process when its parent has ended; on other systems a killed parent leaves its children running.
+_control_process = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+_PARENT_ENDED = 1  # prctl's PR_SET_PDEATHSIG
+
+
+def end_with_parent(parent: int, signum: int) -> None:
+    """In a child: be sent the signal as soon as the process `parent`, however that ends, is no more."""
+    if _control_process:
+        _control_process(_PARENT_ENDED, signum)
+        if os.getppid() != parent:  # it ended before it could be watched
+            os.kill(os.getpid(), signum)
 
 
 @contextmanager
@@ -55,6 +69,12 @@ def shown(items: Sequence[Job], title: str) -> Iterator[Job]:
             advance(1)
 
 
+def _as_worker(parent: int) -> None:
+    """A worker leaves Ctrl-C to its parent, and holds nothing that would have to be saved when that is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent, signal.SIGKILL)
+
+
 def _chunk(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
     return [function(job) for job in jobs]
 
@@ -88,7 +108,7 @@ def as_done(
     source, started = iter(jobs), 0
     waiting: dict[Future[list[Result]], int] = {}  # the number of each chunk's first job
     with (
-        ProcessPoolExecutor(min(workers, -(-total // size)), mp_context=_start()) as pool,
+        ProcessPoolExecutor(min(workers, -(-total // size)), _start(), _as_worker, (os.getpid(),)) as pool,
         progress(title, total) as advance,
     ):
         try:

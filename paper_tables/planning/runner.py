@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from data_manifests.errors import BadInput
+from data_manifests.parallel import end_with_parent
 from paper_tables.planning.places import Places
 from paper_tables.planning.plan import Job, command_line
 from reference.runs import chosen_line
@@ -236,10 +238,11 @@ def _start(
     err: Any = None,
     place: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    # Its own process group: Ctrl-C reaches only this process, which then ends the children in order.
+    # Its own process group: Ctrl-C reaches only this process, which then ends the children in order. Where it is killed
+    # and cannot, the system does.
     child = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
-        env=os.environ | dict(place or {}),
+        env=os.environ | dict(place or {}), preexec_fn=partial(end_with_parent, os.getpid(), signal.SIGTERM),
     )  # fmt: skip
     children.append(child)
     return child

@@ -7,12 +7,16 @@ Nothing is trained: a table that was not run shows the command that fills it.
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from data_manifests.errors import BadInput, cli_errors, replacing
+from data_manifests.parallel import end_with_parent
 from paper_tables.audit.findings import findings, records
 from paper_tables.audit.ledger import decide, expected
 from paper_tables.audit.numbers import read
@@ -65,7 +69,8 @@ def main(argv: Sequence[str]) -> int:
     if args.conformance:
         command = conformance_command(build)
         print(f"$ {command_line(command)}", flush=True)
-        status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL).returncode
+        with_this = partial(end_with_parent, os.getpid(), signal.SIGTERM)
+        status = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, preexec_fn=with_this).returncode
         if status not in (0, 1):  # 1: some test failed, which the report is to show
             raise BadInput(f"`{command_line(command)}` ended with exit status {status}; see its message above")
     text = page(contents(build)).encode()
