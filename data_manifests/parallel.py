@@ -3,17 +3,21 @@
 import ctypes
 import multiprocessing
 import multiprocessing.context
+import multiprocessing.synchronize
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from data_manifests.errors import BadInput
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -69,14 +73,19 @@ def shown(items: Sequence[Job], title: str) -> Iterator[Job]:
             advance(1)
 
 
-def _as_worker(parent: int) -> None:
+def _as_worker(parent: int, stopped: multiprocessing.synchronize.Event) -> None:
     """A worker leaves Ctrl-C to its parent, and holds nothing that would have to be saved when that is killed."""
+    global _stopped
+    _stopped = stopped
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(parent, signal.SIGKILL)
 
 
+_stopped: multiprocessing.synchronize.Event  # in a worker: whether nobody wants its results any more
+
+
 def _chunk(function: Callable[[Job], Result], jobs: Sequence[Job]) -> list[Result]:
-    return [function(job) for job in jobs]
+    return [function(job) for job in jobs if not _stopped.is_set()]
 
 
 def as_done(
@@ -106,9 +115,11 @@ def as_done(
         return
     size = max(1, min(256, -(-total // (workers * _CHUNKS_PER_WORKER))))
     source, started = iter(jobs), 0
+    context = _start()
+    stopped = context.Event()
     waiting: dict[Future[list[Result]], int] = {}  # the number of each chunk's first job
     with (
-        ProcessPoolExecutor(min(workers, -(-total // size)), _start(), _as_worker, (os.getpid(),)) as pool,
+        ProcessPoolExecutor(min(workers, -(-total // size)), context, _as_worker, (os.getpid(), stopped)) as pool,
         progress(title, total) as advance,
     ):
         try:
@@ -122,8 +133,14 @@ def as_done(
                     results = future.result()
                     yield from enumerate(results, waiting.pop(future))
                     advance(len(results))
-        except BaseException:
+        except BaseException as e:
+            stopped.set()
             pool.shutdown(wait=True, cancel_futures=True)
+            if isinstance(e, BrokenProcessPool):
+                raise BadInput(
+                    f"{title}: a worker process was killed from outside, as where memory is short; give the same "
+                    "command again, or more memory"
+                ) from e
             raise
 
 

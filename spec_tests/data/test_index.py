@@ -2,14 +2,15 @@
 
 import csv
 import dataclasses
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 import types
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -1089,11 +1090,15 @@ def test_a_gpu_that_is_open_is_not_forked(monkeypatch, opened):
     """A forked worker would inherit the driver's threads and memory."""
     torch = types.SimpleNamespace(cuda=types.SimpleNamespace(is_initialized=lambda: opened))
     monkeypatch.setitem(sys.modules, "torch", torch)
-    ways = []
-    monkeypatch.setattr(
-        parallel_module,
-        "ProcessPoolExecutor",
-        lambda n, mp_context: ways.append(mp_context.get_start_method()) or ThreadPoolExecutor(n),
-    )
-    assert parallel(_same, range(100), "jobs", 2) == [*range(100)]
-    assert ways == ["spawn" if opened else "fork"]
+    assert parallel_module._start().get_start_method() == ("spawn" if opened else "fork")
+
+
+def _killed_at_50(number):
+    if number == 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def test_a_worker_that_is_killed_is_one_sentence():
+    with pytest.raises(BadInput, match="jobs: a worker process was killed from outside"):
+        parallel(_killed_at_50, range(100), "jobs", 2)
