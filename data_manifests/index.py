@@ -39,7 +39,7 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from data_manifests import mapped
+from data_manifests import mapped, sums
 from data_manifests.errors import BadInput
 from data_manifests.parallel import shown
 
@@ -421,13 +421,15 @@ class Rows(Sequence[Row]):
 
 @dataclass(frozen=True)
 class Index:
-    """An index. `protocols[protocol][split]` holds ascending row numbers, int64."""
+    """An index. `protocols[protocol][split]` holds ascending row numbers, int64; `digests` are the SHA-256 of its texts
+    by name, and `sha256` that of both."""
 
     path: Path
     rows: Rows
     protocols: Protocols
     roots: dict[str, Path]
     sha256: str
+    digests: dict[str, str]
 
     def split(self, protocol: str, split: str) -> np.ndarray:
         """Row numbers (n,) int64 of one split. Raises `BadInput`, with the names to choose from, on an unknown one."""
@@ -450,6 +452,7 @@ def _written(file: BinaryIO) -> tuple[int, int]:
 
 
 _BUILD = "build the index with: python -m data_manifests index"
+_AGAIN = f"index again, or delete {sums.NAME} where the change was meant"
 
 
 def _opened(path: Path, remedy: str = _BUILD) -> io.BufferedReader:
@@ -677,12 +680,22 @@ def load_index(path: str | Path) -> Index:
                 raise BadInput(f"{path.parent}: the index was changed while it was read; start again")
             arrays = mapped.keep(columns, f"{sha256} {_THIS}", found)
         rows = Rows(path, index, written[0], own.hexdigest(), arrays)
+    digests = {path.name: own.hexdigest(), protocol_path.name: of_protocols.hexdigest()}
     if not roots_path.is_file():
         raise BadInput(f"no file {roots_path}; {_BUILD}")
     roots = read_roots(roots_path)
     for dataset in sorted({*rows.names("dataset").tolist()} - set(roots)):
         raise BadInput(f'{roots_path}: no root for {dataset}; add a line {dataset} = "folder"')
-    return Index(path, rows, _as_protocols(arrays), roots, sha256)
+    return Index(path, rows, _as_protocols(arrays), roots, sha256, digests)
+
+
+def proven_index(path: str | Path) -> Index:
+    """What `load_index` reads, for commands: raises `BadInput` also where SHA256SUMS beside it shows that the index is
+    not the one that was written."""
+    index = load_index(path)
+    for name, digest in index.digests.items():
+        sums.refuse_changed(index.path.parent / name, digest, _AGAIN)
+    return index
 
 
 def _as_arrays(protocols: Protocols) -> dict[str, NDArray[Any]]:
@@ -717,11 +730,12 @@ def save_index(
     protocols: Mapping[str, Mapping[str, Sequence[str]]],
     roots: Mapping[str, str | Path],
 ) -> bool:
-    """Write the three files of an index into `folder`; False when it holds the same files already, byte for byte.
+    """Write the three files of an index, and SHA256SUMS, into `folder`; False when it holds the same already.
 
     `protocols[protocol][split]` lists sample ids. `roots` stay as they are; a relative one is relative to
     `folder`. Rows keep their order. Raises `BadInput` on a row or protocol that `load_index` would refuse.
-    All three new files are complete on disk before the first replaces an old one.
+    All new files are complete on disk before the first replaces an old one; index.csv is the last, so that a killed
+    process leaves no index, a whole one, or one that SHA256SUMS tells to be neither.
     """
     folder = Path(folder)
     path = folder / "index.csv"
@@ -747,9 +761,9 @@ def save_index(
         if UNWRITABLE.search(str(root)):
             raise BadInput(f"root {letter} {str(root)!r} holds a line break or half a character; rename it")
     lines = [f'{letter} = "{_toml_text(str(root))}"\n' for letter, root in roots.items()]
-    return _replace_all(
-        {path: index, folder / "protocols.csv": table, folder / "roots.toml": "".join(lines).encode("utf-8")}
-    )
+    listed = sums.text({path.name: index, "protocols.csv": table})  # roots.toml is to be edited where data move
+    rest = {"protocols.csv": table, "roots.toml": "".join(lines).encode("utf-8"), sums.NAME: listed}
+    return _replace_all({folder / name: data for name, data in rest.items()} | {path: index})
 
 
 def _replace_all(files: Mapping[Path, bytes]) -> bool:

@@ -1,20 +1,43 @@
-"""The one reader of JSON files."""
+"""The one reader and writer of JSON files that are read again.
 
+What is written holds the SHA-256 of all else that it says, under a key of its own, so that a later reader notices what
+the syntax cannot: a changed digit. A file without that key, as another program or an earlier version wrote it, is taken
+as it is.
+"""
+
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from data_manifests.errors import BadInput, first_line
 
+SEAL = "sha256_of_the_rest"
+
+
+def sealed(content: Mapping[str, Any]) -> bytes:
+    """The text of an object, with its seal."""
+    plain = json.loads(json.dumps(content))
+    return (json.dumps(plain | {SEAL: _digest(plain)}, indent=1, ensure_ascii=False) + "\n").encode()
+
 
 def json_object(path: Path, remedy: str) -> dict[str, Any]:
-    """The object in a JSON file. Raises BadInput, which ends in `remedy`, where the file holds none."""
+    """The object in a JSON file, without its seal. Raises BadInput, which ends in `remedy`, where the file holds none,
+    or another one than was written."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as e:
         raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
     except (ValueError, RecursionError) as e:
         raise BadInput(f"{path}: not valid JSON ({first_line(e)}); {remedy}") from e
     if not isinstance(content, dict):
         raise BadInput(f"{path}: not a JSON object; {remedy}")
+    seal = content.pop(SEAL, None)
+    if seal is not None and seal != _digest(content):
+        raise BadInput(f"{path}: was changed or damaged after it was written; {remedy}")
     return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

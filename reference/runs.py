@@ -9,8 +9,8 @@ options, another index or another source text. Its files:
   scores/<set>.npz   scores (epochs, N) of every sample, with what is needed to evaluate them again
   model.safetensors  the last weights, where they are kept
   best.safetensors   those of the epoch that validation chooses, where they are kept
-  done               when it ended, how many parameters it trained, and digests of args.json and of the last weights;
-                     written last
+  done               when it ended, how many parameters it trained, and digests of args.json, of the scores and of the
+                     last weights; written last
 
 and while it is unfinished
 
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from data_manifests import locks
 from data_manifests.errors import BadInput, replacing
-from data_manifests.json_files import json_object
+from data_manifests.json_files import json_object, sealed
 from reference.sources import git_commit, sha256
 
 _ARGUMENTS = {"arguments": dict, "seed": int, "index_sha256": str, "sources": dict, "git_commit": str}
@@ -144,7 +144,7 @@ class Run:
 
     def _write_json(self, name: str, value: Any) -> None:
         with replacing(self.folder / name) as f:
-            f.write((json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
+            f.write(sealed(value))
 
     def _read_lines(self) -> list[dict[str, Any]]:
         path = self.folder / "metrics.jsonl"
@@ -298,7 +298,8 @@ class Run:
     def finish(self, parameters: int) -> None:
         """Write the marker `done`, and delete what nobody needs any more."""
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        proof = {"arguments": self.owner, "weights": self._digests.get("model")}
+        scores = {path.name: sha256(path) for path in sorted((self.folder / "scores").glob("*.npz"))}
+        proof = {"arguments": self.owner, "scores": scores, "weights": self._digests.get("model")}
         self._write_json("done", {"finished": when, "parameters": parameters, **proof})
         self.tidy()
 

@@ -1,12 +1,12 @@
 """Render a whole profile, resumably and in parallel: the bytes depend on neither order nor number of workers."""
 
-import json
 import shutil
 import time
 from functools import partial
 from pathlib import Path
 
 from data_manifests.errors import BadInput, replacing
+from data_manifests.json_files import json_object, sealed
 from data_manifests.parallel import parallel
 from data_manifests.phantom.recordings import Recording, plan
 from data_manifests.phantom.render import render as render_recording
@@ -61,17 +61,14 @@ def claim(out: Path, profile: Profile) -> None:
     marker = out / MARKER
     mine = {"version": VERSION, "profile": profile.name}
     if marker.exists():
-        try:
-            owner = json.loads(marker.read_text())
-        except ValueError:
-            raise BadInput(f"{marker} is not valid JSON; delete the folder and render again") from None
+        owner = json_object(marker, "delete the folder and render again")
         if owner != mine:
             raise BadInput(f"{marker} says {owner}, not {mine}; give another --out or delete that folder")
         return
     if out.exists() and any(out.iterdir()):
         raise BadInput(f"{out} is not empty and holds no {MARKER}; give another --out")
     with replacing(marker) as f:
-        f.write((json.dumps(mine) + "\n").encode())
+        f.write(sealed(mine))
 
 
 def _render_one(recording: Recording, profile: Profile, out: Path) -> None:

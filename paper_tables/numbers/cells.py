@@ -37,6 +37,7 @@ from paper_tables.numbers.bootstrap import Threshold
 from paper_tables.numbers.selection import ON_TEST_SET, OVER_HEADS, RULES, Record, measured, source_val
 from reference import metrics
 from reference.runs import HEADLINE
+from reference.sources import sha256
 
 HTER_THRESHOLDS = ("source_val", "target")
 POLICIES = ("source_dev@BPCER1%", "target@BPCER1%", "source_dev@EER")
@@ -144,27 +145,34 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
     `targets`."""
     if not (folder / "done").exists():
         raise BadInput(f"{folder}: this run is not finished (no file done); start its command again")
-    args, env, done = (_json(folder / name) for name in ("args.json", "env.json", "done"))
+    args, env, done = (json_object(folder / name, _again(folder)) for name in ("args.json", "env.json", "done"))
+    for name, file, key, kind in (
+        ("args.json", args, "arguments", dict),
+        ("args.json", args, "index_sha256", str),
+        ("args.json", args, "git_commit", str),
+        ("env.json", env, "device", str),
+        ("env.json", env, "cpu", str),
+        ("env.json", env, "torch", str),
+        ("done", done, "parameters", int),
+        ("done", done, "finished", str),
+    ):
+        if type(file.get(key)) is not kind:
+            raise BadInput(f"{folder / name}: no {key!r}, or another kind of value; {_again(folder)}")
+    digests = done.get("scores") or {}  # a run of an earlier version has none
+    if not isinstance(digests, dict):
+        raise BadInput(f"{folder / 'done'}: its scores are no digests by name; {_again(folder)}")
     sets: dict[str, Scores] = {}
     epochs: dict[str, NDArray[np.int64]] = {}
     heads: dict[str, tuple[str, ...]] = {}
     for name in ("val", *targets):
-        epochs[name], heads[name], sets[name] = _scores(folder / "scores" / f"{name}.npz")
+        path = folder / "scores" / f"{name}.npz"
+        epochs[name], heads[name], sets[name] = _scores(path)
+        if digests and digests.get(path.name) != sha256(path):
+            raise BadInput(f"{path}: is not the file that the finished run left; {_again(folder)}")
         if heads["val"] != heads[name]:
-            path = folder / "scores" / f"{name}.npz"
-            raise BadInput(f"{path}: holds other heads than val.npz; delete {folder} and run it again")
-    known = []
-    for name, file, key in (
-        ("args.json", args, "arguments"),
-        ("args.json", args, "index_sha256"),
-        ("args.json", args, "git_commit"),
-        ("done", done, "parameters"),
-        ("done", done, "finished"),
-    ):
-        if key not in file:
-            raise BadInput(f"{folder / name}: no {key!r}; delete the folder and run it again")
-        known.append(file[key])
-    arguments, index_sha256, commit, parameters, finished = known
+            raise BadInput(f"{path}: holds other heads than val.npz; {_again(folder)}")
+    arguments, index_sha256, commit = (args[key] for key in ("arguments", "index_sha256", "git_commit"))
+    parameters, finished = done["parameters"], done["finished"]
     tested = epochs[targets[0]] if targets else epochs["val"]
     run = RunScores(
         folder, arguments, index_sha256, commit, env, parameters, finished, epochs["val"], tested, sets, heads["val"]
@@ -172,16 +180,14 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
     for name in targets:
         path = folder / "scores" / f"{name}.npz"
         if not np.array_equal(epochs[name], tested) or not np.isin(tested, run.epochs).all():
-            raise BadInput(f"{path}: holds other epochs than its neighbours; delete {folder} and run it again")
+            raise BadInput(f"{path}: holds other epochs than its neighbours; {_again(folder)}")
         if not np.isin([run.chosen_epoch, run.epochs[-1]], tested).all():
-            raise BadInput(
-                f"{path}: lacks the epoch that validation chooses, or the last; delete {folder} and run it again"
-            )
+            raise BadInput(f"{path}: lacks the epoch that validation chooses, or the last; {_again(folder)}")
     return run
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return json_object(path, f"delete {path.parent} and run it again")
+def _again(folder: Path) -> str:
+    return f"put it back from a copy, or delete {folder} and run it again"
 
 
 def _scores(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...], Scores]:
@@ -191,22 +197,25 @@ def _scores(path: Path) -> tuple[NDArray[np.int64], tuple[str, ...], Scores]:
             heads = tuple(map(str, f["heads"])) if "heads" in f else ()
             rest = {key: f[key] for key in ("bonafide", "family", "subject", "sample_id")}
     except Exception as e:  # numpy raises many kinds for a damaged file; each means the same here
-        raise BadInput(f"{path}: missing or damaged; delete {path.parent.parent} and run it again") from e
+        raise BadInput(f"{path}: missing or damaged; {_again(path.parent.parent)}") from e
+    samples = {value.shape for value in rest.values()}
+    if rest["bonafide"].dtype != bool or len(samples) > 1 or epochs.ndim != 1:
+        raise BadInput(f"{path}: its arrays are not those of a run's scores; {_again(path.parent.parent)}")
     if not epochs.size or scores.shape != (epochs.size, rest["bonafide"].size):
         raise BadInput(
             f"{path}: scores of shape {scores.shape} do not fit {epochs.size} epochs of "
-            f"{rest['bonafide'].size} samples; delete {path.parent.parent} and run it again"
+            f"{rest['bonafide'].size} samples; {_again(path.parent.parent)}"
         )
     if not np.isfinite(scores).all():
         raise BadInput(f"{path}: holds a score that is not a number; the training diverged, see its metrics.jsonl")
     if heads and HEADLINE not in heads:
-        raise BadInput(f"{path}: has no head {HEADLINE}; delete {path.parent.parent} and run it again")
+        raise BadInput(f"{path}: has no head {HEADLINE}; {_again(path.parent.parent)}")
     return epochs, heads, Scores(scores, **rest)
 
 
 def _head_scores(path: Path, headline: NDArray[np.float64]) -> NDArray[np.float32]:
     """head_scores (E, H, N), of which one head's must be `headline` (E, N)."""
-    again = f"delete {path.parent.parent} and run it again"
+    again = _again(path.parent.parent)
     try:
         with np.load(path, allow_pickle=False) as f:
             heads, scores = list(map(str, f["heads"])), f["head_scores"]

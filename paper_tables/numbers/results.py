@@ -139,7 +139,7 @@ def gather(
 def _finished(job: Job, targets: Sequence[str], index_sha256: str) -> FinishedRun:
     scores = read_run(job.folder, targets)
     if scores.index_sha256 != index_sha256:
-        raise BadInput(f"{job.folder}: was run on another index; delete the folder and run it again")
+        raise BadInput(f"{job.folder}: was run on another index; move the folder away and run it again")
     # Given again as it was, the command would find its folder finished and do nothing.
     again = str(job.folder.parent.parent / "again" / job.folder.name)
     command = [again if word == str(job.folder) else word for word in job.command]

@@ -12,7 +12,6 @@ row computes before an epoch is not counted. A process of its own: `paper_tables
 
 import argparse
 import importlib
-import json
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +29,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_manifests.errors import cli_errors, replacing
-from data_manifests.index import load_index
+from data_manifests.index import proven_index
+from data_manifests.json_files import sealed
 from paper_tables.declarations import mmfas as mmfas_table
 from paper_tables.declarations import profile as profiles
 from paper_tables.declarations.table import Row, Table
@@ -294,11 +294,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = measure(table, r.profile, device)
     words = [f"{r.data.index}: not made yet, so nothing is said of whole runs; `make phantom` renders and indexes"]
     if r.data.index.exists():
-        index = load_index(r.data.index)
+        index = proven_index(r.data.index)
         report["budget"] = budget.of(r.jobs(table, index), index, report["rows"])
         words = budget.sentences(report["budget"], r, report["device"])
     with replacing(given.out) as f:
-        f.write((json.dumps(report, indent=1) + "\n").encode())
+        f.write(sealed(report))
     head, *rows = report["text"]
     grid = Grid(box=None)
     for word in head[:-1]:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from data_manifests.errors import BadInput, replacing
+from data_manifests.json_files import json_object, sealed
 from paper_tables.declarations.mmfas import PROGRAM
 from paper_tables.declarations.table import Table
 from reference.sources import ROOT, sources
@@ -30,8 +31,11 @@ def leaf_parameters(table: Table, cache: Path) -> dict[str, int]:
             messages = child.stderr.strip().splitlines() or ["no message"]
             raise BadInput(f"counting mmFAS's parameters failed with exit status {child.returncode}: {messages[-1]}")
         with replacing(path) as f:
-            f.write(child.stdout.encode())
-    counts = json.loads(path.read_text(encoding="utf-8"))
+            f.write(sealed({"parameters": json.loads(child.stdout)}))
+    again = "delete it, it is made again"
+    counts = json_object(path, again).get("parameters")
+    if not isinstance(counts, list) or len(counts) != len(rows):
+        raise BadInput(f"{path}: does not hold a number for each row; {again}")
     return dict(zip((row.name for row in rows), counts, strict=True))
 
 

@@ -39,7 +39,7 @@ ENDING_S = 30.0  # that a process has to end after its signal
 LEAVING_S = 5.0  # that the processes have which it has started
 _DATE = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4}")
 _DURATION = re.compile(rb'"(seconds|samples_per_second|waiting_for_data|evaluation_seconds)": [0-9.e+-]+')
-_SEAL = re.compile(rb'"sha256": "[0-9a-f]{64}"')
+_SEAL = re.compile(rb'"sha256_of_the_rest": "[0-9a-f]{64}"')
 
 
 @dataclass(frozen=True)

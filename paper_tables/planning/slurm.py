@@ -16,7 +16,6 @@ again, and the run goes on from its checkpoint. The table's command waits for al
 again, and submits nothing that is finished, running or in the queue: which job is whose stands in the logs' folder.
 """
 
-import json
 import signal
 import subprocess
 import time
@@ -30,6 +29,7 @@ from typing import Any
 from rich.console import Console
 
 from data_manifests.errors import BadInput, replacing
+from data_manifests.json_files import json_object, sealed
 from paper_tables.planning.plan import Job
 from paper_tables.planning.runner import Failure, numbers, read_metrics, reason, summary
 from reference.sources import ROOT
@@ -142,10 +142,10 @@ class Queue:
         note = self._note(job)
         if not note.exists():
             return None
-        try:
-            number = json.loads(note.read_text(encoding="utf-8"))["job"]
-        except (ValueError, KeyError, TypeError) as e:
-            raise BadInput(f"{note}: damaged; end the jobs that squeue names for this table, and delete it") from e
+        again = "end the jobs that squeue names for this table, and delete it"
+        number = json_object(note, again).get("job")
+        if not isinstance(number, str):
+            raise BadInput(f"{note}: names no job; {again}")
         found = self.executor.job_class(folder=self.logs, job_id=number)
         return None if self.ended(found) else found
 
@@ -154,7 +154,7 @@ class Queue:
         if submitted is None:
             submitted = self.executor.submit(Command(job.command))
             with replacing(self._note(job)) as f:
-                f.write(json.dumps({"job": submitted.job_id}).encode())
+                f.write(sealed({"job": submitted.job_id}))
         self._jobs[job.folder] = submitted
 
     def ended(self, submitted: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_manifests.errors import replacing
+from data_manifests.sums import write_together
 from paper_tables.numbers.results import Results
 from paper_tables.rendering import render
 
@@ -20,7 +20,5 @@ def write(results: Results, folder: Path) -> list[Path]:
     figure = results.table.figure
     if figure and figures.legend(results):
         contents |= {f"{figure.name}.{kind}": data for kind, data in figures.files(results).items()}
-    for name, content in contents.items():
-        with replacing(folder / name) as f:
-            f.write(content)
+    write_together(folder, contents)
     return [folder / name for name in contents]

@@ -1,7 +1,8 @@
 """A table's results as Markdown, LaTeX, JSON and on the terminal (the page is `page.py`)."""
 
 import json
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
@@ -57,12 +58,30 @@ def _printed_parameters(result: RowResult) -> str:
 # ------------------------------------------------------------------------------------------------ Markdown
 
 
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&]")
+
+
+def md_escape(text: str) -> str:
+    """Text that somebody else chose, on one line, of which Markdown makes nothing but that text."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _without_markup(results: Results) -> Results:
+    """The results, whose names of data and last words of runs Markdown shows as they are."""
+    rows = [
+        replace(row, missing=tuple(replace(run, reason=md_escape(run.reason)) for run in row.missing))
+        for row in results.rows
+    ]
+    return replace(results, data=md_escape(results.data), rows=tuple(rows))
+
+
 def _md_row(cells: list[str]) -> str:
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
 
 
 def markdown(results: Results) -> str:
     """The table in the paper's shape under the honest view, then every rule and threshold in long form."""
+    results = _without_markup(results)
     names, table = column_names(results), results.table
     notes = footnotes(results)
     out = [f"# {results.table.title}", ""]

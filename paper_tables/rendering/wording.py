@@ -283,11 +283,16 @@ def caption(results: Results, view: View) -> list[str]:
     return sentences + column_sentences(results)
 
 
+def _as_code(command: str) -> str:
+    fence = "``" if "`" in command else "`"  # a name of a file may hold one
+    return f"{fence}{command}{fence}"
+
+
 def footnotes(results: Results) -> dict[str, tuple[int, list[str]]]:
     """For each row that lacks runs: its mark, and for each missing run a line with the command that makes it."""
     notes: dict[str, tuple[int, list[str]]] = {}
     for result in results.rows:
         if result.missing:
-            lines = [f"{m.title}, {m.reason}: `{m.command}`" for m in result.missing]
+            lines = [f"{m.title}, {m.reason}: {_as_code(m.command)}" for m in result.missing]
             notes[result.row.name] = (len(notes) + 1, lines)
     return notes

@@ -9,6 +9,7 @@ from typing import Any
 
 from data_manifests.errors import BadInput
 from data_manifests.json_files import json_object
+from data_manifests.sums import checked
 from paper_tables.declarations.probes import Picture, Probe
 from paper_tables.declarations.table import Table
 from paper_tables.rendering.files import FRAGMENT
@@ -55,12 +56,17 @@ def table_files(table: Table, build: Path) -> TableFiles | None:
     path = folder / "table.json"
     if not path.exists():
         return None
-    content = json_object(path, "make it again, or delete it")
+    again = f"run `make {target(table)}` again, or delete the folder"
+    content = json_object(path, again)
+    checked(path, again)
     try:
         rows = content["rows"]
         runs = [run for row in rows for run in row["runs"]]
+        for key, kind in {"data": str, "stand_in": bool, "seeds": int, "profile": dict}.items():
+            if type(content[key]) is not kind:
+                raise TypeError(key)
         files = TableFiles(
-            (folder / FRAGMENT).read_text(encoding="utf-8"),
+            checked(folder / FRAGMENT, again).decode(),
             content["data"],
             content["stand_in"],
             content["profile"]["name"],
@@ -71,10 +77,8 @@ def table_files(table: Table, build: Path) -> TableFiles | None:
             tuple(sorted({_environment(run["environment"]) for run in runs})),
             tuple(sorted(run["finished"] for run in runs)),
         )
-    except (KeyError, TypeError, FileNotFoundError) as e:
-        raise BadInput(
-            f"{path}: not a table as written now, it lacks {e}; run `make {target(table)}` again, or delete the folder"
-        ) from e
+    except (KeyError, TypeError, AttributeError, UnicodeDecodeError) as e:
+        raise BadInput(f"{path}: not a table as written now, it lacks {e}; {again}") from e
     return files if runs else None
 
 
@@ -87,37 +91,44 @@ def picture_files(probe: Probe, picture: Picture, build: Path) -> PictureFiles:
     """The picture's images in the order of their names, and the probe's table where it stands under this picture.
     Raises BadInput for files of another version."""
     folder = build / "tables" / probe.name
-    images = tuple(_image(path, picture) for path in sorted(folder.glob(f"{picture.files}.svg")))
+    again = f"run `make {picture.target}` again, or delete it"
+    images = tuple(_image(path, again) for path in sorted(folder.glob(f"{picture.files}.svg")))
     path = folder / "table.json"
     if not picture.cells or not path.exists():
         return PictureFiles(images)
-    try:
-        cells = tuple(tuple(map(str, row)) for row in json_object(path, "make it again, or delete it")["text"])
-    except (KeyError, TypeError) as e:
-        raise BadInput(f"{path}: has no text for the report; run `make {picture.target}` again, or delete it") from e
-    return PictureFiles(images, cells)
+    checked(path, again)
+    return PictureFiles(images, _text(path, json_object(path, again), again))
 
 
-def _image(path: Path, picture: Picture) -> Image:
-    data = path.read_bytes()
+def _text(path: Path, content: dict[str, Any], again: str) -> tuple[tuple[str, ...], ...]:
+    """The cells of a report's table, head first. Raises BadInput where it has none, or rows of several lengths."""
+    text = content.get("text")
+    if not isinstance(text, list) or not text or not all(isinstance(row, list) for row in text):
+        raise BadInput(f"{path}: has no text for the report; {again}")
+    if len({len(row) for row in text}) > 1:
+        raise BadInput(f"{path}: its text has rows of several lengths; {again}")
+    return tuple(tuple(map(str, row)) for row in text)
+
+
+def _image(path: Path, again: str) -> Image:
+    data = checked(path, again)
     if len(data) <= LARGEST_SVG:
         return "image/svg+xml", data
     png = path.with_suffix(".png")
     if not png.exists():
-        raise BadInput(
-            f"{png}: not there, and {path.name} is too large for the page; run `make {picture.target}` again"
-        )
-    return "image/png", png.read_bytes()
+        raise BadInput(f"{png}: not there, and {path.name} is too large for the page; {again}")
+    return "image/png", checked(png, again)
 
 
 def costs(build: Path) -> list[dict[str, Any]]:
     """What `make cost` measured of the rows of each table. Raises BadInput for files of another version."""
     reports = []
     for path in sorted((build / "cost").glob("*.json")):
-        content = json_object(path, "make it again, or delete it")
+        again = f"run `make cost TABLE={path.stem}` again, or delete it"
+        content = json_object(path, again)
         if odd := [key for key in ("title", "profile", "device", "threads", "torch", "text") if key not in content]:
-            raise BadInput(f"{path}: not a cost report as written now, it has no {odd[0]}; delete it")
-        reports.append(content)
+            raise BadInput(f"{path}: not a cost report as written now, it has no {odd[0]}; {again}")
+        reports.append(content | {"text": _text(path, content, again)})
     return reports
 
 
@@ -126,7 +137,9 @@ def conformance(build: Path) -> dict[str, Any] | None:
     files = sorted((build / "conformance").glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
     if not files:
         return None
-    content = json_object(files[-1], "make it again, or delete it")
-    if odd := [key for key in ("verdicts", "fragment") if key not in content]:
-        raise BadInput(f"{files[-1]}: not a conformance report as written now, it has no {odd[0]}; delete it")
+    again = "write it with --conformance-report again, or delete it"
+    content = json_object(files[-1], again)
+    for key, kind in {"verdicts": dict, "fragment": str}.items():
+        if not isinstance(content.get(key), kind):
+            raise BadInput(f"{files[-1]}: not a conformance report as written now, it has no {key}; {again}")
     return content

@@ -305,7 +305,7 @@ _MARKS = {"confirmed": "✓", "contradicted": "✗", "undetermined": "?"}
 def _verdict(verdict: str) -> str:
     """A verdict with a mark of its own, so that colour is not all that tells it."""
     mark = f'<span aria-hidden="true">{_MARKS.get(verdict, "·")} </span>'
-    return f'<span class="verdict {verdict.lower().replace(" ", "-")}">{mark}{escape(verdict)}</span>'
+    return f'<span class="verdict {escape(verdict.lower().replace(" ", "-"))}">{mark}{escape(verdict)}</span>'
 
 
 def _claims(claims: Sequence[Entry]) -> str:
@@ -334,10 +334,10 @@ def _finding(finding: Finding) -> str:
     )
     items = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in told if words)
     named = [e.claim.id for e in (*finding.checks, *finding.observations)]
-    links = ", ".join(f'<a href="#claim-{name}">{name}</a>' for name in named)
+    links = ", ".join(f'<a href="#claim-{name}">{name}</a>' for name in map(escape, named))
     return (
-        f'<li id="finding-{r.id}"><details><summary>{_verdict(finding.verdict)}<span>{escape(r.title)}'
-        f'<span class="facts">{r.paper} · {escape(r.place)} · {r.status} since {r.date}</span></span></summary>'
+        f'<li id="finding-{escape(r.id)}"><details><summary>{_verdict(finding.verdict)}<span>{escape(r.title)}'
+        f'<span class="facts">{escape(f"{r.paper} · {r.place} · {r.status} since {r.date}")}</span></span></summary>'
         f"<dl>{items}<dt>Rests on</dt><dd>{links}</dd></dl></details></li>"
     )
 
@@ -352,8 +352,8 @@ def _filters(claims: Sequence[Entry]) -> str:
     for name, title, values, counts in groups:
         buttons = f'<button type="button" data-filter="{name}" data-value="" aria-pressed="true">all</button>'
         buttons += "".join(
-            f'<button type="button" data-filter="{name}" data-value="{value}" aria-pressed="false">'
-            f"{value} <small>{counts[value]}</small></button>"
+            f'<button type="button" data-filter="{name}" data-value="{escape(value)}" aria-pressed="false">'
+            f"{escape(value)} <small>{counts[value]}</small></button>"
             for value in values
         )
         out.append(_group(title, buttons))
@@ -388,9 +388,10 @@ def _claim(entry: Entry) -> str:
     items = "".join(f"<dt>{name}</dt><dd>{escape(words)}</dd>" for name, words in told if words)
     says = escape(c.says[0].upper() + c.says[1:])
     return (
-        f'<li id="claim-{c.id}" data-paper="{c.paper}" data-kind="{c.kind}" data-verdict="{f.verdict}"><details>'
+        f'<li id="claim-{escape(c.id)}" data-paper="{escape(c.paper)}" data-kind="{escape(c.kind)}" '
+        f'data-verdict="{escape(f.verdict)}"><details>'
         f"<summary>{_verdict(f.verdict)}<span>{says}"
-        f'<span class="facts">{c.paper} · {escape(c.place)} · {c.kind}</span></span>'
+        f'<span class="facts">{escape(f"{c.paper} · {c.place} · {c.kind}")}</span></span>'
         f'<span class="figure">{escape(f.figure)}</span></summary><dl>{items}</dl>'
         f"{command(f'python -m paper_tables.audit --claim {c.id}')}</details></li>"
     )

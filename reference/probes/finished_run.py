@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data_manifests.errors import BadInput, replacing
-from data_manifests.index import Index, load_index
+from data_manifests.errors import BadInput
+from data_manifests.index import Index, proven_index
+from data_manifests.sums import write_together
 from reference.environment import pick_device
 from reference.evaluation import Evaluation, split_rows
 from reference.faces import Faces, open_faces
@@ -66,7 +67,7 @@ def open_run(
     """
     device = pick_device(options.device)
     model, run_options = restore(run_dir, device)
-    index = load_index(options.index)
+    index = proven_index(options.index)
     if read_arguments(run_dir, "name another run")["index_sha256"] != index.sha256:
         raise BadInput(f"{run_dir}: was trained on another index than --index {options.index}; name that one")
     return FinishedRun(model, run_options, index, options.cache_dir, device)
@@ -74,7 +75,5 @@ def open_run(
 
 def write(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Write a probe's files, {name: content}, and print where they are."""
-    for name, content in contents.items():
-        with replacing(folder / name) as f:
-            f.write(content)
+    write_together(folder, contents)
     print(f"Written: {', '.join(str(folder / name) for name in contents)}")

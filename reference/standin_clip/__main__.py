@@ -1,12 +1,12 @@
 """Train the stand-in CLIP: python -m reference.standin_clip."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import tyro
 
 from data_manifests.errors import cli_errors
+from data_manifests.json_files import json_object
 from reference.kernels import Kernels, start_again_for
 from reference.standin_clip.training import make
 from reference.standin_clip.weights import FOLDER, SETTINGS
@@ -22,7 +22,10 @@ def main(out: Path = FOLDER, seed: int = SETTINGS.seed, kernels: Kernels = "fast
     """
     start_again_for(kernels)
     path = make(out, replace(SETTINGS, seed=seed))
-    zero_shot = json.loads(path.with_suffix(".json").read_text())["held_out_people"]["zero_shot"]
+    about = path.with_suffix(".json")
+    zero_shot = json_object(about, "delete it and its weights, and give this command again")["held_out_people"][
+        "zero_shot"
+    ]
     for name, modalities in zero_shot.items():
         figures = ", ".join(f"{m} {f['accuracy']:.1%} (AUC {f['auc']:.3f})" for m, f in modalities.items())
         print(f"zero-shot accuracy on people held out, captions {name}: {figures}")

@@ -1,7 +1,6 @@
 """The training of the stand-in, what its weights are worth, and the files it leaves."""
 
 import hashlib
-import json
 import platform
 import time
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from data_manifests.errors import replacing
 from data_manifests.index import MODALITIES
+from data_manifests.json_files import sealed
 from data_manifests.locks import locked
 from data_manifests.phantom import sets
 from data_manifests.phantom.recordings import generator
@@ -145,7 +145,7 @@ def make(folder: Path = FOLDER, settings: Settings = SETTINGS) -> Path:
             },
         }
         with replacing(path.with_suffix(".json")) as f:
-            f.write((json.dumps(description, indent=1) + "\n").encode())
+            f.write(sealed(description))
         with replacing(path) as f:  # last: where this file exists, all is done
             f.write(weights)
     return path

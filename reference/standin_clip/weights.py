@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from data_manifests.errors import BadInput
+from data_manifests.json_files import json_object
 from reference.captions import CAPTION_SETS, load_captions
 from reference.kernels import kernels
-from reference.sources import sources
+from reference.sources import sha256, sources
 
 NAME, CHOICE = "stand-in CLIP", "phantom"  # in words, and for `--clip`
 FOLDER = Path("build/clip")
@@ -77,4 +78,8 @@ def find(clip: str = CHOICE) -> Path:
     path = place(settings=settings_of(clip))
     if not path.exists():
         raise BadInput(f"{path}: the stand-in CLIP is not there; make it with python -m {' '.join(command(clip))}")
+    again = f"delete both, and make them again with python -m {' '.join(command(clip))}"
+    about = path.with_suffix(".json")
+    if json_object(about, again).get("sha256") != sha256(path):
+        raise BadInput(f"{path}: is not the file that {about.name} describes; {again}")
     return path

@@ -19,13 +19,22 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_manifests import index as index_module
-from data_manifests import mapped
+from data_manifests import mapped, sums
 from data_manifests import parallel as parallel_module
 from data_manifests.__main__ import main
 from data_manifests.adapters import Options, index_tree
 from data_manifests.adapters.cefa import official_split
 from data_manifests.errors import BadInput
-from data_manifests.index import COLUMNS, FAMILIES, Reference, Row, load_index, parse_reference, save_index
+from data_manifests.index import (
+    COLUMNS,
+    FAMILIES,
+    Reference,
+    Row,
+    load_index,
+    parse_reference,
+    proven_index,
+    save_index,
+)
 from data_manifests.parallel import as_done, parallel
 from data_manifests.protocols import MMFAS_RATIO, check_subjects, draw_by_subject, mmfas, one_class
 from reference import sources
@@ -187,8 +196,12 @@ class TestColumns:
         lines = text.splitlines(True)
         (path.parent / file).write_text("".join([*lines[:-1], lines[-1].replace("860", "870").replace("p,", "q,")]))
         index = load_index(path)
+        with pytest.raises(BadInput, match=f"{file}: was changed or damaged after it was written"):
+            proven_index(path)
         assert index.rows[5].ir_nm == (870 if file == "index.csv" else 860)
         assert set(index.protocols) == ({"p"} if file == "index.csv" else {"p", "q"})
+        (path.parent / sums.NAME).unlink()
+        proven_index(path)
         (path.parent / file).write_text(text.replace("860", "near").replace("p,", ","))
         with pytest.raises(BadInput, match="row 2"):
             load_index(path)
@@ -549,7 +562,8 @@ class TestAdapters:
         (tmp_path / "roots.toml").write_text('C = "c"\n')
         main(["index", "--roots", str(tmp_path / "roots.toml"), "--out", str(tmp_path / "out"), "--workers", "1"])
         printed = capsys.readouterr()
-        text = "".join(p.read_text() for p in (tmp_path / "out").iterdir()) + printed.out + printed.err
+        files = [p for p in (tmp_path / "out").iterdir() if p.name != sums.NAME]  # digests hold any digits
+        text = "".join(p.read_text() for p in files) + printed.out + printed.err
         assert "EA-012/3_012_1_1_1" in text
         assert "EA-013/3_013_1_1_1/ir/._0026.jpg" in text
         assert not re.search("[0-9]{8}|203", text)

@@ -267,7 +267,7 @@ def table_in(out: Path) -> dict:
 def test_a_picture_of_each_set_with_every_family(index: Path, trained: Path, tmp_path: Path) -> None:
     grad_cam.run(options(index, trained, tmp_path / "a"))
     names = {f"figure7-{s}.{kind}" for s in "CW" for kind in ("svg", "png")}
-    assert {p.name for p in (tmp_path / "a").iterdir()} == {*names, "grad_cam.json"}
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {*names, "grad_cam.json", "SHA256SUMS"}
     table = table_in(tmp_path / "a")
     assert [(s["dataset"], s["family"]) for s in table["samples"]] == [
         (s, family) for s in "CW" for family in ("bona fide", "print")
@@ -345,7 +345,7 @@ def test_recordings_of_an_owners_list_are_drawn_and_what_is_not_is_named(
     assert [(s["dataset"], s["family"]) for s in table["samples"]] == [("W", "print")]
     assert table["samples"][0]["sample_id"].startswith(("W/s1-attack/", "W/s2-attack/"))
     assert table["left_out_by_licence"] == {"C": ["bona fide", "print"], "W": ["bona fide"]}
-    assert {p.name for p in tmp_path.iterdir()} == {"figure7-W.svg", "figure7-W.png", "grad_cam.json"}
+    assert {p.name for p in tmp_path.iterdir()} == {"figure7-W.svg", "figure7-W.png", "grad_cam.json", "SHA256SUMS"}
     assert "C: not drawn, since its licence allows no picture of them: bona fide, print" in capsys.readouterr().out
 
 

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from data_manifests.errors import BadInput
 from data_manifests.index import Row, save_index
+from data_manifests.json_files import SEAL
 from data_manifests.phantom.build import MARKER
 from paper_tables.__main__ import main
 from paper_tables.declarations import mmfas, profile
@@ -874,6 +875,10 @@ def test_from_index_to_page_and_again_in_no_time(tmp_path, capsys):
 
     # A run of another index under this name is not taken in.
     args = json.loads((run / "args.json").read_text())
+    (run / "args.json").write_text(json.dumps(args | {"index_sha256": "0" * 64}))
+    with pytest.raises(BadInput, match=r"args.json: was changed or damaged"):
+        main(arguments)
+    args.pop(SEAL)
     (run / "args.json").write_text(json.dumps(args | {"index_sha256": "0" * 64}))
     with pytest.raises(BadInput, match="another index"):
         main(arguments)

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from data_manifests.errors import BadInput
+from data_manifests.json_files import json_object, sealed
 from paper_tables.declarations import mmda, mmfas
 from paper_tables.declarations.probes import PROBES
 from paper_tables.declarations.profile import load as load_profile
@@ -226,6 +227,8 @@ def test_pictures_are_inlined_and_large_ones_as_png(text, tmp_path):
         ("tables/mmfas-table1/table.json", "{}", "it lacks 'rows'; run `make reproduce-mmfas-table1` again"),
         ("tables/mmfas-table1/table.json", '{"rows": [{"runs": 3}]}', "not a table as written now"),
         ("tables/mmda-batch-leak/table.json", '{"runs": {}}', "has no text for the report; run `make mmda-batch-leak`"),
+        ("tables/mmda-batch-leak/table.json", '{"text": [["a", "b"], ["c"]]}', "its text has rows of several lengths"),
+        ("cost/x.json", "[]", "x.json: not a JSON object; run `make cost TABLE=x` again, or delete it"),
         ("conformance/x.json", '{"implementation": "x", "verdicts": {}}', "it has no fragment"),
     ],
 )
@@ -243,7 +246,7 @@ def test_a_table_of_another_version_is_refused(build, tmp_path):
     folder.mkdir(parents=True)
     for name in ("table.json", "table.html"):
         (folder / name).write_text((build / "tables" / "mmda-table5" / name).read_text())
-    with pytest.raises(BadInput, match=r"lacks .*fragment\.html.*run `make reproduce-mmda-table5` again"):
+    with pytest.raises(BadInput, match=r"fragment\.html: cannot be read.*run `make reproduce-mmda-table5` again"):
         program.contents(tmp_path)
 
 
@@ -269,10 +272,10 @@ def test_the_newest_conformance_report_counts(build, tmp_path):
     import os
 
     (tmp_path / "conformance").mkdir()
-    whole = json.loads((build / "conformance" / "theirs.json").read_text())
+    whole = json_object(build / "conformance" / "theirs.json", "")
     for i, name in enumerate(("b", "a")):
         path = tmp_path / "conformance" / f"{name}.json"
-        path.write_text(json.dumps(whole | {"fragment": name}))
+        path.write_bytes(sealed(whole | {"fragment": name}))
         os.utime(path, (1000 + i, 1000 + i))
     assert collect.conformance(tmp_path)["fragment"] == "a"
 

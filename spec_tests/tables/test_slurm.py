@@ -106,7 +106,7 @@ def test_a_job_that_runs_is_waited_for_and_not_submitted_again(tmp_path, monkeyp
 def test_a_damaged_note_is_said_in_a_sentence(tmp_path):
     queue, run = slurm.Queue(HERE, tmp_path, "local"), job(tmp_path / "run")
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(BadInput, match=r"run.json: damaged; end the jobs that squeue names"):
+    with pytest.raises(BadInput, match=r"run.json: not valid JSON (.*); end the jobs that squeue names"):
         queue.submit(run)
 
 
