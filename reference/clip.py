@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
+from reference.proven import load
 from reference.sources import sha256
 from reference.standin_clip import weights as standin
 
@@ -251,7 +252,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
             content: Any = load_file(file)
         else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = load(file)
     except OSError as e:
         if e.errno is None:
             raise BadInput(f"{file}: {_DAMAGED}") from e

@@ -71,6 +71,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def load(path: Path) -> Any:
+    """What torch.save wrote, tensors and plain values, on the CPU. Raises many kinds of exceptions for other files, and
+    ValueError where a checksum of its zip archive is wrong; a file from before PyTorch 1.6 has none."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} is wrong")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def write_checkpoint(path: Path, state: Mapping[str, Any], owner: str) -> None:
     """Write a state that `owner`, the digest of a run's identity, can go on from, whole or not at all."""
     with replacing(path) as f:
@@ -82,11 +93,7 @@ def read_checkpoint(path: Path, owner: str) -> dict[str, Any]:
     another run's."""
     again = "put it back from a copy, or delete it to train this run from its start"
     try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise ValueError(f"the checksum of {damaged} is wrong")
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state = load(path)
     except OSError as e:
         raise BadInput(f"{path}: cannot be read ({e.strerror or e}); {again}") from e
     except Exception as e:  # torch and zipfile raise many kinds for a damaged file; each means the same here

@@ -167,8 +167,6 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
     for name in ("val", *targets):
         path = folder / "scores" / f"{name}.npz"
         epochs[name], heads[name], sets[name] = _scores(path)
-        if digests and digests.get(path.name) != sha256(path):
-            raise BadInput(f"{path}: is not the file that the finished run left; {_again(folder)}")
         if heads["val"] != heads[name]:
             raise BadInput(f"{path}: holds other heads than val.npz; {_again(folder)}")
     arguments, index_sha256, commit = (args[key] for key in ("arguments", "index_sha256", "git_commit"))
@@ -183,6 +181,10 @@ def read_run(folder: Path, targets: Sequence[str]) -> RunScores:
             raise BadInput(f"{path}: holds other epochs than its neighbours; {_again(folder)}")
         if not np.isin([run.chosen_epoch, run.epochs[-1]], tested).all():
             raise BadInput(f"{path}: lacks the epoch that validation chooses, or the last; {_again(folder)}")
+    for name in sets if digests else ():
+        path = folder / "scores" / f"{name}.npz"
+        if digests.get(path.name) != sha256(path):
+            raise BadInput(f"{path}: is not the file that the finished run left; {_again(folder)}")
     return run
 
 

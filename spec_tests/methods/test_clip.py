@@ -281,6 +281,10 @@ def broken_files(folder: Path) -> dict[str, tuple[Path, str]]:
         save(good, folder / "good")
         content = (folder / "good").read_bytes()
         add(f"cut.{suffix}", lambda f, c=content: f.write_bytes(c[: len(c) // 2]), damaged)
+        if suffix == "pt":  # one of its numbers is another
+            at = content.index(good["visual.proj"].numpy().tobytes())
+            flipped = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+            add("flipped.pt", lambda f, c=flipped: f.write_bytes(c), damaged)
         add(f"empty.{suffix}", lambda f: f.write_bytes(b""), damaged)
         add(f"text.{suffix}", lambda f: f.write_text("<html>404</html>"), damaged)
     add("list.pt", lambda f: torch.save([1, 2], f), damaged)

@@ -1,8 +1,9 @@
 """Run folders written by the tests of the tables: what a finished training leaves, without training."""
 
-import json
-
 import numpy as np
+
+from data_manifests.json_files import sealed
+from reference.sources import sha256
 
 # Four bona fide, then four attacks of two families, two of each.
 LIVE = [1, 1, 1, 1, 0, 0, 0, 0]
@@ -36,12 +37,17 @@ def write_run(folder, epochs, sets, arguments=None, index_sha256="f" * 64, param
             **several,
         )
     args = {"arguments": arguments or {}, "index_sha256": index_sha256, "git_commit": "c" * 40}
-    (folder / "args.json").write_text(json.dumps(args))
-    (folder / "env.json").write_text(
-        json.dumps({"device": "cpu", "cpu": "a CPU", "threads": 1, "torch": "2.11", "kernels": "fastest"})
-    )
+    (folder / "args.json").write_bytes(sealed(args))
+    env = {"device": "cpu", "cpu": "a CPU", "threads": 1, "torch": "2.11", "kernels": "fastest"}
+    (folder / "env.json").write_bytes(sealed(env))
     if done:
-        (folder / "done").write_text(json.dumps({"finished": "now", "parameters": parameters}))
+        finish(folder, parameters)
+
+
+def finish(folder, parameters=6):
+    """Write `done`, for the scores as they are."""
+    scores = {path.name: sha256(path) for path in (folder / "scores").iterdir()}
+    (folder / "done").write_bytes(sealed({"finished": "now", "parameters": parameters, "scores": scores}))
 
 
 def fill(table, jobs, samples=24, epochs=(0, 1, 2)):

@@ -40,7 +40,7 @@ from paper_tables.rendering.wording import HONEST, caption, view_of
 from reference import metrics
 from reference.rivals import rows as comparison_rows
 from reference.sources import ROOT
-from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, write_run
+from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, finish, write_run
 from spec_tests.support.markup import Checker, balanced
 from spec_tests.support.released_script import released_script
 
@@ -329,6 +329,7 @@ def lean_run(folder, val, epochs=(1, 3, 4), tested=(3, 4)):
     write_run(folder, [*epochs], {"val": val})
     write_run(folder / "of tests", [*tested], {"S": (test, *eight()[1:])})
     (folder / "of tests" / "scores" / "S.npz").rename(folder / "scores" / "S.npz")
+    finish(folder)
     return cells.read_run(folder, ["S"])
 
 
@@ -966,7 +967,7 @@ def test_markdown(small):
     assert f"| *– published* |  |  | {' | '.join(f'*{x}*' for x in printed)} |" in lines
     assert f"| mmFAS (ours) (not implemented yet) |  |  | {' | '.join('–' * 15)} |" in lines
     assert f"| ViT-S/16 | 12.35 M | 1 of 2 [10] | {' | '.join(['0.00', '100.00', '100.00'] * 5)} |" in lines
-    note = f"- [10] vit_s16 seed 1, ended with exit status 2: 5 % & x_y: `{_command(small, 'vit_s16', 1)}`"
+    note = f"- [10] vit_s16 seed 1, ended with exit status 2: 5 % \\& x\\_y: `{_command(small, 'vit_s16', 1)}`"
     assert note in lines
     assert f"- [3] resnet50 seed 0, not run: `{_command(small, 'resnet50', 0)}`" in lines
     table = [line for line in lines if line.startswith("|")]

@@ -23,7 +23,7 @@ from reference import mmda as program
 from reference.rivals import clip_zero_shot
 from reference.rivals.blocks import clip_classifier
 from reference.rivals.method import train
-from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, write_run
+from spec_tests.support.fake_runs import FAMILY, LIVE, SUBJECT, eight, finish, write_run
 from spec_tests.support.miniature import write_index
 from spec_tests.support.released_script import released_script
 from spec_tests.support.tiny_clip import SIDE, tiny_clip
@@ -283,6 +283,7 @@ def test_damaged_head_scores_are_refused_by_name(tmp_path, name, spoil, says):
         arrays["head_scores"][0, 1, 3] = np.nan
     arrays = {k: v for k, v in (arrays | spoil).items() if v is not None}
     np.savez(path, **arrays)
+    finish(tmp_path / "r")
     with pytest.raises(BadInput, match=re.escape(says)):
         cells.cells({0: {"": cells.read_run(tmp_path / "r", ["W"])}}, [of(Place("", ("W",)))], False, RULES, KINDS)
 

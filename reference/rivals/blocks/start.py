@@ -4,12 +4,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput, first_line
+from reference.proven import load
 from reference.rivals import method
 
 NONE, TORCHVISION = "none", "torchvision"
@@ -109,7 +110,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         except SafetensorError as e:
             raise BadInput(f"--weights {path}: no safetensors file ({e}); save the network's state again") from e
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state = load(path)
     except OSError:
         raise
     except Exception as e:  # torch names no common class for what a damaged or foreign file raises
