@@ -166,7 +166,7 @@ report: $(ENV) ## one HTML page, build/report.html; CONFORMANCE=1 tests the equa
 	@$(PYTHON) -m paper_tables.report $(if $(filter-out 0,$(CONFORMANCE)),--conformance)
 
 ##@ Checks of this project
-.PHONY: test lint spec bench mutants kills
+.PHONY: test lint spec bench mutants kills damage
 test: lint spec ## lint, and every test; leaves the matrix in build/conformance/
 
 lint: $(ENV) ## ruff and mypy
@@ -180,8 +180,11 @@ spec: $(ENV) ## every test (pytest spec_tests/)
 mutants: $(ENV) ## break the code in many ways and show which test notices (an hour); leaves build/mutants.json
 	@$(PYTHON) -m spec_tests.bugs.mutants
 
-kills: $(ENV) ## kill every stage N times in all, at any moment, and compare what it leaves when given again (20 s each); leaves build/kills.json
+kills: $(ENV) ## kill every stage, N times in all, and compare what it leaves when it is given again (N x 20 s)
 	@$(PYTHON) -m paper_tables.planning.kills --number $(N) --out build/kills.json
+
+damage: $(ENV) ## damage 2 000 files that commands read: the same result or a sentence (minutes); prints, leaves nothing
+	@$(PYTHON) -m pytest spec_tests/tables/test_damage.py --hypothesis-profile=thorough
 
 bench: $(ENV) ## speed beside peers, and what each ingredient of a step costs; leaves build/bench/ (JSON, tables, roofline)
 	@$(TABLES) mmfas-table1 --prepare-only --profile cpu

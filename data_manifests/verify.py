@@ -8,6 +8,7 @@ state file, so that an interrupted check continues where it stopped and no uncha
 import hashlib
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -395,15 +396,20 @@ def _files(rows: Sequence[Row]) -> dict[str, _Images]:
     return files
 
 
+def _line(entry: list[Any]) -> bytes:
+    """A line of the state: what was found of a file, and a checksum of that."""
+    return json.dumps([*entry, zlib.crc32(json.dumps(entry).encode())]).encode()
+
+
 def _read_state(state: Path) -> dict[str, list[Any]]:
-    """Path → [size, mtime_ns, hash of the images, problem]. A last line that was cut short does not count."""
+    """Path → [size, mtime_ns, hash of the images, problem]. A line that was cut short or changed does not count."""
     known = {}
     with suppress(FileNotFoundError):
         for line in state.read_bytes().split(b"\n"):
             with suppress(ValueError, RecursionError):  # a line that was cut short or belongs to another kind of file
                 entry = json.loads(line)
-                if isinstance(entry, list) and len(entry) == 5 and isinstance(entry[0], str):
-                    known[entry[0]] = entry[1:]
+                if isinstance(entry, list) and len(entry) == 6 and line == _line(entry[:-1]):
+                    known[entry[0]] = entry[1:-1]
     return known
 
 
@@ -436,7 +442,7 @@ def decode_all(root: Path, rows: Sequence[Row], state: Path, workers: int | None
             f.write(b"\n")  # end a line that may have been cut short
         for i, what in as_done(_decoding_problem, [job for *_, job in waiting], "decoding", workers):
             path, key, _ = waiting[i]
-            f.write(json.dumps([path, *key, what]).encode() + b"\n")
+            f.write(_line([path, *key, what]) + b"\n")
             f.flush()
             problems += _problem(path, what)
     return problems, already
