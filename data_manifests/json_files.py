@@ -25,17 +25,34 @@ def sealed(content: Mapping[str, Any]) -> bytes:
 def json_object(path: Path, remedy: str) -> dict[str, Any]:
     """The object in a JSON file, without its seal. Raises BadInput, which ends in `remedy`, where the file holds none,
     or another one than was written."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as e:
-        raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
-    except (ValueError, RecursionError) as e:
-        raise BadInput(f"{path}: not valid JSON ({first_line(e)}); {remedy}") from e
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: not a JSON object; {remedy}")
+    content = _object(path, "", _bytes(path, remedy), remedy)
     seal = content.pop(SEAL, None)
     if seal is not None and seal != _digest(content):
         raise BadInput(f"{path}: was changed or damaged after it was written; {remedy}")
+    return content
+
+
+def json_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
+    """The objects in a file that holds one a line, without what stands behind the last line's end: a killed process may
+    have left the beginning of a line. Raises BadInput, which ends in `remedy`, for anything else."""
+    *lines, _ = _bytes(path, remedy).split(b"\n")
+    return [_object(path, f", line {number}", line, remedy) for number, line in enumerate(lines, 1)]
+
+
+def _bytes(path: Path, remedy: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
+
+
+def _object(path: Path, place: str, data: bytes, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as e:
+        raise BadInput(f"{path}{place}: not valid JSON ({first_line(e)}); {remedy}") from e
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}{place}: not a JSON object; {remedy}")
     return content
 
 

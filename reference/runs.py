@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from data_manifests import locks
 from data_manifests.errors import BadInput, replacing
-from data_manifests.json_files import json_object, sealed
+from data_manifests.json_files import json_lines, json_object, sealed
 from reference.sources import git_commit, sha256
 
 _ARGUMENTS = {"arguments": dict, "seed": int, "index_sha256": str, "sources": dict, "git_commit": str}
@@ -150,13 +150,8 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        text = path.read_text()
         # A killed run can leave its last line unfinished; it lies beyond the checkpoint and is cut off there.
-        whole = text[: text.rfind("\n") + 1]
-        try:
-            return [json.loads(line) for line in whole.splitlines()]
-        except ValueError as e:
-            raise BadInput(f"{path}: a line is not valid JSON; delete {self.folder} to start this run again") from e
+        return json_lines(path, f"put it back from a copy, or delete {self.folder} to start this run again")
 
     @property
     def done(self) -> bool:

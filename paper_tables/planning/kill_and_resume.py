@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from data_manifests.errors import BadInput, cli_errors, replacing
+from data_manifests.json_files import json_object
 from paper_tables.planning.request import has_cuda, request
 from reference.sources import ROOT
 
@@ -104,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in given.loops:
         shutil.rmtree(folder, ignore_errors=True)
         report["loops"][name] = found = tried(LOOPS[name], r.data.index, folder, device)
-        env = json.loads((folder / "whole" / "env.json").read_text(encoding="utf-8"))
+        env = json_object(folder / "whole" / "env.json", "run it again")
         report |= {key: env[key] for key in ("device", "cpu", "torch")}
         with replacing(given.out) as f:
             f.write((json.dumps(report, indent=1) + "\n").encode())

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from data_manifests.errors import BadInput, cli_errors, replacing
+from data_manifests.json_files import json_lines, json_object
 from paper_tables.planning.request import has_cuda, request
 from reference import options as base
 from reference.sources import ROOT
@@ -32,6 +33,7 @@ TRAININGS: Mapping[str, Sequence[str]] = {
 }
 PRECISIONS = ("float32", "bf16")
 SEEDS = 3
+_AGAIN = "delete the folder and run it again"
 FURTHEST = 2.0  # standard deviations over seeds
 
 
@@ -39,7 +41,7 @@ def trained(words: Sequence[str], where: Sequence[str], folder: Path) -> dict[st
     """The last epoch's loss and the EER of validation of a run in `folder`."""
     module = importlib.import_module(words[0])
     module.train(base.parse(module.Options, words[0], None, [*where, *words[1:], "--run-dir", str(folder)]))
-    last = json.loads((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    last = json_lines(folder / "metrics.jsonl", _AGAIN)[-1]
     return {"loss": last["loss"], "validation EER": last["sets"]["val"]["eer"]}
 
 
@@ -82,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     where = ["--index", str(index), "--cache-dir", f"{folder}/cache", "--device", device]
                     here = [*where, "--seed", str(seed), "--precision", precision]
                     found[precision].append(trained(words, here, run))
-            env = json.loads((run / "env.json").read_text(encoding="utf-8"))
+            env = json_object(run / "env.json", _AGAIN)
             report |= {key: env[key] for key in ("device", "cpu", "torch")}
             report["methods"][name] = result = compared(found)
             with replacing(given.out) as f:

@@ -5,13 +5,12 @@ finished table takes seconds.
 """
 
 import heapq
-import json
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 
 from data_manifests.errors import BadInput
+from data_manifests.json_files import json_lines
 from data_manifests.parallel import end_with_parent
 from paper_tables.planning.places import Places
 from paper_tables.planning.plan import Job, command_line
@@ -169,14 +169,9 @@ def numbers(job: Job) -> str:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The whole lines of a run's metrics.jsonl so far; none before its first epoch."""
     try:
-        text = (folder / "metrics.jsonl").read_text()
-    except OSError:
-        return []
-    lines = []
-    for line in text[: text.rfind("\n") + 1].splitlines():
-        with suppress(ValueError):  # the run itself judges its file when it continues; this only counts
-            lines.append(json.loads(line))
-    return lines
+        return json_lines(folder / "metrics.jsonl", "")
+    except BadInput:
+        return []  # the run itself judges its file when it continues; this only counts
 
 
 def time_left(

@@ -121,7 +121,7 @@ def flat(state: Any) -> list[Any]:
     return [[*map(ord, x)] if isinstance(x, str) else x for x in tree_leaves(state)]
 
 
-KINDS = ("checkpoint.pt", "best.safetensors", "metrics.jsonl", "parts/val/0.npz", "parts/val/1.npz")
+KINDS = ("args.json", "checkpoint.pt", "best.safetensors", "metrics.jsonl", "parts/val/0.npz", "parts/val/1.npz")
 
 
 @given(
