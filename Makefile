@@ -20,9 +20,10 @@ ENV   := $(if $(filter .venv/bin/python,$(PYTHON)),.venv/installed)
 TABLES = $(PYTHON) -m paper_tables
 
 comma  := ,
-options = --data $(DATA) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
+quoted  = '$(subst ','\'',$(1))'
+options = --data $(call quoted,$(DATA)) --profile $(PROFILE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(METHODS),--methods $(METHODS)) \
           $(if $(JOBS),--jobs $(JOBS)) $(if $(KERNELS),--kernels $(KERNELS)) $(if $(filter-out 0,$(ORACLE)),--oracle) \
-          $(if $(filter slurm,$(ENGINE)),--slurm $(SLURM)) $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
+          $(if $(filter slurm,$(ENGINE)),--slurm $(call quoted,$(SLURM))) $(if $(filter-out 0,$(CI)),--ci) $(if $(filter-out 0,$(DRY)),--dry-run)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -48,12 +49,21 @@ help: ## this list
 	@echo '  DRY=1                      print the commands instead of running them'
 	@echo '  PYTHON=python3             use this environment instead of building .venv'
 
+# The lock is for two `make` at once. Whoever waited for it finds everything built.
+LOCKED = python3 -c 'import fcntl, os, sys; f = os.open(".venv.lock", os.O_CREAT | os.O_RDWR, 0o666); \
+  os.set_inheritable(f, True); fcntl.flock(f, fcntl.LOCK_EX); os.execvp(sys.argv[1], sys.argv[1:])'
+
 .venv/installed: requirements.txt
+	@$(LOCKED) sh -c 'test .venv/installed -nt requirements.txt || $(MAKE) --no-print-directory environment'
+
+.PHONY: environment
+environment:
+	@test ! -L .venv || { echo 'error: .venv is a link, and would be emptied where it leads; remove it, or give PYTHON='; exit 2; }
 	@echo 'Building .venv from requirements.txt (half a minute to a few minutes, about 6 GB)'
 	python3 -m venv --clear .venv
 	.venv/bin/python -m pip install -q --disable-pip-version-check $$(grep -oE '^uv==[^ ]+' requirements.txt)
 	.venv/bin/uv pip sync -q --python .venv/bin/python --require-hashes requirements.txt
-	@touch $@
+	@touch .venv/installed
 
 ##@ Tables and figures: take the data of DATA, train what is missing, leave build/tables/NAME/ (text, Markdown, LaTeX, JSON, page)
 ONE = $(addprefix reproduce-mmfas-,table1 table2 table3 figure6) \
@@ -115,7 +125,7 @@ readings-mmfas: $(ENV) ## which of the readings that mmFAS leaves open matter; S
 	@$(TABLES) mmfas-readings $(options)
 
 cost: $(ENV) ## what the rows of TABLE cost, and all its runs on DATA: samples, hours, disk; leaves build/cost/
-	@$(PYTHON) -m paper_tables.planning.cost $(TABLE) --profile $(PROFILE) --data $(DATA) $(if $(SEEDS),--seeds $(SEEDS)) \
+	@$(PYTHON) -m paper_tables.planning.cost $(TABLE) --profile $(PROFILE) --data $(call quoted,$(DATA)) $(if $(SEEDS),--seeds $(SEEDS)) \
 	  $(if $(filter-out 0,$(ORACLE)),--oracle) --out build/cost/$(TABLE).json
 
 ##@ Stand-in data: takes nothing, leaves build/phantom/ and build/index/

@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 
 from data_manifests import mapped, sums
 from data_manifests.errors import BadInput
+from data_manifests.locks import locked
 from data_manifests.parallel import shown
 
 DATASETS = {"C": "CASIA-SURF CeFA", "S": "CASIA-SURF", "W": "WMCA", "H": "HQ-WMCA", "P": "PADISI-Face"}
@@ -631,14 +632,20 @@ def _toml(path: Path) -> dict[str, object]:
 
 
 def root_texts(path: Path) -> dict[str, str]:
-    """Letter of a data set → its folder as `roots.toml` writes it, absolute or relative to the file."""
-    return {key: str(value) for key, value in _toml(path).items() if key in DATASETS}
+    """Letter of a data set → its folder as `roots.toml` writes it, absolute (`~` is written out) or relative to the
+    file."""
+    return {key: _at_home(str(value)) for key, value in _toml(path).items() if key in DATASETS}
 
 
 def _folder(path: Path, key: str, value: object) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
         raise BadInput(f'{path}: {key} must be a folder in quotes, such as {key} = "/data/{key.lower()}"')
-    return resolved(path.parent / value)
+    return resolved(path.parent / _at_home(value))
+
+
+def _at_home(folder: str) -> str:
+    """With `~` written out, as a shell does it."""
+    return os.path.expanduser(folder)  # noqa: PTH111  # Path would raise for a user whom nobody knows
 
 
 def resolved(folder: Path) -> Path:
@@ -763,7 +770,9 @@ def save_index(
     lines = [f'{letter} = "{_toml_text(str(root))}"\n' for letter, root in roots.items()]
     listed = sums.text({path.name: index, "protocols.csv": table})  # roots.toml is to be edited where data move
     rest = {"protocols.csv": table, "roots.toml": "".join(lines).encode("utf-8"), sums.NAME: listed}
-    return _replace_all({folder / name: data for name, data in rest.items()} | {path: index})
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        return _replace_all({folder / name: data for name, data in rest.items()} | {path: index})
 
 
 def _replace_all(files: Mapping[Path, bytes]) -> bool:

@@ -16,7 +16,8 @@ from data_manifests.index import MODALITIES, UNWRITABLE, Row
 from data_manifests.parallel import parallel
 
 SPLITS = {"train": "train", "dev": "val", "val": "val", "valid": "val", "eval": "test", "test": "test"}
-JUNK = {"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX"}
+# Of operating systems, of a Synology disk station, of Jupyter; "._" and ".nfs" begin names of macOS and of NFS.
+JUNK = {"Thumbs.db", ".DS_Store", "desktop.ini", "__MACOSX", "@eaDir", ".ipynb_checkpoints"}
 # DADM's scripts make these folders from the infrared images; MMDA's code opens them and does not use them.
 DERIVED = {"HOG_ir", "PLGF_ir"}
 _MANY = 10_000  # files between two words on the progress of a search
@@ -140,7 +141,7 @@ class Layout:
 
 
 def _junk(name: str) -> bool:
-    return name.startswith("._") or name in JUNK
+    return name.startswith(("._", ".nfs")) or name in JUNK
 
 
 def alike(name: str, expected: Iterable[str]) -> str:

@@ -2,11 +2,13 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from data_manifests.errors import BadInput, replacing
 from data_manifests.json_files import json_object, sealed
+from data_manifests.locks import locked
 from data_manifests.parallel import parallel
 from data_manifests.phantom.recordings import Recording, plan
 from data_manifests.phantom.render import render as render_recording
@@ -28,10 +30,16 @@ def render(profile: str, out: Path, sets: str = "C,S,W,H,P", workers: int = 0) -
     start = time.monotonic()
     chosen = profile_named(profile)
     letters = letters_of(sets)
+    out.mkdir(parents=True, exist_ok=True)
+    with locked(out):
+        _render(chosen, letters, out, workers or None, start)
+
+
+def _render(chosen: Profile, letters: Sequence[str], out: Path, workers: int | None, start: float) -> None:
     claim(out, chosen)
     recordings = [recording for letter in letters for recording in plan(letter, chosen)]
     todo = [recording for recording in recordings if not is_written(recording, out)]
-    parallel(partial(_render_one, profile=chosen, out=out), todo, "rendering", workers or None)
+    parallel(partial(_render_one, profile=chosen, out=out), todo, "rendering", workers)
     for letter in letters:
         write_lists(letter, plan(letter, chosen), out)
     roots = "".join(f'{s} = "{s}"\n' for s in SETS if (out / s).is_dir())
@@ -39,7 +47,7 @@ def render(profile: str, out: Path, sets: str = "C,S,W,H,P", workers: int = 0) -
         f.write(roots.encode())
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
     print(
-        f"{out}: phantom {VERSION}, profile {profile}, sets {','.join(letters)}: {len(recordings)} recordings, "
+        f"{out}: phantom {VERSION}, profile {chosen.name}, sets {','.join(letters)}: {len(recordings)} recordings, "
         f"{sum(len(c.frames) for c in recordings)} frames "
         f"({len(todo)} recordings rendered now in {time.monotonic() - start:.0f} s)"
     )
@@ -65,7 +73,7 @@ def claim(out: Path, profile: Profile) -> None:
         if owner != mine:
             raise BadInput(f"{marker} says {owner}, not {mine}; give another --out or delete that folder")
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and any(path.name != ".lock" for path in out.iterdir()):
         raise BadInput(f"{out} is not empty and holds no {MARKER}; give another --out")
     with replacing(marker) as f:
         f.write(sealed(mine))

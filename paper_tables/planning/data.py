@@ -38,7 +38,7 @@ def locate(data: str, profile: Profile, build: Path) -> Data:
         render = (*_PYTHON, "data_manifests.phantom", "render", "--profile", profile.phantom, "--out", str(images))
         commands = () if roots.exists() else (render,)
         return Data(f"phantom {name}", True, folder / "index.csv", (*commands, *_index(roots, folder)))
-    roots = Path(data)
+    roots = Path(data).expanduser()
     if not roots.is_file():
         raise BadInput(
             f'--data {data}: neither `phantom` nor a file; write a roots.toml with lines such as C = "/data/cefa"'

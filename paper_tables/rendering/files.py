@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from data_manifests.locks import locked
 from data_manifests.sums import write_together
 from paper_tables.numbers.results import Results
 from paper_tables.rendering import render
@@ -20,5 +21,7 @@ def write(results: Results, folder: Path) -> list[Path]:
     figure = results.table.figure
     if figure and figures.legend(results):
         contents |= {f"{figure.name}.{kind}": data for kind, data in figures.files(results).items()}
-    write_together(folder, contents)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        write_together(folder, contents)
     return [folder / name for name in contents]

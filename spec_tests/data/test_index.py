@@ -835,11 +835,12 @@ class TestAdapters:
         root = trees.surf(tmp_path)
         real = root / "CASIA-SURF-CROP/real_part/real_train_part/CLKJ_AS0001/real.rssdk"
         before = index_tree("S", root, OPTIONS).rows
-        for name in ("ir/._9.jpg", "ir/Thumbs.db", ".DS_Store"):
+        names = (".DS_Store", "ir/.ipynb_checkpoints", "ir/.nfs00000000a1", "ir/._9.jpg", "ir/@eaDir", "ir/Thumbs.db")
+        for name in names:
             (real / name).write_bytes(b"\0")
         result = index_tree("S", root, OPTIONS)
         assert result.rows == before
-        assert sorted(p.split("real.rssdk/")[1] for p in result.ignored) == [".DS_Store", "ir/._9.jpg", "ir/Thumbs.db"]
+        assert sorted(p.split("real.rssdk/")[1] for p in result.ignored) == sorted(names)
         root = trees.wmca(tmp_path / "w")
         (root / "preprocessed-face-station_RGB/._x.hdf5").write_bytes(b"\0")
         assert index_tree("W", root, OPTIONS).ignored == ["._x.hdf5"]

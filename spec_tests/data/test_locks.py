@@ -111,3 +111,23 @@ def test_no_two_are_inside_together(tmp_path):
     for process in every:
         process.join(30)
     assert log.read_text() == "in\nout\n" * 3
+
+
+def test_two_that_render_and_two_that_index_at_once_leave_what_one_leaves(tmp_path):
+    def together(*commands):
+        started = [subprocess.Popen([sys.executable, "-m", *command], cwd=ROOT, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE, text=True) for command in commands]  # fmt: skip
+        for process in started:
+            said = process.communicate()[1]
+            assert process.returncode == 0, said
+
+    def content(folder):
+        return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+    render = ("data_manifests.phantom", "render", "--profile", "tiny", "--sets", "C", "--workers", "1", "--out")
+    together((*render, str(tmp_path / "one")), (*render, str(tmp_path / "two")), (*render, str(tmp_path / "two")))
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    index = ("data_manifests", "index", "--roots", str(tmp_path / "one" / "roots.toml"), "--out")
+    together((*index, str(tmp_path / "1")), (*index, str(tmp_path / "2")), (*index, str(tmp_path / "2")))
+    assert content(tmp_path / "1") == content(tmp_path / "2")
+    assert (tmp_path / "1" / "index.csv").exists()
