@@ -481,18 +481,23 @@ def _table(file: BinaryIO, path: Path, columns: Sequence[str]) -> Iterator[tuple
         for line in file:
             place.line += 1
             try:
-                text = line.decode("utf-8")
+                text = line.decode("utf-8" if place.line > 1 else "utf-8-sig")
             except UnicodeDecodeError:
                 raise BadInput(f"{path}, row {place.line}: not UTF-8; save the file as UTF-8") from None
             place.end += len(line)
             place.plain = b"\0" not in line and b"\r" not in line[:-2]
             yield text
 
-    number, header = 0, ",".join(columns)
+    number, header, empty = 0, ",".join(columns), 0
     try:
         for number, line in enumerate(csv.reader(texts(), strict=True), 1):
             if number == 1 and line != list(columns):
                 break
+            if not line:  # as at the end of many texts
+                empty = empty or number
+                continue
+            if empty:
+                raise BadInput(f"{path}, row {empty}: 0 fields, not the {len(columns)} of {header}")
             if len(line) != len(columns):
                 raise BadInput(f"{path}, row {number}: {len(line)} fields, not the {len(columns)} of {header}")
             yield line, place
@@ -770,18 +775,19 @@ def save_index(
     lines = [f'{letter} = "{_toml_text(str(root))}"\n' for letter, root in roots.items()]
     listed = sums.text({path.name: index, "protocols.csv": table})  # roots.toml is to be edited where data move
     rest = {"protocols.csv": table, "roots.toml": "".join(lines).encode("utf-8"), sums.NAME: listed}
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder):
-        return _replace_all({folder / name: data for name, data in rest.items()} | {path: index})
-
-
-def _replace_all(files: Mapping[Path, bytes]) -> bool:
+    files = {folder / name: data for name, data in rest.items()} | {path: index}
     if all(path.is_file() and path.read_bytes() == data for path, data in files.items()):
         return False
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _replace_all(files)
+    return True
+
+
+def _replace_all(files: Mapping[Path, bytes]) -> None:
     temporary = {path: path.with_name(f".{path.name}.tmp") for path in files}
     try:
         for path, data in files.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
             with temporary[path].open("wb") as f:
                 f.write(data)
                 f.flush()
@@ -791,4 +797,3 @@ def _replace_all(files: Mapping[Path, bytes]) -> bool:
     finally:
         for t in temporary.values():
             t.unlink(missing_ok=True)
-    return True
