@@ -424,7 +424,7 @@ class TestBadFiles:
     @pytest.mark.parametrize(
         ("change", "sentence"),
         [
-            (lambda text: text.replace("\n", "\n\n", 1), "row 2: 0 fields"),
+            (lambda text: text.replace("class", "label", 1), "row 1: the header must be sample_id,"),
             (lambda text: text.replace("cefa-full,", "", 1), "row 2: 18 fields"),
             (lambda text: text.replace("\n", "\n\n", 1), "row 2: 0 fields"),
             (lambda text: text.replace("cefa-full", '"cefa-full', 1), "RFC 4180"),

@@ -255,6 +255,15 @@ class TestResuming:
         report = verify("S", tree, "full", OPTIONS, state=tmp_path / "state")
         assert any(note.startswith("81 files were decoded before") for note in report.notes)
 
+    def test_a_line_of_the_state_that_was_changed_does_not_count(self, tree, tmp_path, counted):
+        cut_short(recording(tree) / "color/101.jpg")
+        rows, state = self.rows(tree), tmp_path / "state"
+        first, _ = decode_all(tree, rows, state, 1)
+        state.write_text(state.read_text().replace("color/101.jpg: ", "color/101.jpg: no! "))
+        counted.clear()
+        assert decode_all(tree, rows, state, 1) == (first, 80)
+        assert counted == ["CASIA-SURF-CROP/" + first[0].path.partition("CASIA-SURF-CROP/")[2]]
+
     def test_a_changed_file_is_decoded_again(self, tree, tmp_path, counted):
         rows = self.rows(tree)
         broken = recording(tree) / "ir/9.jpg"

@@ -188,6 +188,11 @@ def damage(path: Path, how: str, at: float, bit: int, other: bytes) -> None:
     elif how != "gone":
         if how == "flip" and data:
             data[place] ^= 1 << bit
+        elif how == "another digit":
+            for i, byte in enumerate(data[place:], place):
+                if byte in b"0123456789":
+                    data[i] = b"1234567890"[byte - ord("0")]
+                    break
         elif how == "cut":
             del data[place:]
         elif how == "zeros":
@@ -201,7 +206,7 @@ def damage(path: Path, how: str, at: float, bit: int, other: bytes) -> None:
         path.write_bytes(data)
 
 
-HOWS = ("flip", "cut", "zeros", "more", "twice", "another", "gone", "folder", "link to itself")
+HOWS = ("flip", "another digit", "cut", "zeros", "more", "twice", "another", "gone", "folder", "link to itself")
 
 
 @MANY
@@ -212,6 +217,19 @@ HOWS = ("flip", "cut", "zeros", "more", "twice", "another", "gone", "folder", "l
 def test_damage_is_the_same_result_or_one_sentence_and_nothing_changes(
     left: Any, name: str, file: int, how: str, at: float, bit: int, other: int
 ) -> None:
+    outcome(left, name, file, how, at, bit, other)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_another_digit_or_file_is_never_taken_for_the_one_that_was_written(left: Any, name: str) -> None:
+    for file in range(len(left[name][1])):
+        for at in (0.0, 0.6):
+            outcome(left, name, file, "another digit", at, 0, 0)
+        outcome(left, name, file, "another", 0, 0, file + 1)
+
+
+def outcome(left: Any, name: str, file: int, how: str, at: float, bit: int, other: int) -> None:
+    """Damage a file and read. Fails for another result, anything but one sentence, or another change on the disk."""
     kind, (folder, files, sound) = KINDS[name], left[name]
     shutil.rmtree(folder)
     shutil.copytree(folder.with_name("sound"), folder)
