@@ -30,7 +30,7 @@ from data_manifests.index import (
     DATASETS,
     MODALITIES,
     Row,
-    proven_index,
+    load_index,
     read_lists,
     read_roots,
     resolved,
@@ -297,7 +297,7 @@ def protocol(options: argparse.Namespace) -> None:
         raise BadInput(f"no protocol {options.name!r}; there is {known}, and mmfas-<protocol of C>")
     if options.index is None:
         return
-    index = proven_index(options.index)
+    index = load_index(options.index)
     if rule is not None and rule.name not in index.protocols and rule.name not in DERIVED:
         made = f"made when {code} is indexed with the owner's folders and lists"
         raise BadInput(f"no protocol {rule.name!r} in {options.index}; it is {made}, so index {code} again with them")

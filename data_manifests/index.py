@@ -422,15 +422,13 @@ class Rows(Sequence[Row]):
 
 @dataclass(frozen=True)
 class Index:
-    """An index. `protocols[protocol][split]` holds ascending row numbers, int64; `digests` are the SHA-256 of its texts
-    by name, and `sha256` that of both."""
+    """An index. `protocols[protocol][split]` holds ascending row numbers, int64."""
 
     path: Path
     rows: Rows
     protocols: Protocols
     roots: dict[str, Path]
     sha256: str
-    digests: dict[str, str]
 
     def split(self, protocol: str, split: str) -> np.ndarray:
         """Row numbers (n,) int64 of one split. Raises `BadInput`, with the names to choose from, on an unknown one."""
@@ -453,7 +451,7 @@ def _written(file: BinaryIO) -> tuple[int, int]:
 
 
 _BUILD = "build the index with: python -m data_manifests index"
-_AGAIN = f"index again, or delete {sums.NAME} where the change was meant"
+_AGAIN = f"index again where nobody meant to, and delete {sums.NAME} where somebody did"
 
 
 def _opened(path: Path, remedy: str = _BUILD) -> io.BufferedReader:
@@ -670,7 +668,8 @@ _LONG = 1 << 25  # bytes of text that take more than a second to check
 def load_index(path: str | Path) -> Index:
     """Read an index by the path of its `index.csv`; `protocols.csv` and `roots.toml` lie beside it.
 
-    Raises `BadInput` naming file, row and field of the first flaw.
+    Raises `BadInput` naming file, row and field of the first flaw. An index that was changed by hand is as good as any,
+    but it is another one, and stderr says so.
     """
     path = Path(path)
     protocol_path, roots_path = path.parent / "protocols.csv", path.parent / "roots.toml"
@@ -692,22 +691,19 @@ def load_index(path: str | Path) -> Index:
                 raise BadInput(f"{path.parent}: the index was changed while it was read; start again")
             arrays = mapped.keep(columns, f"{sha256} {_THIS}", found)
         rows = Rows(path, index, written[0], own.hexdigest(), arrays)
-    digests = {path.name: own.hexdigest(), protocol_path.name: of_protocols.hexdigest()}
+        for file, digest in ((path, own), (protocol_path, of_protocols)):
+            if not sums.is_as_written(file, digest.hexdigest()):
+                print(
+                    f"{file}: was changed since it was written, as {sums.NAME} shows; {_AGAIN}",
+                    file=sys.stderr,
+                    flush=True,
+                )
     if not roots_path.is_file():
         raise BadInput(f"no file {roots_path}; {_BUILD}")
     roots = read_roots(roots_path)
     for dataset in sorted({*rows.names("dataset").tolist()} - set(roots)):
         raise BadInput(f'{roots_path}: no root for {dataset}; add a line {dataset} = "folder"')
-    return Index(path, rows, _as_protocols(arrays), roots, sha256, digests)
-
-
-def proven_index(path: str | Path) -> Index:
-    """What `load_index` reads, for commands: raises `BadInput` also where SHA256SUMS beside it shows that the index is
-    not the one that was written."""
-    index = load_index(path)
-    for name, digest in index.digests.items():
-        sums.refuse_changed(index.path.parent / name, digest, _AGAIN)
-    return index
+    return Index(path, rows, _as_protocols(arrays), roots, sha256)
 
 
 def _as_arrays(protocols: Protocols) -> dict[str, NDArray[Any]]:

@@ -44,11 +44,11 @@ def checked(path: Path, remedy: str) -> bytes:
         data = path.read_bytes()
     except OSError as e:
         raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
-    refuse_changed(path, hashlib.sha256(data).hexdigest(), remedy)
+    if not is_as_written(path, hashlib.sha256(data).hexdigest()):
+        raise BadInput(f"{path}: was changed or damaged after it was written, as {NAME} beside it shows; {remedy}")
     return data
 
 
-def refuse_changed(path: Path, sha256: str, remedy: str) -> None:
-    """Raise BadInput, which ends in `remedy`, where SHA256SUMS lists the file with another digest than `sha256`."""
-    if read(path.parent).get(path.name, sha256) != sha256:
-        raise BadInput(f"{path}: was changed or damaged after it was written, as {NAME} beside it shows; {remedy}")
+def is_as_written(path: Path, sha256: str) -> bool:
+    """Whether the file, whose digest is `sha256`, is the one that the SHA256SUMS beside it lists, if that lists it."""
+    return read(path.parent).get(path.name, sha256) == sha256

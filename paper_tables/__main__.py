@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from data_manifests.errors import cli_errors
-from data_manifests.index import proven_index
+from data_manifests.index import load_index
 from paper_tables.declarations.probes import PROBES
 from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import gather
@@ -61,14 +61,14 @@ def main(argv: Sequence[str]) -> int:
     options = {key: getattr(given, key) for key in ASKED}
     r = request(given.tables, given.build.absolute(), **options)
     if given.dry_run:
-        for line in r.lines(proven_index(r.data.index) if r.data.index.exists() else None):
+        for line in r.lines(load_index(r.data.index) if r.data.index.exists() else None):
             print(line)
         return 0
     prepare(r.data.commands, r.data.index)
     if given.prepare_only:
         print(f"{r.data.index} is ready")
         return 0
-    index, console = proven_index(r.data.index), Console()
+    index, console = load_index(r.data.index), Console()
     jobs = r.unfinished(index)
     prepare(standin_clip(jobs))
     print("\n".join(r.announcement(index)), flush=True)

@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from data_manifests.errors import BadInput, cli_errors, replacing
-from data_manifests.index import proven_index
+from data_manifests.index import load_index
 from paper_tables.declarations.table import Table
 from paper_tables.declarations.tables import TABLES
 from paper_tables.numbers.results import Results, gather
@@ -108,7 +108,7 @@ def measure(requests: Sequence[Request], console: Console) -> list[Results]:
     """Run what is missing and gather the table under each request. Raises BadInput when a run fails."""
     first = requests[0]
     prepare(first.data.commands, first.data.index)
-    index = proven_index(first.data.index)
+    index = load_index(first.data.index)
     jobs = {job.folder: job for each in requests for job in each.unfinished(index)}
     prepare(standin_clip(jobs.values()))
     failures = first.run([*jobs.values()], console)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput, cli_errors
-from data_manifests.index import Index, proven_index
+from data_manifests.index import Index, load_index
 from reference import metrics
 from reference.faces import Faces
 from reference.options import RunOptions, option
@@ -58,7 +58,7 @@ class Evaluation(ABC):
         """
         options.check()
         self.options, self.method = options, method
-        self.index = proven_index(options.index)
+        self.index = load_index(options.index)
         self.rows = self.find_splits()
         arguments = asdict(options) | {"method": method} | dict(inputs or {})
         for place in _PLACES:

@@ -104,7 +104,7 @@ from reference.draws import one_of_each_row
 from reference.environment import pick_device
 from reference.evaluation import Rows, Scores, command_errors, missing_in
 from reference.faces import Faces
-from reference.options import Presets, reading
+from reference.options import CountOrNone, Presets, reading
 from reference.processes import average_gradients, first_alone, in_order, sharing, turns
 from reference.proven import read_weights
 from reference.runs import finished
@@ -141,7 +141,7 @@ class Readings(Presets):
     """M9: what Adapt and Remap are."""
     router_at_test: Literal["draw", "expected", "always"] = reading("expected", released="draw")
     """M10: what becomes of the second expert at test."""
-    micro_batch: int = reading(0, released=3)
+    micro_batch: CountOrNone = reading(0, released=3)
     """M11: rows in one forward pass; 0 for the whole batch."""
     augmentation: Literal["none", "flip", "released"] = reading("released", paper="none")
     """M12: flip mirrors a sample's images alike; released adds noise, brightness, channel shifts and gamma."""
@@ -181,7 +181,6 @@ class Options(Readings, base.Options):
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
         super().check()
-        self.at_least({"micro_batch": 0})
         if self.warmup:
             raise BadInput(f"--warmup {self.warmup}: MMDA trains at a constant rate; leave this option out")
 

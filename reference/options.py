@@ -169,11 +169,6 @@ class RunOptions:
                 f"--targets {self.targets}: {min(both)} is also in --sources {self.sources}; leave it out of one"
             )
 
-    def at_least(self, bounds: dict[str, float]) -> None:
-        """Raise BadInput for a field below its bound."""
-        for name, least in bounds.items():
-            Within(least).refuse(name, getattr(self, name))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Options(RunOptions):

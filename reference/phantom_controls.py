@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 
 from data_manifests.decode import locate
 from data_manifests.errors import BadInput, cli_errors
-from data_manifests.index import Index, parse_reference, proven_index
+from data_manifests.index import Index, load_index, parse_reference
 from data_manifests.phantom.sets import VERSION
 from reference.faces import Faces, open_faces
 from reference.metrics import auc, eer
@@ -237,7 +237,7 @@ def controls(
         index: index.csv of the rendered stand-in (`make phantom` makes the default one).
         cache: folder of decoded pixels.
     """
-    loaded = proven_index(index)
+    loaded = load_index(index)
     if "mmfas" not in loaded.protocols:
         raise BadInput(f"{index}: has no protocol mmfas to learn from; build the index again with set C")
     faces = open_faces(loaded, SIZE, cache)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data_manifests.index import Index, Row, load_index, parse_reference, proven_index, save_index
+from data_manifests.index import Index, Row, load_index, parse_reference, save_index
 from paper_tables.bench.items import Setting
 
 SET, FRAMES = "C", 512
@@ -16,7 +16,7 @@ def some(rows: list[Row], count: int) -> list[Row]:
 
 def small_index(setting: Setting, folder: Path) -> Index:
     """An index below `folder` of some of the setting's frames, half of them bona fide, in every split of `mmfas`."""
-    whole = proven_index(setting.index)
+    whole = load_index(setting.index)
     own_set = [r for r in whole.rows if r.dataset == SET]
     complete = [r for r in own_set if r.rgb and r.depth and r.ir and not parse_reference(r.rgb).member]
     rows: list[Row] = []

@@ -29,7 +29,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_manifests.errors import cli_errors, replacing
-from data_manifests.index import proven_index
+from data_manifests.index import load_index
 from data_manifests.json_files import sealed
 from paper_tables.declarations import mmfas as mmfas_table
 from paper_tables.declarations import profile as profiles
@@ -294,7 +294,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     report = measure(table, r.profile, device)
     words = [f"{r.data.index}: not made yet, so nothing is said of whole runs; `make phantom` renders and indexes"]
     if r.data.index.exists():
-        index = proven_index(r.data.index)
+        index = load_index(r.data.index)
         report["budget"] = budget.of(r.jobs(table, index), index, report["rows"])
         words = budget.sentences(report["budget"], r, report["device"])
     with replacing(given.out) as f:

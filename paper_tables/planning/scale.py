@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from data_manifests.errors import BadInput, cli_errors, replacing
-from data_manifests.index import Index, proven_index, save_index
+from data_manifests.index import Index, load_index, save_index
 from paper_tables.planning import budget, cost
 from paper_tables.planning.plan import Job
 from paper_tables.planning.request import request
@@ -66,7 +66,7 @@ def repeated(index: Index, times: int, folder: Path) -> Index:
         for protocol, splits in index.protocols.items()
     }
     save_index(folder, rows, protocols, index.roots)
-    return proven_index(folder / "index.csv")
+    return load_index(folder / "index.csv")
 
 
 def measured(index: Index, times: int, folder: Path) -> Run:
@@ -138,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     r = request([TABLE], ROOT / "build", data="phantom", profile="cpu", methods=None, seeds=None, jobs=None, clip=None)
     if not r.data.index.exists():
         raise BadInput(f"{r.data.index}: no such file; make phantom renders and indexes the stand-in data")
-    index, runs = proven_index(r.data.index), []
+    index, runs = load_index(r.data.index), []
     training, scoring = seconds_of_a_sample()
     for times in sorted({*FITTED, CHECKED}):
         with TemporaryDirectory(dir=r.build) as folder:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from data_manifests.errors import BadInput
-from data_manifests.index import Index, proven_index
+from data_manifests.index import Index, load_index
 from data_manifests.sums import write_together
 from reference.environment import pick_device
 from reference.evaluation import Evaluation, split_rows
@@ -67,7 +67,7 @@ def open_run(
     """
     device = pick_device(options.device)
     model, run_options = restore(run_dir, device)
-    index = proven_index(options.index)
+    index = load_index(options.index)
     if read_arguments(run_dir, "name another run")["index_sha256"] != index.sha256:
         raise BadInput(f"{run_dir}: was trained on another index than --index {options.index}; name that one")
     return FinishedRun(model, run_options, index, options.cache_dir, device)

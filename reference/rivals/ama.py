@@ -76,7 +76,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch
-from reference.options import reading
+from reference.options import Count, reading
 from reference.rivals import method
 from reference.rivals.blocks import vit_trunk
 from reference.rivals.blocks.flex_modal import drop_modalities
@@ -98,7 +98,7 @@ FACTOR = 0.5  # of the learning rate
 class Options(vit_trunk.Sizes):
     """Train and evaluate AMA on RGB, depth and infrared."""
 
-    adapter_width: int = reading(64, released=8)
+    adapter_width: Count = reading(64, released=8)
     """R1: D, the channels within an adapter."""
 
     trained: Literal["adapters", "all"] = reading("adapters")
@@ -128,7 +128,7 @@ class Options(vit_trunk.Sizes):
     epochs: int = reading(30)
     """R6: passes over the training split."""
 
-    halve_every: int = reading(20)
+    halve_every: Count = reading(20)
     """R6: epochs after which the learning rate is halved, again and again."""
 
     augmentation: Literal["none", "flip"] = reading("flip")
@@ -139,7 +139,6 @@ class Options(vit_trunk.Sizes):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"adapter_width": 1, "halve_every": 1})
         if not 0 <= self.drop_modality <= 1:
             raise BadInput(f"--drop-modality {self.drop_modality}: it is a probability; give a number from 0 to 1")
 

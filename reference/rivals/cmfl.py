@@ -67,7 +67,7 @@ The original's crops, and what makes 8 bits of its depth, belong to the images: 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
-from reference.options import reading
+from reference.options import Count, Weight, Within, reading
 from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks import start
@@ -98,7 +98,7 @@ Output = tuple[Tensor, Tensor]
 class Options(start.Options):
     """Train and evaluate CMFL on RGB and depth, with infrared or without."""
 
-    growth: int = GROWTH
+    growth: Count = GROWTH
     """Channels that each dense layer adds; all others are in proportion."""
 
     infrared: Literal["pairs", "none"] = reading("none", table="pairs")
@@ -119,10 +119,10 @@ class Options(start.Options):
     epsilon: Literal["none", "both", "asymmetric"] = reading("none", released="both")
     """R6: where 1e-9 is added within the weights."""
 
-    alpha: float = reading(1.0)
+    alpha: Weight = reading(1.0)
     """R7: factor of the cross-modal focal loss."""
 
-    gamma: float = reading(3.0)
+    gamma: Weight = reading(3.0)
     """R7: its exponent, 0 or at least 1; 0 is cross-entropy of each branch."""
 
     balance: float = reading(0.5)
@@ -155,13 +155,15 @@ class Options(start.Options):
     protocol: str = "official"
     """Protocol of the index whose splits train, val and test are used."""
 
+    image_size: Annotated[int, Within(SMALLEST, 4096)] = 224
+    """Side of the square images, in pixels; the encoder halves them four times."""
+
     @property
     def sees(self) -> str:
         return "RD" if self.infrared == "none" else super().sees
 
     def check(self) -> None:
         super().check()
-        self.at_least({"image_size": SMALLEST, "growth": 1, "alpha": 0, "gamma": 0})
         if 0 < self.gamma < 1:
             raise BadInput(
                 f"--gamma {self.gamma}: a power below 1 has no gradient where both branches are certain; "

@@ -54,7 +54,7 @@ that code does by an evident slip.
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +62,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
-from reference.options import option, reading
+from reference.options import MOST, Count, Within, option, reading
 from reference.rivals import method
 from reference.rivals.blocks.patches import resized, turned
 from reference.rivals.blocks.precision import at_least_float32
@@ -73,6 +73,7 @@ from reference.training import Training
 
 PLANES, PATCHES = 5, 9
 STEM_BLOCKS, STAGE_BLOCKS, STAGES = 2, 3, 3  # basic blocks of the stem and of each stage, and the stages
+SMALLEST = 2**STAGES * 2 + 1  # pixels along a patch: of fewer a single one is left, and layer norm erases it
 DROPOUT = 0.5
 MOAT_WEIGHT = 0.5
 COARSEST = 0.2  # of a side, of R6
@@ -86,10 +87,10 @@ class Options(method.Options):
     side: int = 112
     """Side in pixels to which the images are resized before patches are cut."""
 
-    patch: int = 48
+    patch: Annotated[int, Within(SMALLEST, MOST)] = 48
     """Side of a patch in pixels."""
 
-    width: int = 64
+    width: Count = 64
     """Maps that the stem makes; each of the three stages has twice as many as the one before."""
 
     grid: Literal["whole", "short"] = reading("whole", released="short")
@@ -127,7 +128,6 @@ class Options(method.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"width": 1, "patch": 2**STAGES * 2 + 1})  # one pixel is left of less, and layer norm erases it
         if self.patch + (self.grid == "short") > self.side:
             raise BadInput(
                 f"--patch {self.patch}: the images of --side {self.side} are too small for --grid {self.grid}; "

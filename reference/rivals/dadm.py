@@ -117,7 +117,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -125,7 +125,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
-from reference.options import option, reading
+from reference.options import MOST, Count, Weight, Within, option, reading
 from reference.rivals import method
 from reference.rivals.blocks import vit_trunk
 from reference.rivals.blocks.aligned_heads import aligned_heads
@@ -155,10 +155,10 @@ WIRED_HYPERPLANES, WIRED_PROTOTYPES = 3, 5  # of the code (R3)
 class Options(vit_trunk.Options):
     """Train and evaluate DADM on RGB, depth and infrared."""
 
-    interaction: int = 256
+    interaction: Annotated[int, Within(2, MOST)] = 256
     """Channels in which the maps of two modalities meet, an even number; half of them go to either modality."""
 
-    adapter: int = 8
+    adapter: Count = 8
     """Channels of the adapters."""
 
     positions: Literal["kept", "anew"] = reading("anew", described="kept")
@@ -170,7 +170,7 @@ class Options(vit_trunk.Options):
     merged: Literal["owned", "tokens"] = reading("owned", released="tokens")
     """R1: gradients are merged for all that belongs to one modality, or for class tokens and positions alone."""
 
-    merge_epsilon: float = reading(0.0, released=1e-8)
+    merge_epsilon: Weight = reading(0.0, released=1e-8)
     """R1: what a projection adds to the squared length of its base."""
 
     unowned: Literal["sum", "none"] = reading("sum", released="none")
@@ -182,13 +182,13 @@ class Options(vit_trunk.Options):
     counts: Literal["sources", "wired"] = reading("sources", released="wired")
     """R3: a hyperplane for each source and one prototype more, or the code's three hyperplanes and five prototypes."""
 
-    angle: float = reading(0.3, released=0.2)
+    angle: Weight = reading(0.3, released=0.2)
     """R4: weight of the angle loss."""
 
-    information: float = reading(0.1, released=0.15)
+    information: Weight = reading(0.1, released=0.15)
     """R4: weight of the information bound of each pair of modalities."""
 
-    prototype: float = reading(0.3)
+    prototype: Weight = reading(0.3)
     """R4: weight of each modality's prototype loss."""
 
     kept: float = reading(0.2)
@@ -238,9 +238,6 @@ class Options(vit_trunk.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least(
-            {"merge_epsilon": 0, "interaction": 2, "adapter": 1, "angle": 0, "information": 0, "prototype": 0}
-        )
         if self.interaction % 2:
             raise BadInput(f"--interaction {self.interaction}: give an even number, for either modality takes a half")
         for name in ("kept", "alpha", "drop_modality"):

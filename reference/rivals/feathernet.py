@@ -64,7 +64,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
-from reference.options import option, reading
+from reference.options import Count, option, reading
 from reference.rivals import method
 from reference.rivals.blocks.precision import at_least_float32
 from reference.rivals.blocks.squeeze_excitation import SqueezeExcitation
@@ -113,7 +113,7 @@ class Options(method.Options):
     rate: Literal["cosine", "steps"] = reading("steps", table="cosine")
     """R8: the learning rate rises and falls as mmFAS's, or falls to a tenth after every --decay-every epochs."""
 
-    decay_every: int = 60
+    decay_every: Count = 60
     """Epochs from one fall of the learning rate to the next, where it falls in steps."""
 
     sampling: Literal["balanced", "shuffled"] = reading("shuffled", table="balanced")
@@ -149,7 +149,6 @@ class Options(method.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"decay_every": 1})
         least = 2 ** (1 + len(STAGES)) + 1
         if self.image_size < least:
             raise BadInput(

@@ -84,7 +84,7 @@ from torch import Tensor, nn
 from data_manifests.errors import BadInput
 from reference.batches import Batch
 from reference.clip import Clip, normalise
-from reference.options import reading
+from reference.options import Count, Weight, reading
 from reference.processes import Shared
 from reference.reuse import Reusable
 from reference.rivals import method
@@ -108,19 +108,19 @@ class Options(clip_classifier.CaptionOptions, domains.Options, stem.Options):
 
     captions: str = "templates"
 
-    mlp: int = 4096
+    mlp: Count = 4096
     """Width of the two hidden layers of the MLP on the views' features."""
 
-    embedding: int = 256
+    embedding: Count = 256
     """Length of what the MLP makes of a view."""
 
     temperature: float = 0.1
     """τ of the SimCLR loss."""
 
-    simclr_weight: float = 1.0
+    simclr_weight: Weight = 1.0
     """Weight of the SimCLR loss."""
 
-    consistency_weight: float = 1.0
+    consistency_weight: Weight = 1.0
     """Weight of the consistency of views and halves of captions."""
 
     variant: Literal["mcl", "it", "v"] = reading("mcl")
@@ -177,7 +177,6 @@ class Options(clip_classifier.CaptionOptions, domains.Options, stem.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"mlp": 1, "embedding": 1, "simclr_weight": 0, "consistency_weight": 0})
         if not 0 < self.temperature < math.inf:
             raise BadInput(f"--temperature {self.temperature}: cosines are divided by it; give a number above 0")
 

@@ -92,7 +92,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch
-from reference.options import divisible, option, reading
+from reference.options import Count, CountOrNone, Weight, divisible, option, reading
 from reference.rivals import method
 from reference.rivals.blocks import domains, stem
 from reference.rivals.blocks.adaptive_norm import adaptive_instance_norm, instance_statistics
@@ -115,22 +115,22 @@ CLASSES = 2  # bona fide, attack, as labels count them
 class Options(stem.Options, domains.Options):
     """Train and evaluate IADG on one to three data sets."""
 
-    width: int = 64
+    width: Count = 64
     """Channels of the first layer; all others are in proportion."""
 
-    pools: int = 2
+    pools: CountOrNone = 2
     """How often the classifier halves its map, which has an eighth of the image's side; 1 for images below 64."""
 
-    statistics: int = 0
+    statistics: CountOrNone = 0
     """Before an epoch styles and covariances are taken of so many of its frames, in whole batches; 0: of all."""
 
-    depth_weight: float = 0.1
+    depth_weight: Weight = 0.1
     """Weight of the depth losses."""
 
-    styles: int = reading(64)
+    styles: Count = reading(64)
     """R1: L, the number of base styles of each class."""
 
-    concentration: float = reading(0.0)
+    concentration: Weight = reading(0.0)
     """R2: the Dirichlet distribution's, of every base style; 0 takes 1 / L."""
 
     content: Literal["detached", "attached"] = reading("detached")
@@ -154,7 +154,7 @@ class Options(stem.Options, domains.Options):
     variances: Literal["fresh", "kept"] = reading("fresh", released="kept")
     """R7: an epoch's pairs are chosen by its own batches, or also by what the epochs before it had found."""
 
-    plain_epochs: int = reading(1)
+    plain_epochs: CountOrNone = reading(1)
     """R7: epochs at the start without styles and whitening."""
 
     depth_target: Literal["flat", "sample"] = reading("flat")
@@ -166,7 +166,7 @@ class Options(stem.Options, domains.Options):
     score: Literal["both", "classifier"] = reading("both")
     """R10: the probability of bona fide plus the mean of the depth map, or the classifier's log-odds."""
 
-    decay_every: int = reading(10)
+    decay_every: Count = reading(10)
     """R11: epochs after which the learning rate is multiplied by 0.1, again and again."""
 
     optimiser: Literal["adamw", "adam_l2", "sgd"] = reading("adam_l2")
@@ -204,8 +204,6 @@ class Options(stem.Options, domains.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"width": 1, "styles": 1, "decay_every": 1})
-        self.at_least({"pools": 0, "statistics": 0, "depth_weight": 0, "concentration": 0, "plain_epochs": 0})
         for name in ("bonafide_share", "attack_share"):
             if not 0 < getattr(self, name) <= 1:
                 raise BadInput(f"{option(name)} {getattr(self, name)}: it is a share; give a number above 0, at most 1")

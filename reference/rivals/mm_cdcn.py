@@ -76,7 +76,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import BLACK, Batch, Sampler, ShuffledSampler
-from reference.options import reading
+from reference.options import Count, CountOrNone, reading
 from reference.reuse import Reusable
 from reference.rivals import method
 from reference.rivals.blocks.central_difference import CentralDifference
@@ -106,7 +106,7 @@ Images = tuple[Tensor, Tensor, Tensor]
 class Options(method.Options):
     """Train and evaluate MM-CDCN on RGB, depth and infrared."""
 
-    width: int = 64
+    width: Count = 64
     """Channels of the first layer; all others are in proportion."""
 
     depth_middle: Literal["own", "rgb"] = reading("own", released="rgb")
@@ -115,7 +115,7 @@ class Options(method.Options):
     theta: float = reading(0.7)
     """R2: share of the central difference in every convolution; 0 makes them ordinary ones."""
 
-    map_side: int = reading(0, released=32)
+    map_side: CountOrNone = reading(0, released=32)
     """R4: cells along a side of the map; 0: an eighth of the image's pixels, rounded up."""
 
     score: Literal["capped", "uncapped", "mean"] = reading("capped")
@@ -124,7 +124,7 @@ class Options(method.Options):
     rate: Literal["halved", "halved_early"] = reading("halved", released="halved_early")
     """R7: the learning rate is halved after so many epochs, or one epoch earlier, as the authors' code does."""
 
-    halve_every: int = reading(20)
+    halve_every: Count = reading(20)
     """R7: epochs after which the learning rate is halved, again and again."""
 
     optimiser: Literal["adamw", "adam_l2", "sgd"] = reading("adam_l2")
@@ -164,7 +164,6 @@ class Options(method.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"width": 1, "map_side": 0, "halve_every": 1})
         if not 0 <= self.theta <= 1:
             raise BadInput(f"--theta {self.theta}: it is a share; give a number from 0 to 1")
         if self.side < LEAST_SIDE:

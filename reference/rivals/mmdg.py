@@ -104,7 +104,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler, ShuffledSampler
-from reference.options import option, reading
+from reference.options import CountOrNone, Weight, option, reading
 from reference.processes import own_generator
 from reference.rivals import method
 from reference.rivals.blocks import vit_trunk
@@ -132,10 +132,10 @@ DROPOUT = 0.2
 class Options(vit_trunk.Options):
     """Train and evaluate MMDG on RGB, depth and infrared of one to three data sets."""
 
-    draws: int = reading(20)
+    draws: CountOrNone = reading(20)
     """R1: draws of dropout that the deviation is taken of in training; 0 takes the expected deviation."""
 
-    test_draws: int = reading(0, released=20)
+    test_draws: CountOrNone = reading(0, released=20)
     """R1: the same at test, and where prototypes are computed."""
 
     drop: float = reading(0.3)
@@ -144,7 +144,7 @@ class Options(vit_trunk.Options):
     spread: Literal["deviation", "variance"] = reading("deviation", described="variance")
     """R3: certainty falls with the draws' standard deviation or with its square."""
 
-    steepness: float = reading(2.25)
+    steepness: Weight = reading(2.25)
     """R3: how fast certainty falls."""
 
     tempered: Literal["logits", "weights"] = reading("logits")
@@ -162,13 +162,13 @@ class Options(vit_trunk.Options):
     merged: Literal["owned", "tokens"] = reading("owned", released="tokens")
     """R6: gradients are merged for all that belongs to one modality, or for class tokens and positions alone."""
 
-    merge_epsilon: float = reading(0.0, released=1e-8)
+    merge_epsilon: Weight = reading(0.0, released=1e-8)
     """R6: what a projection adds to the squared length of its base."""
 
     unowned: Literal["sum", "none"] = reading("sum", released="none")
     """R7: what trained parameters that are not merged get of the prototypes' gradients: their sum, or nothing."""
 
-    prototype_weight: float = reading(0.3)
+    prototype_weight: Weight = reading(0.3)
     """R8: weight of the prototypes' losses."""
 
     prototype_share: float = reading(0.5)
@@ -177,7 +177,7 @@ class Options(vit_trunk.Options):
     prototype_memory: float = reading(0.2)
     """R9: share of the prototypes before that stays in an epoch's."""
 
-    prototypes: int = reading(0, released=5)
+    prototypes: CountOrNone = reading(0, released=5)
     """R10: prototypes of each modality, of which those without a data set stay zero; at least one for bona fide and
     one for each data set."""
 
@@ -207,9 +207,6 @@ class Options(vit_trunk.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least(
-            {"merge_epsilon": 0, "draws": 0, "test_draws": 0, "steepness": 0, "prototype_weight": 0, "prototypes": 0}
-        )
         for name in ("draws", "test_draws"):
             if getattr(self, name) == 1:
                 raise BadInput(f"{option(name)} 1: one draw has no deviation; give at least 2, or 0 for what to expect")

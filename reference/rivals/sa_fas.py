@@ -83,7 +83,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import BLACK, Batch, Sampler, ShuffledSampler
-from reference.options import option, reading
+from reference.options import Count, CountOrNone, Weight, option, reading
 from reference.rivals import method
 from reference.rivals.blocks import domains, resnet18, stem
 from reference.rivals.blocks.aligned_heads import aligned_heads
@@ -105,13 +105,13 @@ Output = tuple[Tensor, Tensor]
 class Options(stem.Options, domains.Options, resnet18.Options):
     """Train and evaluate SA-FAS on RGB, depth and infrared put side by side."""
 
-    align_from: int = reading(20)
+    align_from: CountOrNone = reading(20)
     """R1: epochs before the first alignment of heads."""
 
     alpha: float = reading(0.995)
     """R1: share of its own direction that a head keeps when it is aligned; 1 leaves all heads as they are."""
 
-    contrast: float = reading(0.1)
+    contrast: Weight = reading(0.1)
     """R2: weight of the contrastive loss."""
 
     temperature: float = reading(0.1)
@@ -126,7 +126,7 @@ class Options(stem.Options, domains.Options, resnet18.Options):
     test_area: float = reading(0.9)
     """R4: its share of the image's area."""
 
-    rotation: float = reading(180.0)
+    rotation: Weight = reading(180.0)
     """R5: training views are turned by up to so many degrees to either side; 0 turns none."""
 
     turning: Literal["nearest", "bilinear"] = reading("nearest")
@@ -141,7 +141,7 @@ class Options(stem.Options, domains.Options, resnet18.Options):
     sampling: Literal["frames", "recordings", "balanced"] = reading("recordings", table="frames")
     """R8: an epoch is a shuffle of all frames, or of one random frame of each recording, or balanced batches."""
 
-    halve_every: int = reading(40)
+    halve_every: Count = reading(40)
     """R7: epochs after which the learning rate is halved, again and again."""
 
     optimiser: Literal["adamw", "adam_l2", "sgd"] = reading("sgd")
@@ -173,7 +173,6 @@ class Options(stem.Options, domains.Options, resnet18.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"align_from": 0, "contrast": 0, "rotation": 0, "halve_every": 1})
         if not 0 <= self.alpha <= 1:
             raise BadInput(f"--alpha {self.alpha}: it is a share; give a number from 0 to 1")
         for name in ("temperature", "base_temperature"):

@@ -92,7 +92,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch, Sampler
-from reference.options import reading
+from reference.options import Count, Weight, reading
 from reference.rivals import method
 from reference.rivals.blocks import domains, resnet18, stem
 from reference.rivals.blocks.adaptive_norm import EPSILON, adaptive_instance_norm
@@ -143,13 +143,13 @@ class Options(domains.Options, resnet18.Options, stem.Options):
     partners: Literal["any", "others"] = reading("any")
     """R6: whose style a content meets in training: any sample's of the batch, or another's than its own."""
 
-    contrast_weight: float = reading(1.0)
+    contrast_weight: Weight = reading(1.0)
     """R7: weight of the contrast between assemblies."""
 
-    adversarial_weight: float = reading(1.0)
+    adversarial_weight: Weight = reading(1.0)
     """R7: weight of the data sets' cross-entropy."""
 
-    halved_after: int = reading(500, table=33)
+    halved_after: Count = reading(500, table=33)
     """R8: epochs after which the learning rate is halved, again and again."""
 
     optimiser: Literal["adamw", "adam_l2", "sgd"] = reading("adam_l2")
@@ -179,7 +179,6 @@ class Options(domains.Options, resnet18.Options, stem.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"halved_after": 1, "contrast_weight": 0, "adversarial_weight": 0})
         if self.image_size < LEAST_SIZE:
             raise BadInput(
                 f"--image-size {self.image_size}: the content would have one position, which has no variance; "

@@ -80,7 +80,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import BalancedSampler, Batch, Sampler
-from reference.options import reading
+from reference.options import CountOrNone, Weight, reading
 from reference.rivals import method
 from reference.rivals.blocks import domains, resnet18, stem
 from reference.rivals.blocks.domains import places
@@ -124,16 +124,16 @@ class Options(domains.Options, resnet18.Options, stem.Options):
     rate: Literal["nominal", "as_run"] = reading("nominal", released="as_run")
     """R4: --learning-rate and then a tenth of it, or a tenth and then a hundredth."""
 
-    fall_after: int = reading(150)
+    fall_after: CountOrNone = reading(150)
     """R4: epochs after which the rate falls."""
 
-    triplet_weight: float = reading(1.0)
+    triplet_weight: Weight = reading(1.0)
     """R5: weight of the triplets' loss."""
 
-    adversarial_weight: float = reading(0.5)
+    adversarial_weight: Weight = reading(0.5)
     """R5: weight of the data sets' cross-entropy."""
 
-    margin: float = 0.1
+    margin: Weight = 0.1
     """By how much farther than a sample of its class an anchor's other samples are to be."""
 
     reversal: Literal["share", "counted"] = reading("share", released="counted")
@@ -171,7 +171,6 @@ class Options(domains.Options, resnet18.Options, stem.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"fall_after": 0, "triplet_weight": 0, "adversarial_weight": 0, "margin": 0})
         if self.reversal == "counted" and not self.steps:
             raise BadInput("--reversal counted: it counts steps, and --steps 0 does not say how many; give --steps 10")
 

@@ -92,7 +92,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch
-from reference.options import reading
+from reference.options import Count, CountOrNone, Weight, reading
 from reference.processes import Shared
 from reference.rivals import method
 from reference.rivals.blocks import domains, stem, vit_trunk
@@ -116,7 +116,7 @@ SHARPNESS = 100  # of the softplus
 class Options(domains.Options, vit_trunk.Sizes, stem.Options):
     """Train and evaluate ViTAF on RGB, or on three modalities through a stem."""
 
-    bottleneck: int = 64
+    bottleneck: Count = 64
     """Width of the adapters' middle layer."""
 
     stem_start: Literal["random", "mean", "rgb"] = reading("mean")
@@ -125,19 +125,19 @@ class Options(domains.Options, vit_trunk.Sizes, stem.Options):
     cosines: Literal["added", "dropped"] = reading("added", released="dropped")
     """R1: the squared cosines of each pair of adapters are added to the loss, or computed and left out."""
 
-    cosine_weight: float = reading(0.1)
+    cosine_weight: Weight = reading(0.1)
     """R2: λ, the weight of the squared cosines."""
 
-    gamma: float = reading(0.1)
+    gamma: Weight = reading(0.1)
     """R3: where γ begins, the spread by which training scales each channel."""
 
-    beta: float = reading(0.1)
+    beta: Weight = reading(0.1)
     """R3: where β begins, the spread by which training shifts each channel."""
 
     trained: Literal["adapters", "all"] = reading("adapters")
     """R4: after the first stage adapters, γ and β train, and the stem if there is one; or everything."""
 
-    classifier_epochs: int = reading(1)
+    classifier_epochs: CountOrNone = reading(1)
     """R5: epochs of the first stage, in which the classifier trains alone."""
 
     last_layer: Literal["free", "unit_columns"] = reading("unit_columns")
@@ -175,7 +175,6 @@ class Options(domains.Options, vit_trunk.Sizes, stem.Options):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"bottleneck": 1, "cosine_weight": 0, "gamma": 0, "beta": 0, "classifier_epochs": 0})
         if self.classifier_epochs >= self.epochs:
             raise BadInput(
                 f"--classifier-epochs {self.classifier_epochs}: none of {self.epochs} epochs is left to the adapters; "

@@ -83,7 +83,7 @@ from torch.nn import functional as F
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch
-from reference.options import reading
+from reference.options import Count, Weight, reading
 from reference.processes import Shared
 from reference.rivals import method
 from reference.rivals.blocks import vit_trunk
@@ -106,16 +106,16 @@ class Options(vit_trunk.Sizes):
     trained: Literal["prompts", "all"] = reading("prompts")
     """T1: prompts, what makes their residuals, and the linear layer train, or the transformer as well."""
 
-    prompt_length: int = reading(16)
+    prompt_length: Count = reading(16)
     """R2: prompts of each modality before a layer."""
 
-    prompt_layers: int = reading(6)
+    prompt_layers: Count = reading(6)
     """R2: so many first layers of the transformer see prompts."""
 
     context: Literal["shared", "own"] = reading("shared")
     """R3: a modality's residual is made of the patches of all three modalities, or of its own."""
 
-    hidden: int = reading(48)
+    hidden: Count = reading(48)
     """R3: numbers between the two linear layers that make the residual."""
 
     drop_modality: float = reading(0.5)
@@ -124,7 +124,7 @@ class Options(vit_trunk.Sizes):
     consistency: Literal["squared", "cosine"] = reading("squared")
     """R5: embeddings are compared by their mean squared difference, or by 1 minus their cosine."""
 
-    consistency_weight: float = reading(1.0)
+    consistency_weight: Weight = reading(1.0)
     """R5: weight of the regularisation beside the cross-entropy."""
 
     consistency_target: Literal["detached", "attached"] = reading("detached")
@@ -156,7 +156,6 @@ class Options(vit_trunk.Sizes):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"prompt_length": 1, "prompt_layers": 1, "hidden": 1, "consistency_weight": 0})
         if self.prompt_layers > self.depth:
             raise BadInput(
                 f"--prompt-layers {self.prompt_layers}: the transformer has --depth {self.depth}; give at most that"

@@ -71,14 +71,14 @@ BUGS = [
         "data_manifests.sums",
         "test_damage.py",
         "",
-        ("sums_unread", "!= sha256:", "is None:"),
+        ("sums_unread", "== sha256", "is not None"),
         ("no_sums_written", "{**contents, NAME: text(contents)}", "contents"),
     ),
     *mutants(
         "data_manifests.index",
         "test_index.py::test_a_text_that_was_edited_is_read_again",
         "",
-        ("edits_unseen", "for name, digest in index.digests.items():", "for name, digest in ():"),
+        ("edits_unseen", "if not sums.is_as_written(file, digest.hexdigest()):", "if False:"),
         ("protocols_unlisted", '{path.name: index, "protocols.csv": table}', "{path.name: index}"),
     ),
     *mutants(

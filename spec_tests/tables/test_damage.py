@@ -8,7 +8,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_manifests.errors import BadInput
-from data_manifests.index import load_index, proven_index
+from data_manifests.index import load_index
 from data_manifests.json_files import sealed
 from data_manifests.phantom.build import claim
 from data_manifests.phantom.sets import profile_named
@@ -60,7 +62,7 @@ def leave_images(folder: Path) -> None:
 
 
 def read_images_of(path: Path) -> Any:
-    index = proven_index(path)
+    index = load_index(path)
     faces = open_faces(index, SIDE, path.parent.parent / "cache", 1)
     planes = faces.planes(np.arange(len(index.rows)))
     splits = {(p, s): rows.tolist() for p, of_p in index.protocols.items() for s, rows in of_p.items()}
@@ -237,7 +239,7 @@ def outcome(left: Any, name: str, file: int, how: str, at: float, bit: int, othe
     damage(path, how, at, bit, (folder / files[other % len(files)]).read_bytes())
     before, said = contents(folder, kind.made_again), ""
     try:
-        with patch.object(os, "fsync", lambda _: None):
+        with patch.object(os, "fsync", lambda _: None), redirect_stderr(StringIO()) as noted:
             found = digest(kind.read(folder))
     except (BadInput, OSError) as e:  # of a system's error, cli_errors makes the sentence
         said = str(e) if isinstance(e, BadInput) or e.errno else ""
@@ -246,5 +248,5 @@ def outcome(left: Any, name: str, file: int, how: str, at: float, bit: int, othe
         assert "\n" not in said
         assert not (folder / "report.html").exists() or (folder / "report.html").read_text() == "the old one"
     elif how not in ("gone", "link to itself") or not any(path.match(pattern) for pattern in kind.optional):
-        assert found == sound
+        assert found == sound or f"{path.name}: was changed since it was written" in noted.getvalue()
     assert contents(folder, kind.made_again) == before

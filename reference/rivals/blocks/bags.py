@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
 from reference.batches import Batch
-from reference.options import reading
+from reference.options import Count, Weight, reading
 from reference.rivals import method
 from reference.rivals.blocks.patches import (
     BLACK,
@@ -34,7 +34,7 @@ SMALLEST_PATCH = 3  # of which a stem that halves twice leaves anything
 class Options(method.Options):
     """What rows of bags of patches have beside every row's options."""
 
-    resize: int = 112
+    resize: Count = 112
     """Side to which images are brought before patches are taken, in pixels."""
 
     places: Literal[1, 5, 9] = 9
@@ -82,15 +82,14 @@ class Options(method.Options):
     epochs: int = reading(500, table=30)
     """R7: passes over the training split."""
 
-    cycles: int = reading(10)
+    cycles: Count = reading(10)
     """R7: falls of the learning rate, where it restarts."""
 
-    lowest_rate: float = reading(1e-3)
+    lowest_rate: Weight = reading(1e-3)
     """R7: learning rate at the end of each cycle, where it restarts."""
 
     def check(self) -> None:
         super().check()
-        self.at_least({"resize": 1, "cycles": 1, "lowest_rate": 0})
         if self.resize > self.image_size:
             raise BadInput(
                 f"--resize {self.resize}: the images have {self.image_size} pixels; give at most {self.image_size}"

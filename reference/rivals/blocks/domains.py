@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reference.options import reading
+from reference.options import CountOrNone, reading
 from reference.rivals import method
 
 
@@ -18,16 +18,12 @@ class Options(method.Options):
     is meant for three sources, and `--batch-size` is their sum; with two sources each gives half as many again.
     """
 
-    steps: int = reading(0)
+    steps: CountOrNone = reading(0)
     """D1: steps of an epoch; 0: as many as show so many samples as the training split has."""
 
     @property
     def per_domain(self) -> bool:
         return True
-
-    def check(self) -> None:
-        super().check()
-        self.at_least({"steps": 0})
 
 
 def places(domain: Tensor, domains: Sequence[int]) -> Tensor:

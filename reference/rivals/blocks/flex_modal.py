@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
 from reference.batches import BLACK, Batch, Sampler, ShuffledSampler
-from reference.options import divisible, option, reading
+from reference.options import CountOrNone, divisible, option, reading
 from reference.rivals.blocks import vit_trunk
 from reference.rivals.blocks.start import FRESH, Start, StartedMethod
 from reference.rivals.blocks.stem import SHARED_SCALE
@@ -64,7 +64,7 @@ class Options(vit_trunk.Sizes):
     drop_modality: float = reading(0.5, table=0.0)
     """R4: probability with which a training sample's depth becomes black, and as well its infrared."""
 
-    cutout: int = reading(30, table=0)
+    cutout: CountOrNone = reading(30, table=0)
     """R5: the side of a training sample's black square, in pixels, stays below this number; 0 cuts out nothing."""
 
     brightness: int = reading(40, table=0)
@@ -84,7 +84,6 @@ class Options(vit_trunk.Sizes):
 
     def check(self) -> None:
         super().check()
-        self.at_least({"cutout": 0})
         if not 0 <= self.drop_modality <= 1:
             raise BadInput(f"--drop-modality {self.drop_modality}: it is a probability; give a number from 0 to 1")
         if self.cutout == 1:

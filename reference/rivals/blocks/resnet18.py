@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
+from reference.options import Count
 from reference.rivals.blocks import start
 from reference.rivals.blocks.start import FRESH, Start
 
@@ -20,12 +21,11 @@ WIDTH, STAGES, STAGE_BLOCKS = 64, 4, 2
 class Options(start.Options):
     """What rows have whose trunk is a ResNet-18."""
 
-    width: int = WIDTH
+    width: Count = WIDTH
     """Channels of the trunk's first stage; each further stage has twice as many."""
 
     def check(self) -> None:
         super().check()
-        self.at_least({"width": 1})
         if self.width != WIDTH and self.weights != start.NONE:
             raise BadInput(f"--width {self.width}: --weights {self.weights} have {WIDTH}; give that, or --weights none")
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from data_manifests.errors import BadInput
-from reference.options import divisible, reading
+from reference.options import Count, divisible, reading
 from reference.rivals.blocks import start
 from reference.rivals.blocks.start import FRESH, Start
 
@@ -30,21 +30,20 @@ POSITION_SD = 0.02  # of positions that begin anew
 class Sizes(start.Options):
     """The sizes of a vision transformer; those of ViT-B/16 unless others are given."""
 
-    patch: int = 16
+    patch: Count = 16
     """Side of the transformer's patches, in pixels; it divides --image-size."""
 
-    width: int = 768
+    width: Count = 768
     """Length of the transformer's tokens, a multiple of --heads."""
 
-    depth: int = 12
+    depth: Count = 12
     """Number of the transformer's layers."""
 
-    heads: int = 12
+    heads: Count = 12
     """Number of heads of each layer."""
 
     def check(self) -> None:
         super().check()
-        self.at_least({"patch": 1, "width": 1, "depth": 1, "heads": 1})
         if self.patch > self.image_size:
             raise BadInput(
                 f"--patch {self.patch}: the image has {self.image_size} pixels; give at most {self.image_size}"
