@@ -693,11 +693,8 @@ def load_index(path: str | Path) -> Index:
         rows = Rows(path, index, written[0], own.hexdigest(), arrays)
         for file, digest in ((path, own), (protocol_path, of_protocols)):
             if not sums.is_as_written(file, digest.hexdigest()):
-                print(
-                    f"{file}: was changed since it was written, as {sums.NAME} shows; {_AGAIN}",
-                    file=sys.stderr,
-                    flush=True,
-                )
+                changed = f"{file}: was changed since it was written, as {sums.NAME} shows"
+                print(f"{changed}; {_AGAIN}", file=sys.stderr, flush=True)
     if not roots_path.is_file():
         raise BadInput(f"no file {roots_path}; {_BUILD}")
     roots = read_roots(roots_path)

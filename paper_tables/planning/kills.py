@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 
+from data_manifests import sums
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.parallel import progress
 from reference.sources import ROOT
@@ -233,6 +234,8 @@ def differences(one: Path, other: Path) -> list[str]:
 def _content(path: Path) -> Any:
     if path.name == ".lock" or path.suffix == ".seen" or path.parent.name == "logs":
         return None  # who held a lock, when images were last changed, what runs said
+    if path.name == sums.NAME:
+        return [*sums.read(path.parent)]  # digests of files with dates
     if path.suffix == ".npz":
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name].tobytes() for name in arrays.files}
