@@ -35,13 +35,12 @@ class Evaluation(ABC):
     with Evaluation(options, "coin", Path(__file__)) as evaluation:
         if not evaluation.done: ...
 
-    `index` is the loaded index, `rows` its rows (n,) int64 of each split that is used. Inside the context of a run that
-    is not done: `faces`, the index's samples, and `sets`, the rows of each set.
+    `index` is the loaded index, `rows` its rows (n,) int64 of each split that is used, `sets` those of each set
+    that is scored. Inside the context of a run that is not done: `faces`, the index's samples.
     """
 
     SPLITS: ClassVar[dict[str, Literal["sources", "targets"]]] = {"val": "sources", "test": "targets"}
     faces: Faces
-    sets: dict[str, Rows]
 
     def __init__(
         self,
@@ -60,6 +59,7 @@ class Evaluation(ABC):
         self.options, self.method = options, method
         self.index = load_index(options.index)
         self.rows = self.find_splits()
+        self.sets = evaluation_sets(self.index, self.rows["val"], self.rows["test"], options.missing)
         arguments = asdict(options) | {"method": method} | dict(inputs or {})
         for place in _PLACES:
             arguments.pop(place, None)
@@ -178,14 +178,15 @@ def figures(
     return report
 
 
-def evaluation_sets(faces: Faces, val: Rows, test: Rows, missing: Sequence[str] = ()) -> dict[str, Rows]:
+def evaluation_sets(index: Index, val: Rows, test: Rows, missing: Sequence[str] = ()) -> dict[str, Rows]:
     """Rows of the sources' `val` and of each test data set, under its letter; each needs both classes.
 
     For each of `missing`, a test set appears once more: `W-DI` is W without depth and infrared. Raises BadInput.
     """
-    sets = {"val": val} | {str(d): test[faces.dataset[test] == d] for d in np.unique(faces.dataset[test])}
+    dataset, label = index.rows.column("dataset")[test], index.rows.column("class")
+    sets = {"val": val} | {str(d): test[dataset == d] for d in np.unique(dataset)}
     for name, rows in sets.items():
-        live = faces.bonafide[rows]
+        live = label[rows] == "bonafide"
         if live.all() or not live.any():
             kind = "attack" if live.all() else "bona fide"
             raise BadInput(f"the index's split for {name} has no {kind} sample; both classes are needed to evaluate")

@@ -160,6 +160,11 @@ class RunOptions:
     seed: Annotated[int, Within(0, SEEDS)] = 0
     """Decides initial weights, sampling and augmentation."""
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Without which modalities the test sets are scored again, where a method looks at images."""
+        return ()
+
     def check(self) -> None:
         """Raise BadInput for a value that no run can use."""
         for name, within in bounds(type(self)).items():

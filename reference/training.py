@@ -48,7 +48,7 @@ from data_manifests.index import DATASETS, MODALITIES
 from reference import processes
 from reference.batches import BLACK, BalancedSampler, Batch, Batches, Sampler, batches
 from reference.environment import environment, pick_device, random_state, seed_everything, set_random_state
-from reference.evaluation import Evaluation, Rows, Scores, diverged, evaluation_sets, missing_in
+from reference.evaluation import Evaluation, Rows, Scores, diverged, missing_in
 from reference.faces import open_faces
 from reference.options import Options
 from reference.reuse import Reusable, reusing
@@ -172,7 +172,6 @@ class Training(Evaluation):
             if any(lost.values()):
                 counts = ", ".join(f"{modality} {n}" for modality, n in lost.items() if n)
                 print(f"{dataset}: modalities missing or all zero: {counts}", flush=True)
-        self.sets = evaluation_sets(faces, self.rows["val"], self.rows["test"], options.missing)
         if options.labels == "shuffled":
             labels = faces.bonafide.copy()
             labels[self.train] = np.random.default_rng(options.seed).permutation(labels[self.train])

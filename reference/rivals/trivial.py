@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from data_manifests.index import COLUMNS, MODALITIES, Index
 from reference import options as base
 from reference.environment import environment
-from reference.evaluation import Evaluation, command_errors, evaluation_sets
+from reference.evaluation import Evaluation, command_errors
 from reference.faces import Faces, without_pixels
 from reference.runs import HEADLINE
 
@@ -62,7 +62,6 @@ class Blind(Evaluation):
 
     def begin(self) -> None:
         self.faces = unseen(self.index)
-        self.sets = evaluation_sets(self.faces, self.rows["val"], self.rows["test"])
         self.run.cut(0)  # what a killed process had written
 
 

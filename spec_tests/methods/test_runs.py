@@ -282,7 +282,8 @@ def test_arguments_survive_json(run: Run) -> None:
 
 
 def test_evaluation_needs_both_classes() -> None:
-    few = SimpleNamespace(dataset=np.array(["C", "C", "S", "S"]), bonafide=np.array([True, False, False, False]))
+    columns = {"dataset": np.array([*"CCSS"]), "class": np.array(["bonafide", "attack", "attack", "attack"])}
+    few = SimpleNamespace(rows=SimpleNamespace(column=columns.__getitem__))
     with pytest.raises(BadInput, match="S has no bona fide"):
         evaluation_sets(few, np.array([0, 1]), np.array([2, 3]))
 

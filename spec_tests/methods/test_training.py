@@ -571,6 +571,19 @@ def test_a_sample_that_trains_and_is_scored_is_refused(index: Path, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_sets_of_one_class_are_refused_before_there_is_a_folder(index: Path, tmp_path: Path, split: str) -> None:
+    whole = load_index(index)
+    rows = [*whole.rows]
+    splits = {name: [rows[row] for row in whole.split("mmfas", name)] for name in ("train", "val", "test")}
+    splits[split] = [row for row in splits[split] if row.bonafide]
+    names = {name: [row.sample_id for row in members] for name, members in splits.items()}
+    save_index(tmp_path / "index", rows, {"mmfas": names}, whole.roots)
+    with pytest.raises(BadInput, match="has no attack sample; both classes are needed to evaluate"):
+        train(tiny(tmp_path / "index" / "index.csv", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_diverging_ends_with_status_1(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped, evaluation.command_errors():
         raise evaluation.diverged("the training loss (loss)", 2)
