@@ -25,7 +25,7 @@ from pathlib import Path
 
 from data_manifests.adapters import LAYOUTS, AdapterResult, Options, index_tree
 from data_manifests.croissant import croissant
-from data_manifests.errors import BadInput, cli_errors
+from data_manifests.errors import BadInput, cli_errors, refuse_unwritable
 from data_manifests.index import (
     DATASETS,
     MODALITIES,
@@ -163,6 +163,7 @@ def index(options: argparse.Namespace) -> None:
         if not roots:
             raise BadInput(f'{options.roots}: names no data set; write lines such as C = "/data/cefa"')
         written = _relative_as_before(options.roots, roots, out)
+    refuse_unwritable(out)
     if unknown := set(lists) - {"mmdg"}:
         raise BadInput(f"{options.roots}: lists {sorted(unknown)[0]!r} are not known; there is mmdg")
     rows, protocols, notes = _gather(roots, options.roots, _tree_options(options))

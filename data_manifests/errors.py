@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,8 @@ _SAFE = "nothing already saved was changed"
 def cli_errors() -> Iterator[None]:
     """Let a command end in a sentence, whatever ends it: status 2 for unusable input and for a system that refuses,
     130 for Ctrl-C, 141 where nobody reads its output any more."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # see data_manifests/__init__.py
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack letters
@@ -56,6 +59,13 @@ def _end(said: str, status: int, cause: BaseException) -> NoReturn:
     with suppress(OSError):
         print(said, file=sys.stderr)
     raise SystemExit(status) from cause
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Before long work whose result goes to `path`. Raises BadInput where it could not be written."""
+    there = next(place for place in path.absolute().parents if place.exists())
+    if not os.access(path if path.is_dir() else there, os.W_OK):
+        raise BadInput(f"{path}: cannot be written; name a place that can")
 
 
 def first_line(e: BaseException) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from data_manifests.errors import BadInput, cli_errors, replacing
+from data_manifests.errors import BadInput, cli_errors, refuse_unwritable, replacing
 from data_manifests.index import load_index
 from paper_tables.declarations.table import Table
 from paper_tables.declarations.tables import TABLES
@@ -133,6 +133,7 @@ def main(argv: Sequence[str]) -> None:
     p.add_argument("--build", type=Path, default=ROOT / "build", help="where everything is kept (default build)")
     p.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     given = p.parse_args(argv)
+    refuse_unwritable(given.out)
     if given.seeds < LEAST_SEEDS:
         raise BadInput(f"--seeds {given.seeds}: a spread of so few says nothing; give at least {LEAST_SEEDS}")
     common: dict[str, Any] = {"data": "phantom", "profile": "cpu", "methods": given.methods, "jobs": given.jobs}

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from data_manifests.errors import cli_errors, replacing
+from data_manifests.errors import cli_errors, refuse_unwritable, replacing
 from data_manifests.index import load_index
 from data_manifests.json_files import sealed
 from paper_tables.declarations import mmfas as mmfas_table
@@ -286,6 +286,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     p.add_argument("--oracle", action="store_true", help="as if test sets were scored at every epoch")
     p.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     given = p.parse_args(argv)
+    refuse_unwritable(given.out)
     r = request(
         [given.table], ROOT / "build", data=given.data, profile=given.profile, seeds=given.seeds, oracle=given.oracle,
         methods="all", jobs=None, clip=None,

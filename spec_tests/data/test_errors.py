@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from data_manifests.errors import BadInput, cli_errors, replacing
+from data_manifests.errors import BadInput, cli_errors, refuse_unwritable, replacing
 from reference.sources import ROOT
 
 
@@ -88,3 +88,40 @@ def test_a_terminal_without_our_letters_shows_others():
     code = "from data_manifests.errors import cli_errors\nwith cli_errors():\n    print('τ · 1 ± 2')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert done.stdout == "\\u03c4 \\xb7 1 \\xb1 2\n"
+
+
+@pytest.mark.parametrize("module", ["reference.mmfas", "paper_tables.report", "data_manifests.phantom"])
+def test_ctrl_c_while_a_command_loads_its_libraries_ends_it_without_a_word(module):
+    code = f"""
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, "")
+sys.argv, sys.orig_argv = ["-m"], ["python", "-m", "{module}"]
+import {module.partition(".")[0]}
+print(flush=True)
+time.sleep(60)
+"""
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    child.stdout.readline()
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert (child.returncode, said) == (-signal.SIGINT, "")
+
+
+def test_importing_the_project_leaves_ctrl_c_as_it_is():
+    code = (
+        "import signal; signal.signal(2, signal.default_int_handler); import data_manifests, reference, paper_tables;"
+    )
+    code += "assert signal.getsignal(2) is signal.default_int_handler"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):
+    refuse_unwritable(tmp_path / "new" / "x.json")
+    refuse_unwritable(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, how: False)  # whoever runs this test may write anywhere
+    for path in (tmp_path / "new" / "x.json", tmp_path):
+        with pytest.raises(BadInput, match=f"{path}: cannot be written; name a place that can"):
+            refuse_unwritable(path)
