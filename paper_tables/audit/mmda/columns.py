@@ -2,7 +2,9 @@
 
 from decimal import Decimal
 
-from paper_tables.audit.numbers import Numbers, sign
+from paper_tables.audit import comparisons
+from paper_tables.audit.metrics import sign
+from paper_tables.audit.numbers import Numbers
 from paper_tables.declarations.published import Published
 
 OURS = "mmda"
@@ -40,4 +42,4 @@ def best_rival(n: Numbers, number: int, column: str, metric: str) -> str:
 def lead(n: Numbers, number: int, column: str, metric: str, rival: str) -> Decimal:
     """By how many points MMDA is better than `rival` in a column."""
     theirs, ours = (table(n, number).rows[row].values[column][metric] for row in (rival, OURS))
-    return theirs - ours if sign(metric) == 1 else ours - theirs
+    return comparisons.lead(ours, theirs, metric)

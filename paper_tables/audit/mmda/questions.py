@@ -10,8 +10,9 @@ from itertools import product
 
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import OBSERVATION, Claim, Result, holds, observed
+from paper_tables.audit.metrics import sign
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, best_rival, lead, name, table, text, true_mean
-from paper_tables.audit.numbers import LAST_DIGIT, Numbers, sign
+from paper_tables.audit.numbers import LAST_DIGIT, Numbers
 
 # --- Average columns --------------------------------------------------------------------------------------
 
@@ -126,9 +127,8 @@ def within_bounds(n: Numbers, cells: dict[str, dict[str, Decimal]]) -> Result:
     """In each cell the AUC is one that the HTER allows, read as the equal error rate."""
     lines, rooms = [], []
     for where, printed in cells.items():
-        eer, auc = n.fractions(printed["hter"]), n.fractions(printed["auc"])
-        low, high = bounds.auc_range(eer[1])[0], bounds.auc_range(eer[0])[1]
-        rooms.append(100 * min(auc[1] - low, high - auc[0]))
+        low, high, room = bounds.auc_room(n.fractions(printed["hter"]), n.fractions(printed["auc"]))
+        rooms.append(100 * room)
         lines.append(f"{where}: HTER {printed['hter']} allows AUC {low:.4%} to {high:.4%}; printed {printed['auc']}")
     return holds(min(rooms) >= 0, f"room {', '.join(f'{x:+.4f}' for x in rooms)}", *lines)
 
