@@ -102,6 +102,22 @@ def needs_data(id: str, place: str, says: str, why: str) -> Claim[Numbers]:
     return Claim(id=id, place=place, kind="direction", says=says, decide=lambda _: result, settles="the runs behind it")
 
 
+def described(claim: Claim[N], result: Result) -> Iterator[tuple[str, str]]:
+    """A decided claim in lines, a label and a text each; what has no content is left out."""
+    open_ = result.verdict != "confirmed"
+    for label, text in (
+        ("claim", claim.says),
+        ("quoted", f"“{claim.quote}”" if claim.quote else ""),
+        ("verdict", f"{result.verdict} ({result.figure})"),
+        *(("computed", line) for line in result.computation),
+        ("assumes", claim.assumes),
+        ("may be", claim.explains if open_ else ""),
+        ("settled by", claim.settles if open_ else ""),
+    ):
+        if text:
+            yield label, text
+
+
 def settle(claim: Claim[N], n: N, printings: Sequence[Printing] = PRINTINGS) -> Result:
     """The claim decided with the printed numbers read as rounded; if that contradicts it, also as cut, and so on.
 

@@ -1,6 +1,5 @@
 """Everything the claims are decided from: the papers' numbers as printed, and the outside facts some checks need."""
 
-import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from data_manifests.errors import BadInput
-from paper_tables.audit.printing import Printed
+from paper_tables.audit.printing import Printed, stands_in
 from paper_tables.declarations import published
 from paper_tables.declarations.published import Published
 
@@ -145,7 +144,7 @@ def _quoted(path: Path, name: str, printed: object, quote: str) -> Decimal:
     """The number, which must stand in its own quotation: as typed, or spelt out."""
     value = _number(path, name, printed)
     words = [WORDS[int(value)]] if value in range(len(WORDS)) else []
-    if not any(re.search(rf"(?<![\w.]){re.escape(x)}(?!\.?\d)", quote, re.IGNORECASE) for x in [str(printed), *words]):
+    if not any(stands_in(x, quote) for x in [str(printed), *words]):
         raise BadInput(f"{path}: {name}, {printed}, does not stand in its quotation “{quote}”; type both as printed")
     return value
 

@@ -1,5 +1,6 @@
 """What a printed number can stand for: it was rounded, or cut, after its last digit."""
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -25,6 +26,11 @@ def stands_for(printed: Decimal, printing: Printing) -> tuple[Fraction, Fraction
     """
     x, u = Fraction(printed), Fraction(unit(printed))
     return x if printing == "cut" else x - u / 2, x + (u / 2 if printing == "rounded" else u)
+
+
+def stands_in(printed: str, quote: str) -> bool:
+    """Whether a quotation holds the number, or word, as one of its own and not as a part of another."""
+    return bool(re.search(rf"(?<![\w.]){re.escape(printed)}(?!\.?\d)", quote, re.IGNORECASE))
 
 
 @dataclass(frozen=True, kw_only=True)
