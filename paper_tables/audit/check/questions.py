@@ -340,7 +340,9 @@ def whole_counts(t: Table) -> Iterator[Claim[Table]]:
                     between="the printed rate and the stated numbers of samples",
                     assumes="the rate is counted over the stated samples, in one run",
                     explains="a mean over runs or folds, an interpolated rate, or another number of samples",
-                    settles="the number of samples, or the errors",
+                    settles="the number of samples, or the errors"
+                    if t.states.same_samples
+                    else "same_samples = true in [states]",
                 )
 
 
@@ -361,26 +363,30 @@ def whole_count(t: Table, row: str, column: Column, own: Counts) -> Result:
             if pair:
                 line = f"{pair[0]} of {attack} attacks and {pair[1]} of {live} bona fide samples give {printed}."
                 return holds(True, f"{pair[0]}/{attack}, {pair[1]}/{live}", line)
-        interpolated = column.metric == "hter" and t.states.hter in ("", "eer")
-        return holds(
-            False,
-            "none",
-            f"No whole numbers of {_either(own.totals('attack'))} attacks and {live} bona fide samples give {printed}.",
-            *(["An HTER at an interpolated equal error rate need not be one."] if interpolated else []),
-            otherwise=unless(not interpolated),
+        line = (
+            f"No whole numbers of {_either(own.totals('attack'))} attacks and {live} bona fide samples give {printed}."
         )
+        return _no_counts(t, column, line)
     totals = own.totals(over)
     for total in totals:
         k = counts.count_within(share, total)
         if k is not None:
             return holds(True, f"{k}/{total}", f"{k} of {total} is {100 * k / total:.4f} %; printed {printed}.")
     near = min((abs(Fraction(k, n) - Fraction(printed) / 100), k, n) for n in totals for k in _around(printed, n))
-    return holds(
-        False,
-        "none",
-        f"No k of {_either(totals)} prints as {printed}; the nearest, {near[1]} of {near[2]}, is "
-        f"{100 * near[1] / near[2]:.4f} %.",
-    )
+    share = f"{100 * near[1] / near[2]:.4f} %"
+    line = f"No k of {_either(totals)} prints as {printed}; the nearest, {near[1]} of {near[2]}, is {share}."
+    return _no_counts(t, column, line)
+
+
+def _no_counts(t: Table, column: Column, line: str) -> Result:
+    """No whole numbers give the rate: impossible only for a rate that nobody interpolates, on stated samples."""
+    interpolated = column.at is not None or (column.metric == "hter" and t.states.hter in ("", "eer"))
+    lines = [line]
+    if interpolated:
+        lines.append("A rate that is read off an interpolated ROC curve need not be one of whole numbers.")
+    if not t.states.same_samples:
+        lines.append("The file does not state that all rows are scored on these samples.")
+    return holds(False, "none", *lines, otherwise=unless(t.states.same_samples and not interpolated))
 
 
 def _around(printed: Decimal, total: int) -> list[int]:
