@@ -6,7 +6,7 @@ generator with `@Family` above it. Both stand at module level in the file of the
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Generic, Literal, TypeVar, get_args
+from typing import Any, Generic, Literal, TypeVar, get_args
 
 from paper_tables.audit.numbers import Numbers
 from paper_tables.audit.printing import PRINTINGS, Printed, Printing
@@ -96,7 +96,7 @@ def observed(figure: str, *computation: str) -> Result:
     return Result(OBSERVED, figure, computation)
 
 
-def needs_data(id: str, place: str, says: str, why: str) -> Claim[Numbers]:
+def needs_data(id: str, place: str, says: str, why: str) -> Claim[Any]:
     """A claim about a figure or a run, of which no number is printed."""
     result = Result("needs data", "no number printed", (why,))
     return Claim(id=id, place=place, kind="direction", says=says, decide=lambda _: result, settles="the runs behind it")

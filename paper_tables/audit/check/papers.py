@@ -1,8 +1,8 @@
 """The two papers' own tables in the form that `check` reads, written from the published numbers."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
 from typing import Any
 
 from paper_tables.audit.metrics import METRICS
@@ -26,7 +26,8 @@ def toml(name: str) -> str:
     n = read_numbers()
     paper, number = name.split("/table")
     table = getattr(n, f"{paper}{number}")
-    content = _flat(table, name) if isinstance(table, Flat) else _sets(table, name)
+    bold = {(s, m): row for s, own in n.bold.items() for m, row in own.items()} if name == "mmfas/table1" else {}
+    content = _flat(table, name) if isinstance(table, Flat) else _sets(table, name, bold)
     if name == "mmfas/table1":
         content |= _mmfas1(n, table)
     if paper == "mmda" and int(number) in GAINS:
@@ -69,9 +70,7 @@ def _flat(t: Flat, name: str) -> dict[str, Any]:
 
 
 def _mmfas1(n: Numbers, t: Published) -> dict[str, Any]:
-    bold = {(s, m): row for s, own in n.bold.items() for m, row in own.items()}
     return {
-        **_sets(t, "mmfas/table1", bold),
         "averages": {t.sets["weighted"]: {"of": [t.sets[s] for s in SETS], "weights": "unknown"}},
         "states": {
             "hter": "eer",
@@ -111,12 +110,17 @@ def _lines(content: Mapping[str, Any]) -> Iterator[str]:
     for key, value in content.items():
         for own in value if key == "gain" else [value] if isinstance(value, dict) else []:
             yield f"\n[[{key}]]" if key == "gain" else f"\n[{key}]"
-            yield from (f"{_value(k) if ' ' in k else k} = {_value(v)}" for k, v in own.items())
+            yield from (f"{_key(k)} = {_value(v)}" for k, v in own.items())
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
 
 
 def _value(x: object) -> str:
+    """Texts, whether-or-nots, lists and tables of them; JSON writes the first two as TOML does."""
     if isinstance(x, dict):
-        return "{ " + ", ".join(f"{json.dumps(k, ensure_ascii=False)} = {_value(v)}" for k, v in x.items()) + " }"
+        return "{ " + ", ".join(f"{_key(k)} = {_value(v)}" for k, v in x.items()) + " }"
     if isinstance(x, list):
         return "[" + ", ".join(map(_value, x)) + "]"
-    return json.dumps(x, ensure_ascii=False) if not isinstance(x, Decimal) else f'"{x}"'
+    return json.dumps(x, ensure_ascii=False)

@@ -6,6 +6,7 @@ A statement can be contradicted only by printed numbers and by what the file sta
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
@@ -13,7 +14,7 @@ from itertools import product
 
 from paper_tables.audit import bounds, comparisons, counts, weights
 from paper_tables.audit.check.table import Average, Cell, Column, Counts, Gain, Table
-from paper_tables.audit.claim import OBSERVATION, Claim, Result, Verdict, holds, observed, undetermined
+from paper_tables.audit.claim import OBSERVATION, Claim, Result, Verdict, holds, needs_data, observed, undetermined
 from paper_tables.audit.metrics import METRICS
 
 FEWEST = 100  # samples of a class, where the file gives no counts: bounds how far the two rates at an EER differ
@@ -350,31 +351,29 @@ def _countable(own: Counts, column: Column) -> bool:
     over = METRICS[column.metric].over
     if over == "both":
         return bool(own.totals("bona fide") and own.totals("attack"))
-    return over != "none" and bool(own.totals("all" if over == "all" else over))
+    return over != "none" and bool(own.totals(over))
 
 
 def whole_count(t: Table, row: str, column: Column, own: Counts) -> Result:
     printed, over = t.rows[row][column.name].value, METRICS[column.metric].over
     share = t.shares(printed)
     if over == "both":
-        live = own.totals("bona fide")[0]
-        for attack in own.totals("attack"):
+        live, attacks = own.totals("bona fide")[0], own.totals("attack")[: 1 if column.metric == "hter" else None]
+        for attack in attacks:
             pair = next(bounds.hter_counts(t.fractions(printed), live, attack), None)
             if pair:
                 line = f"{pair[0]} of {attack} attacks and {pair[1]} of {live} bona fide samples give {printed}."
                 return holds(True, f"{pair[0]}/{attack}, {pair[1]}/{live}", line)
-        line = (
-            f"No whole numbers of {_either(own.totals('attack'))} attacks and {live} bona fide samples give {printed}."
+        return _no_counts(
+            t, column, f"No errors among {_either(attacks)} attacks and {live} bona fide samples give it."
         )
-        return _no_counts(t, column, line)
     totals = own.totals(over)
     for total in totals:
         k = counts.count_within(share, total)
         if k is not None:
             return holds(True, f"{k}/{total}", f"{k} of {total} is {100 * k / total:.4f} %; printed {printed}.")
     near = min((abs(Fraction(k, n) - Fraction(printed) / 100), k, n) for n in totals for k in _around(printed, n))
-    share = f"{100 * near[1] / near[2]:.4f} %"
-    line = f"No k of {_either(totals)} prints as {printed}; the nearest, {near[1]} of {near[2]}, is {share}."
+    line = f"No k of {_either(totals)} prints as {printed}; {near[1]} of {near[2]} is {100 * near[1] / near[2]:.4f} %."
     return _no_counts(t, column, line)
 
 
@@ -401,7 +400,7 @@ def _either(totals: list[int]) -> str:
 def totals(t: Table) -> Iterator[Claim[Table]]:
     """Which N fits all rates of a set that are shares of the same samples."""
     for group, over in product(t.tested, ("all", "bona fide", "attack")):
-        columns = [c for c in t.columns if c.set == group and METRICS[c.metric].over == over]
+        columns = [c for c in t.columns if c.set == group and METRICS[c.metric].over == over and not c.at]
         printed = {x.value for c in columns for x in t.cells(c).values() if x.spread is None}
         if len(printed) > 1:
             yield Claim(
@@ -410,7 +409,9 @@ def totals(t: Table) -> Iterator[Claim[Table]]:
                 kind=OBSERVATION,
                 says="which N, a number of samples, fits all rates of the column",
                 decide=partial(fitting, printed=printed),
-                assumes="all rows are scored on the same samples, in one run each",
+                assumes="all rows are scored on the same samples, in one run each"
+                + "; an APCER that is the greatest of several kinds of attack is of one kind alone"
+                * (over == "attack"),
                 settles="the number of samples",
             )
 
@@ -673,7 +674,7 @@ def missing(t: Table) -> Iterator[Claim[Table]]:
         (
             "counts" if without else "",
             "each rate is one of whole numbers of samples",
-            f"numbers of samples: [counts] with {', '.join(without) or '(the set)'} = {{ bonafide = …, attack = … }}",
+            f"the numbers of samples: [counts] with {', '.join(without) or '(the set)'} = {{ bonafide = …, attack = … }}",
         ),
         (
             "operating point" if unpointed else "",
@@ -687,12 +688,5 @@ def missing(t: Table) -> Iterator[Claim[Table]]:
         ),
     ):
         if name:
-            result = Result("needs data", "not stated", (f"The file states no {needed}.",))
-            yield Claim(
-                id=f"needs/{name}",
-                place="the whole table",
-                kind="arithmetic",
-                says=says,
-                decide=lambda _, result=result: result,  # type: ignore[misc]
-                settles=needed,
-            )
+            why = f"The file does not state {needed}."
+            yield replace(needs_data(f"needs/{name}", "the whole table", says, why), settles=needed)

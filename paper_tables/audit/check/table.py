@@ -47,7 +47,10 @@ class Counts:
     families: Mapping[str, int] = field(default_factory=dict)
 
     def totals(self, over: str) -> list[int]:
-        """The numbers of samples that a share may be of, the likeliest first; none where they are not stated."""
+        """The numbers of samples that a share over all, the bona fide or the attack samples may be of.
+
+        All attacks stand before the kinds of attack, of which APCER is the greatest; none where nothing is stated.
+        """
         if over == "bona fide":
             return [self.bonafide] if self.bonafide else []
         if over == "attack":
