@@ -2,7 +2,7 @@
 
     python -m paper_tables.audit check table.toml
     python -m paper_tables.audit check pasted.csv --metrics hter,auc --unit percent
-    python -m paper_tables.audit check mmfas/table1
+    python -m paper_tables.audit check mmfas-table1
 
 Exit status 0 when nothing in the table is impossible, 1 when something is, 2 on unusable input.
 """

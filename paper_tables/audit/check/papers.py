@@ -12,7 +12,7 @@ from paper_tables.audit.numbers import Flat, Numbers
 from paper_tables.audit.numbers import read as read_numbers
 from paper_tables.declarations.published import PARAMETERS, Published
 
-NAMES = (*(f"mmfas/table{i}" for i in (1, 2, 3)), *(f"mmda/table{i}" for i in (1, 2, 3, 4, 5)))
+NAMES = (*(f"mmfas-table{i}" for i in (1, 2, 3)), *(f"mmda-table{i}" for i in (1, 2, 3, 4, 5)))
 # The gains that MMDA's text states, by table: their name, the set, and over whom they are.
 GAINS = {
     1: (("p1", "average", "second best"),),
@@ -24,18 +24,18 @@ GAINS = {
 def toml(name: str) -> str:
     """One of NAMES as the text of a TOML file."""
     n = read_numbers()
-    paper, number = name.split("/table")
+    paper, number = name.split("-table")
     table = getattr(n, f"{paper}{number}")
-    bold = {(s, m): row for s, own in n.bold.items() for m, row in own.items()} if name == "mmfas/table1" else {}
+    bold = {(s, m): row for s, own in n.bold.items() for m, row in own.items()} if name == "mmfas-table1" else {}
     content = _flat(table, name) if isinstance(table, Flat) else _sets(table, name, bold)
-    if name == "mmfas/table1":
+    if name == "mmfas-table1":
         content |= _mmfas1(n, table)
     if paper == "mmda" and int(number) in GAINS:
         content |= _mmda(n, table, int(number))
     return "\n".join(_lines(content)) + "\n"
 
 
-def _sets(t: Published, name: str, bold: Mapping[tuple[str, str], str] = {}) -> dict[str, Any]:
+def _sets(t: Published, name: str, bold: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     """Headings and rows of a table with sets; `bold`: the row in bold by set and metric."""
     columns = [(s, m) for s in t.sets for m in t.metrics]
 
@@ -45,7 +45,7 @@ def _sets(t: Published, name: str, bold: Mapping[tuple[str, str], str] = {}) -> 
 
     return {
         "title": f"{t.place} of {t.paper}",
-        "source": f"paper_tables/declarations/published/{name.replace('/', '_')}.toml",
+        "source": f"paper_tables/declarations/published/{name.replace('-', '_')}.toml",
         "columns": [f"{t.sets[s]} {METRICS[m].printed}" for s, m in columns],
         "rows": [[x.printed, *(printed(row, s, m) for s, m in columns)] for row, x in t.rows.items()],
         "unit": "percent",
@@ -61,8 +61,8 @@ def _flat(t: Flat, name: str) -> dict[str, Any]:
         return f"{group} {METRICS[metric].printed}".strip()
 
     return {
-        "title": f"{t.place} of {name.split('/')[0]}",
-        "source": f"paper_tables/declarations/published/{name.replace('/', '_')}.toml",
+        "title": f"{t.place} of {name.split('-')[0]}",
+        "source": f"paper_tables/declarations/published/{name.replace('-', '_')}.toml",
         "columns": [heading(c) for c in columns],
         "rows": [[t.printed[row], *(str(values[c]) for c in columns)] for row, values in t.values.items()],
         "unit": "percent",
@@ -76,7 +76,7 @@ def _mmfas1(n: Numbers, t: Published) -> dict[str, Any]:
             "hter": "eer",
             "accuracy": {"bpcer": str(n.mmfas_text["bpcer"].value)},
             "bold": "best",
-            "same_samples": True,
+            "same_samples": True,  # as the finding mmfas-operating-point assumes
         },
     }
 

@@ -364,9 +364,7 @@ def whole_count(t: Table, row: str, column: Column, own: Counts) -> Result:
             if pair:
                 line = f"{pair[0]} of {attack} attacks and {pair[1]} of {live} bona fide samples give {printed}."
                 return holds(True, f"{pair[0]}/{attack}, {pair[1]}/{live}", line)
-        return _no_counts(
-            t, column, f"No errors among {_either(attacks)} attacks and {live} bona fide samples give it."
-        )
+        return _no_counts(t, column, f"No errors among {_either(attacks)} attacks and {live} bona fide give {printed}.")
     totals = own.totals(over)
     for total in totals:
         k = counts.count_within(share, total)
@@ -410,8 +408,7 @@ def totals(t: Table) -> Iterator[Claim[Table]]:
                 says="which N, a number of samples, fits all rates of the column",
                 decide=partial(fitting, printed=printed),
                 assumes="all rows are scored on the same samples, in one run each"
-                + "; an APCER that is the greatest of several kinds of attack is of one kind alone"
-                * (over == "attack"),
+                + "; an APCER that is the greatest of several kinds of attack is of one kind" * (over == "attack"),
                 settles="the number of samples",
             )
 
@@ -670,23 +667,30 @@ def missing(t: Table) -> Iterator[Claim[Table]]:
     without = [s for s in countable if s not in t.counts]
     metrics = {c.metric for c in t.columns}
     unpointed = any(c.metric == "accuracy" and not _point(t, c) for c in t.columns)
-    for name, says, needed in (
+    for name, says, lacking, key in (
         (
             "counts" if without else "",
             "each rate is one of whole numbers of samples",
-            f"the numbers of samples: [counts] with {', '.join(without) or '(the set)'} = {{ bonafide = …, attack = … }}",
+            f"the numbers of samples of {_names(without)}",
+            "{ bonafide = …, attack = … } for each set, in [counts]",
         ),
         (
             "operating point" if unpointed else "",
             "the accuracies can be taken at one operating point",
-            'the operating point, if the paper states one: accuracy = { bpcer = "1" } in [states]',
+            "the operating point of the accuracies",
+            'accuracy = { bpcer = "1" } in [states], if the paper says so',
         ),
         (
             "threshold" if {"hter", "auc"} <= metrics and not t.states.hter else "",
             "the HTERs go with the AUCs at the threshold that the paper uses",
-            'the rule of the threshold, if the paper states it: hter = "eer", "lowest" or "fixed" in [states]',
+            "the rule of the threshold",
+            'hter = "eer", "lowest" or "fixed" in [states], if the paper says so',
         ),
     ):
         if name:
-            why = f"The file does not state {needed}."
-            yield replace(needs_data(f"needs/{name}", "the whole table", says, why), settles=needed)
+            claim = needs_data(f"needs/{name}", "the whole table", says, f"The file does not state {lacking}.")
+            yield replace(claim, settles=key)
+
+
+def _names(sets: list[str]) -> str:
+    return ", ".join(f"“{s}”" if s == "" or " " in s else s for s in sets)
