@@ -480,7 +480,8 @@ def live_shares(t: Table, row: str, column: Column) -> tuple[float, float]:
     eer_column = t.column(column.set, "eer") or (t.column(column.set, "hter") if t.states.hter == "eer" else None)
     eer, auc = _printed(t, cells, eer_column), _printed(t, cells, t.column(column.set, "auc"))
     gap = _gap(t, column.set)
-    eer = (max(0.0, eer[0] - gap / 2), min(1.0, eer[1] + gap / 2)) if gap <= 1 / FEWEST else (0.0, 1.0)
+    known = (_fewest(t, column.set) or 0) >= FEWEST  # else nothing bounds how far the rates at the EER differ
+    eer = (max(0.0, eer[0] - gap / 2), min(1.0, eer[1] + gap / 2)) if known else (0.0, 1.0)
     held = t.fractions(value)
     own = t.counts.get(column.set, Counts())
     step = 1 / ((own.bonafide if metric in ("bpcer", "frr") else own.attack) or FEWEST)
