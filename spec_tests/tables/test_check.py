@@ -26,6 +26,7 @@ from paper_tables.audit.numbers import read
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "paper_tables" / "audit" / "check"
 EXAMPLES = sorted((FOLDER / "examples").glob("*.toml"))
+ENTRIES = {e.claim.id: e for e in ledger.decide(read(), ledger.expected())}
 WAYS = ("rounded up at a tie", "rounded to even at a tie", "cut")
 
 
@@ -147,7 +148,8 @@ def test_the_extremes_of_the_roc_curve_are_not_contradicted(live, attack, data):
         for way, decimals, stated in product(WAYS, (1, 3), (True, False)):
             more = {"counts": f'{{ "" = {{ bonafide = {live}, attack = {attack} }} }}'} if stated else {}
             cell = [printed(x, decimals, way) for x in row]
-            assert contradicted(toml(["HTER", "AUC"], [["a", *cell]], states='{ hter = "eer" }', **more)) == []
+            states = '{ hter = "eer", each_class = 100 }'
+            assert contradicted(toml(["HTER", "AUC"], [["a", *cell]], states=states, **more)) == []
 
 
 @given(st.integers(3, 14), st.integers(3, 14), st.sampled_from(WAYS), st.data())
@@ -325,13 +327,17 @@ def test_weights_that_explain_failing_means_are_named():
 @pytest.mark.parametrize(
     ("hter", "auc", "states", "verdict"),
     [
-        ("1.39", "99.99", '{ hter = "eer" }', "contradicted"),  # 1 − 0.0139² = 99.981
+        ("1.39", "99.99", '{ hter = "eer", each_class = 100 }', "contradicted"),  # 1 − 0.0139² = 99.981
+        ("1.39", "99.99", '{ hter = "eer" }', "undetermined"),
+        ("1.39", "99.99", '{ hter = "eer", each_class = 40 }', "confirmed"),  # the corner may be 0.025² / 4 smaller
+        ("1.39", "99.99", '{ hter = "eer", each_class = 99 }', "undetermined"),
+        ("1.39", "99.99", "{ each_class = 100 }", "undetermined"),
         ("1.39", "99.99", "{}", "undetermined"),
         ("1.39", "99.99", '{ hter = "fixed" }', "confirmed"),
         ("20.00", "55.00", '{ hter = "fixed" }', "contradicted"),  # at least 1 − 2 · 0.2
         ("20.00", "55.00", "{}", "contradicted"),
         ("20.00", "61.00", '{ hter = "fixed" }', "confirmed"),
-        ("20.00", "61.00", '{ hter = "eer" }', "contradicted"),  # at least 0.8² = 64
+        ("20.00", "61.00", '{ hter = "eer", each_class = 100 }', "contradicted"),  # at least 0.8² = 64
         ("20.00", "61.00", "{}", "undetermined"),
         ("80.73", "73.60", "{}", "contradicted"),  # at most 2 − 2 · 0.8073 = 38.54
         ("20.00", "94.00", '{ hter = "lowest" }', "contradicted"),  # at most 1 − 2 · 0.2² = 92
@@ -348,7 +354,8 @@ def test_few_samples_leave_the_bound_of_equal_errors_open():
     def text(more):
         return toml(["EER", "AUC"], [["a", "25.00", "50.00"]], **more)
 
-    assert verdicts(text({}))["auc/a/EER"] == "contradicted"
+    assert verdicts(text({}))["auc/a/EER"] == "undetermined"
+    assert verdicts(text({"states": "{ each_class = 100 }"}))["auc/a/EER"] == "contradicted"
     few = {"counts": '{ "" = { bonafide = 1, attack = 2 } }'}
     assert verdicts(text(few))["auc/a/EER"] == "confirmed"
     some = {"counts": '{ "" = { bonafide = 99, attack = 200 } }'}
@@ -494,9 +501,12 @@ def test_the_findings_of_mmfas_come_out_of_its_table():
     found = of_paper("mmfas-table1")
     assert {name for name, x in found.items() if x.result.verdict == "contradicted"} == {
         "auc/MLP-Mixer/CeFa HTER",  # mmfas-mlp-mixer
-        "operating point/WMCA Acc",  # mmfas-operating-point
+        "operating point/CeFa Acc",  # mmfas-operating-point
+        "operating point/WMCA Acc",
         "operating point/HQ-WMCA Acc",
     }
+    ours = {name for name, x in ENTRIES.items() if x.result.verdict == "contradicted" and name.startswith("mmfas.t1.")}
+    assert ours == {"mmfas.t1.eer_auc.mlp_mixer_s16", *(f"mmfas.t1.one_share.{s}" for s in "CWH")}
     assert found["bold/CeFa AUC"].result.figure == "9 rows at 99.99"  # mmfas-bold-auc
     assert found["bold/CeFa AUC"].result.verdict == "undetermined"
     assert found["total/HQ-WMCA Acc"].result.figure == "cut 2024, rounded 5767"  # mmfas-images-used
@@ -507,13 +517,12 @@ def test_the_findings_of_mmfas_come_out_of_its_table():
 
 def test_the_findings_of_mmda_come_out_of_its_tables():
     """The contradicted averages are those of the ledger, cell by cell, and so are the gains over the second best."""
-    entries = {e.claim.id: e for e in ledger.decide(read(), ledger.expected())}
     for number, wrong_gains in ((1, {"gain/1", "gain/2"}), (2, {"gain/1", "gain/2"}), (3, set())):
         found = of_paper(f"mmda-table{number}")
         judged = {name for name, x in found.items() if x.result.verdict == "contradicted"}
         averages = {
             e.claim.place.split(", ", 1)[1]
-            for name, e in entries.items()
+            for name, e in ENTRIES.items()
             if name.startswith(f"mmda.t{number}.average.") and e.result.verdict == "contradicted"
         }
         assert {found[x].claim.place for x in judged - wrong_gains} == averages
@@ -678,7 +687,7 @@ def test_metrics_unit_and_columns_to_leave_out_are_stated_by_options(tmp_path):
 
 def test_a_toml_file_may_name_a_csv_file(tmp_path):
     (tmp_path / "pasted.csv").write_text("Method,A HTER,A AUC\na,1.39,99.99\n", encoding="utf-8")
-    statements = 'table = "pasted.csv"\n[states]\nhter = "eer"\n'
+    statements = 'table = "pasted.csv"\n[states]\nhter = "eer"\neach_class = 100\n'
     table = table_of(tmp_path, statements, "t.toml")
     assert [x.claim.id for x in command.check(table) if x.result.verdict == "contradicted"] == ["auc/a/A HTER"]
 

@@ -77,6 +77,7 @@ def _mmfas1(n: Numbers, t: Published) -> dict[str, Any]:
             "accuracy": {"bpcer": str(n.mmfas_text["bpcer"].value)},
             "bold": "best",
             "same_samples": True,  # as the finding mmfas-operating-point assumes
+            "each_class": min(live for live, _, _ in n.live.values()),  # bona fide clips of WMCA, the fewest
         },
     }
 

@@ -17,7 +17,7 @@ from paper_tables.audit.check.table import Average, Cell, Column, Counts, Gain, 
 from paper_tables.audit.claim import OBSERVATION, Claim, Result, Verdict, holds, needs_data, observed, undetermined
 from paper_tables.audit.metrics import METRICS
 
-FEWEST = 100  # samples of a class, where the file gives no counts: bounds how far the two rates at an EER differ
+FEWEST = 100  # samples of a class: with fewer, or without a number, a bound of equal error rates decides nothing
 MOST = 10_000  # the greatest N tried; of that many, every share with two decimals is one
 SAME_SCORES = "both numbers are of the same scores: one system, one epoch, or means over the same runs"
 
@@ -230,33 +230,35 @@ def auc_bounds(t: Table) -> Iterator[Claim[Table]]:
                 between="the two numbers of the same row",
                 assumes=_threshold(t, group, metric),
                 explains="numbers of two epochs or outputs, another threshold, or a misplaced decimal point",
-                settles="the scores, or both numbers with more digits"
-                if metric == "eer" or t.states.hter
-                else 'hter = "eer", "lowest" or "fixed" in [states]',
+                settles=_settles(t, group, metric),
             )
 
 
 def _threshold(t: Table, group: str, metric: str) -> str:
     if metric == "eer" or t.states.hter == "eer":
-        gap = _gap(t, group)
-        return (
-            f"{SAME_SCORES}; at the threshold the two rates differ by no more than {gap:.2%}"
-            f"{'' if _fewest(t, group) else f', one of {FEWEST} samples'}"
-        )
+        return f"{SAME_SCORES}; at the threshold the two rates differ by one of {_fewest(t, group)} samples at most"
     if t.states.hter == "lowest":
         return f"{SAME_SCORES}; the HTER is the lowest over all thresholds, as the file states"
     return f"{SAME_SCORES}; the threshold may be any"
 
 
-def _fewest(t: Table, group: str) -> int | None:
-    """The smaller number of samples of a class, where the file gives both."""
+def _fewest(t: Table, group: str) -> int:
+    """The smaller number of samples of a class, as the file states it; FEWEST where it does not."""
     own = t.counts.get(group, Counts())
-    return min(own.bonafide, own.attack) if own.bonafide and own.attack else None
+    return min(own.bonafide, own.attack) if own.bonafide and own.attack else t.states.each_class or FEWEST
 
 
-def _gap(t: Table, group: str) -> float:
-    """How far the two rates at the point of nearly equal rates may differ: one sample of the smaller class."""
-    return 1 / (_fewest(t, group) or FEWEST)
+def _settles(t: Table, group: str, metric: str) -> str:
+    if metric == "hter" and not t.states.hter:
+        return 'hter = "eer", "lowest" or "fixed" in [states]'
+    if (metric == "eer" or t.states.hter == "eer") and not _enough(t, group):
+        return f"[counts] of the set, or each_class in [states], {FEWEST} samples or more"
+    return "the scores, or both numbers with more digits"
+
+
+def _enough(t: Table, group: str) -> bool:
+    """The file states that each class has FEWEST samples or more, so that one of them moves a rate by little."""
+    return _fewest(t, group) >= FEWEST and bool(t.states.each_class or t.counts.get(group))
 
 
 def auc_bound(t: Table, row: str, columns: list[Column]) -> Result:
@@ -276,14 +278,14 @@ def auc_bound(t: Table, row: str, columns: list[Column]) -> Result:
         line = f"HTER {printed} as the lowest of all leaves an AUC of at most {high:.4%}; printed {printed_auc}."
         return holds(high - auc[0] >= -1e-12, f"room {100 * (high - auc[0]):+.4f}", line)
     group = rate_column.set
-    low, high, room = bounds.auc_room(rate, auc, _gap(t, group))
+    low, high, room = bounds.auc_room(rate, auc, 1 / _fewest(t, group))
     stated = rate_column.metric == "eer" or t.states.hter == "eer"
-    enough = (_fewest(t, group) or FEWEST) >= FEWEST
+    enough = _enough(t, group)
     lines = [
         f"{name} {printed} as the equal error rate allows an AUC of {low:.4%} to {high:.4%}; printed {printed_auc}."
     ]
     if room < -1e-12 and not enough:
-        lines.append(f"With fewer than {FEWEST} samples in a class, ties can move the point of equal rates further.")
+        lines.append(f"In a class of fewer than {FEWEST} samples ties and single ones can move the rates further.")
     if room < -1e-12 and not stated:
         lines.append("A threshold fixed elsewhere allows more; the file does not state which it was.")
     return holds(room >= -1e-12, f"room {100 * room:+.4f}", *lines, otherwise=unless(stated and enough))
@@ -302,7 +304,8 @@ def auc_points(t: Table) -> Iterator[Claim[Table]]:
                     says="this point of the ROC curve and this AUC can come from one set of scores",
                     decide=partial(auc_point, row=row, column=column, auc=auc),
                     between="the two numbers of the same row",
-                    assumes=f"{SAME_SCORES}; the stated rate is met to its last digit",
+                    assumes=f"{SAME_SCORES}; FPR is not above the stated one by more than one of "
+                    f"{_fewest(t, column.set)} samples",
                     explains="numbers of two epochs or outputs, or a slip",
                     settles="the scores",
                 )
@@ -312,14 +315,10 @@ def auc_point(t: Table, row: str, column: Column, auc: Column) -> Result:
     assert column.at is not None
     printed, printed_auc = t.rows[row][column.name].value, t.rows[row][auc.name].value
     tpr, far, area = t.fractions(printed), t.fractions(column.at[1]), t.fractions(printed_auc)
-    low = bounds.auc_range_of_point(far[1], 1 - tpr[0])[0]
-    high = bounds.auc_range_of_point(far[0], 1 - tpr[1])[1]
-    room = min(area[1] - low, high - area[0])
-    return holds(
-        room >= -1e-12,
-        f"room {100 * room:+.4f}",
-        f"{column.label} {printed} allows an AUC of {low:.4%} to {high:.4%}; printed {printed_auc}.",
-    )
+    low = bounds.auc_range_of_point(min(1.0, far[1] + 1 / _fewest(t, column.set)), 1 - tpr[0])[0]
+    room = area[1] - low
+    line = f"{column.label} {printed} makes an AUC of {low:.4%} at least; printed {printed_auc}."
+    return holds(room >= -1e-12, f"room {100 * room:+.4f}", line)
 
 
 # --- whole numbers of samples -----------------------------------------------------------------------------
@@ -470,7 +469,8 @@ def _point(t: Table, column: Column) -> tuple[str, Decimal] | None:
 
 def _at_the_point(t: Table, column: Column) -> str:
     metric, value = _point(t, column) or ("", Decimal(0))
-    return f"the threshold is taken on the tested set, where {METRICS[metric].printed} is {value} % to its last digit"
+    printed, samples = METRICS[metric].printed, _fewest(t, column.set)
+    return f"the threshold is taken on the tested set, where {printed} is {value} %, to one of {samples} samples"
 
 
 def live_shares(t: Table, row: str, column: Column) -> tuple[float, float]:
@@ -479,12 +479,10 @@ def live_shares(t: Table, row: str, column: Column) -> tuple[float, float]:
     cells = t.rows[row]
     eer_column = t.column(column.set, "eer") or (t.column(column.set, "hter") if t.states.hter == "eer" else None)
     eer, auc = _printed(t, cells, eer_column), _printed(t, cells, t.column(column.set, "auc"))
-    gap = _gap(t, column.set)
-    known = (_fewest(t, column.set) or 0) >= FEWEST  # else nothing bounds how far the rates at the EER differ
-    eer = (max(0.0, eer[0] - gap / 2), min(1.0, eer[1] + gap / 2)) if known else (0.0, 1.0)
+    gap = 1 / _fewest(t, column.set)
+    eer = (max(0.0, eer[0] - gap / 2), min(1.0, eer[1] + gap / 2)) if _enough(t, column.set) else (0.0, 1.0)
     held = t.fractions(value)
-    own = t.counts.get(column.set, Counts())
-    step = 1 / ((own.bonafide if metric in ("bpcer", "frr") else own.attack) or FEWEST)
+    step = 1 / _fewest(t, column.set)
     held = (max(0.0, held[0] - step), min(1.0, held[1] + step))
     low, high = bounds.live_shares(t.fractions(cells[column.name].value), eer, auc, held)
     return (low, high) if metric in ("bpcer", "frr") else (1 - high, 1 - low)

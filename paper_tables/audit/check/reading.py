@@ -393,12 +393,17 @@ def _whole(where: str, stated: object) -> int:
 
 def _states(name: str, stated: Mapping[str, Any]) -> States:
     where = f"{name}: states"
-    if odd := sorted(set(stated) - {*STATED, "accuracy"}):
-        raise BadInput(f"{where}.{odd[0]} is no statement; known are {_listed([*STATED, 'accuracy'])}")
+    known = (*STATED, "accuracy", "each_class")
+    if odd := sorted(set(stated) - set(known)):
+        raise BadInput(f"{where}.{odd[0]} is no statement; known are {_listed(known)}")
     for key, allowed in STATED.items():
         if key in stated and stated[key] not in allowed:
             raise BadInput(f"{where}.{key} is {stated[key]!r}; it may be {_listed(str(x).lower() for x in allowed)}")
-    return States(**{k: v for k, v in stated.items() if k in STATED}, accuracy=_point(where, stated.get("accuracy")))
+    return States(
+        **{k: v for k, v in stated.items() if k in STATED},
+        accuracy=_point(where, stated.get("accuracy")),
+        each_class=_whole(f"{where}.each_class", stated["each_class"]) if "each_class" in stated else 0,
+    )
 
 
 def _point(where: str, stated: object) -> Point | None:

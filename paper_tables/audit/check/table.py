@@ -96,6 +96,7 @@ class States:
     half_sums: bool = False
     bold: Literal["", "best"] = ""
     same_samples: bool = False
+    each_class: int = 0  # samples of each class, at least, in every set
 
 
 @dataclass(frozen=True, kw_only=True)
