@@ -44,7 +44,7 @@ def check(table: Table) -> list[Checked]:
 
 def _decide(claim: Claim[Table], table: Table) -> Result:
     result = settle(claim, table, ALL_PRINTINGS)
-    if result.verdict != "contradicted" and claim.decide(replace(table, printing="rounded")).verdict == "contradicted":
+    if claim.decide(replace(table, printing="rounded")).verdict != result.verdict:
         line = "Not so if every number was rounded; so if numbers were cut after the last digit."
         return replace(result, computation=(*result.computation, line))
     return result
