@@ -96,10 +96,12 @@ def observed(figure: str, *computation: str) -> Result:
     return Result(OBSERVED, figure, computation)
 
 
-def needs_data(id: str, place: str, says: str, why: str) -> Claim[Any]:
-    """A claim about a figure or a run, of which no number is printed."""
-    result = Result("needs data", "no number printed", (why,))
-    return Claim(id=id, place=place, kind="direction", says=says, decide=lambda _: result, settles="the runs behind it")
+def needs_data(
+    id: str, place: str, says: str, why: str, figure: str = "no number printed", settles: str = "the runs behind it"
+) -> Claim[Any]:
+    """A claim that no printed number decides: by default one about a figure or a run."""
+    result = Result("needs data", figure, (why,))
+    return Claim(id=id, place=place, kind="direction", says=says, decide=lambda _: result, settles=settles)
 
 
 def described(claim: Claim[N], result: Result) -> Iterator[tuple[str, str]]:

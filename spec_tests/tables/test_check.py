@@ -235,6 +235,18 @@ def test_a_rate_that_may_be_interpolated_or_of_other_samples_is_not_accused():
     assert verdicts(toml(["TPR"], rows, counts=count))["counts/a/TPR"] == "undetermined"
 
 
+def test_a_rate_is_said_to_be_rounded_or_cut():
+    """2 of 3 is 66.666…: 66.67 if rounded, 66.66 if cut; 3 of 4 is 75.00 both ways."""
+
+    def line(value, total):
+        text = toml(["BPCER"], [["a", value]], counts=f'{{ "" = {{ bonafide = {total} }} }}')
+        return decided(text)["counts/a/BPCER"].result.computation[1]
+
+    assert line("66.67", 3) == "Read as rounded 2 of 3, as cut none."
+    assert line("66.66", 3) == "Read as rounded none, as cut 2 of 3."
+    assert line("75.00", 4) == "Read as rounded 3 of 4, as cut 3 of 4."
+
+
 def test_apcer_may_be_of_one_kind_of_attack():
     def verdict(value, families):
         count = f'{{ "" = {{ bonafide = 50, families = {families} }} }}'
@@ -392,12 +404,18 @@ def test_accuracies_that_no_share_fits():
 
 
 def test_at_a_stated_apcer_the_classes_change_places():
-    """APCER is at most 2.01 %, one of 100 samples more than stated: 0.3171 / 0.9799 = 32.36 % attacks at most."""
+    """APCER is at most 2.01 %, one of 100 samples more than stated: 0.3171 / 0.9799 = 32.36 % attacks at most.
+
+    For an accuracy of 99.50 the accepted attacks may be fewer than stated, as APCER may be that of the worst kind.
+    """
     row = [["a", "31.70", "55.42"]]
     found = decided(toml(["Acc", "AUC"], row, states='{ accuracy = { apcer = "1.00" } }'))["operating point/a/Acc"]
     low, high = map(float, re.match(r"([\d.]+)% to ([\d.]+)%", found.result.figure).groups())
     assert low == pytest.approx(67.6)
     assert high == 100.0
+    row = [["a", "99.50", "99.90"]]
+    most = decided(toml(["Acc", "AUC"], row, states='{ accuracy = { apcer = "1.00" } }'))["operating point/a/Acc"]
+    assert most.result.figure.startswith("0.0% to 100.0%")
 
 
 # --- marks, gains, cells alike ----------------------------------------------------------------------------
@@ -697,7 +715,7 @@ def test_a_toml_file_may_name_a_csv_file(tmp_path):
 def test_each_kind_of_cell_is_said_once_with_an_example(tmp_path):
     table = table_of(tmp_path, "Method,A HTER,A AUC\na,**5.0**,97.0%\nb,**6.0**,-\n")
     assert table.taken == (
-        "“**5.0**” (line 2, “A HTER”): marked as bold, and in 1 other cells",
+        "“**5.0**” (line 2, “A HTER”): marked as bold, and in another cell",
         "“97.0%” (line 2, “A AUC”): the percent sign was left out",
         "“-” (line 3, “A AUC”): nothing is printed",
     )
@@ -782,6 +800,8 @@ BAD_TOML = [
     ('"Avg HTER"]', '"Avg HTER"]\nmetrics = ["hter", "auc"]', "2 metrics are stated for 3 columns"),
     ('"Avg HTER"]', '"Avg HTER"]\nmetrics = ["auc"]', "names HTER, not AUC"),
     ('"Avg HTER"]', '"Avg HTER"]\nignore = ["C"]', "no column is called “C”"),
+    ('"Avg HTER"]', '"Avg HTER"]\nignore = [["x"]]', "ignore holds ['x']; write texts in quotes"),
+    ('columns = ["A HTER"', "columns = [1", "columns holds 1; write texts in quotes"),
     ('"Avg HTER"]', '"Avg HTER"]\nunit = "permille"', "the unit is 'permille'"),
     ('"Avg HTER"]', '"Avg HTER"]\nunit = "fraction"', "holds 7.0, which is no fraction"),
     ('"Avg HTER"]', '"Avg HTER"]\nunit = { C = "percent" }', "unit names the column “C”"),

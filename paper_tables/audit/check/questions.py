@@ -6,7 +6,6 @@ A statement can be contradicted only by printed numbers and by what the file sta
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 from functools import partial
@@ -16,6 +15,7 @@ from paper_tables.audit import bounds, comparisons, counts, weights
 from paper_tables.audit.check.table import Average, Cell, Column, Counts, Gain, Table
 from paper_tables.audit.claim import OBSERVATION, Claim, Result, Verdict, holds, needs_data, observed, undetermined
 from paper_tables.audit.metrics import METRICS
+from paper_tables.audit.printing import PRINTINGS, Printed
 
 FEWEST = 100  # samples of a class: with fewer, or without a number, a bound of equal error rates decides nothing
 MOST = 10_000  # the greatest N tried; of that many, every share with two decimals is one
@@ -368,10 +368,20 @@ def whole_count(t: Table, row: str, column: Column, own: Counts) -> Result:
     for total in totals:
         k = counts.count_within(share, total)
         if k is not None:
-            return holds(True, f"{k}/{total}", f"{k} of {total} is {100 * k / total:.4f} %; printed {printed}.")
+            line = f"{k} of {total} is {100 * k / total:.4f} %; printed {printed}."
+            return holds(True, f"{k}/{total}", line, _either_way(printed, totals))
     near = min((abs(Fraction(k, n) - Fraction(printed) / 100), k, n) for n in totals for k in _around(printed, n))
     line = f"No k of {_either(totals)} prints as {printed}; {near[1]} of {near[2]} is {100 * near[1] / near[2]:.4f} %."
     return _no_counts(t, column, line)
+
+
+def _either_way(printed: Decimal, totals: list[int]) -> str:
+    """Which counts print as the rate if it was rounded, and which if it was cut."""
+    found = []
+    for way in PRINTINGS:
+        fitting = ((counts.count_within(Printed(printing=way).shares(printed), total), total) for total in totals)
+        found.append(next((f"{way} {k} of {total}" for k, total in fitting if k is not None), f"{way} none"))
+    return f"Read as {', as '.join(found)}."
 
 
 def _no_counts(t: Table, column: Column, line: str) -> Result:
@@ -483,7 +493,8 @@ def live_shares(t: Table, row: str, column: Column) -> tuple[float, float]:
     eer = (max(0.0, eer[0] - gap / 2), min(1.0, eer[1] + gap / 2)) if _enough(t, column.set) else (0.0, 1.0)
     held = t.fractions(value)
     step = 1 / _fewest(t, column.set)
-    held = (max(0.0, held[0] - step), min(1.0, held[1] + step))
+    # An APCER may be the greatest of several kinds of attack, and the share of all attacks is then smaller.
+    held = (0.0 if metric == "apcer" else max(0.0, held[0] - step), min(1.0, held[1] + step))
     low, high = bounds.live_shares(t.fractions(cells[column.name].value), eer, auc, held)
     return (low, high) if metric in ("bpcer", "frr") else (1 - high, 1 - low)
 
@@ -687,9 +698,9 @@ def missing(t: Table) -> Iterator[Claim[Table]]:
         ),
     ):
         if name:
-            claim = needs_data(f"needs/{name}", "the whole table", says, f"The file does not state {lacking}.")
-            yield replace(claim, settles=key)
+            why = f"The file does not state {lacking}."
+            yield needs_data(f"needs/{name}", "the whole table", says, why, figure="not stated", settles=key)
 
 
 def _names(sets: list[str]) -> str:
-    return ", ".join(f"“{s}”" if s == "" or " " in s else s for s in sets)
+    return ", ".join(f"“{s}”" if s else "the columns that name no set (“”)" for s in sets)

@@ -131,6 +131,9 @@ def from_toml(
     for key, kind in SHAPES.items():
         if key in content and not isinstance(content[key], kind):
             raise BadInput(f"{name}: {key} must be {_KINDS[kind]}, as the example in the README shows")
+    for key in ("columns", "metrics", "ignore"):
+        if odd := [x for x in content.get(key, []) if not isinstance(x, str)]:
+            raise BadInput(f"{name}: {key} holds {odd[0]!r}; write texts in quotes")
     if "table" in content:
         if "rows" in content or "columns" in content:
             raise BadInput(f"{name}: has rows and names the file {content['table']}; keep one of the two")
@@ -141,7 +144,7 @@ def from_toml(
         if not content.get(key):
             raise BadInput(f"{name}: has no {key}; write them, or name a CSV file as table")
     rows = [_row(name, i, row) for i, row in enumerate(content["rows"], 1)]
-    heads = ["", *(str(x) for x in content["columns"])]
+    heads = ["", *content["columns"]]
     grid = Grid(heads, rows, [f"row {i} (“{row[0]}”)" for i, row in enumerate(rows, 1)])
     return build(name, grid, content, metrics, ignore, unit)
 
@@ -224,8 +227,8 @@ def _columns(name: str, grid: Grid, metrics: Sequence[str], ignored: set[str]) -
     return kept, tuple(columns)
 
 
-def _metric(name: str, spelling: object) -> str:
-    found = named(str(spelling))
+def _metric(name: str, spelling: str) -> str:
+    found = named(spelling)
     if found is None:
         raise BadInput(f"{name}: metrics names {spelling}, which is none; known are {headings.KNOWN}")
     return found
@@ -269,7 +272,7 @@ def _cells(
 
 
 def _taken(words: str, places: list[str]) -> str:
-    others = f", and in {len(places) - 1} other cells" if len(places) > 1 else ""
+    others = {1: "", 2: ", and in another cell"}.get(len(places), f", and in {len(places) - 1} other cells")
     return f"{places[0]}: {words}{others}"
 
 
