@@ -1,7 +1,8 @@
 """What printed numbers are beside one another: means, ranks, cells alike, one share for all rows."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from itertools import combinations
 from typing import TypeVar
 
@@ -9,6 +10,20 @@ from paper_tables.audit.metrics import sign
 
 Row = TypeVar("Row", bound=Hashable)
 Cell = TypeVar("Cell", bound=Hashable)
+
+
+Range = tuple[Fraction, Fraction]  # the least and the greatest value that a printed number can stand for
+
+
+def mean_range(cells: Sequence[Range], shares: Sequence[Fraction]) -> Range:
+    """The least and the greatest weighted mean of what the cells can stand for; the shares sum to 1."""
+    low, high = (sum((w * x[i] for w, x in zip(shares, cells, strict=True)), Fraction(0)) for i in (0, 1))
+    return low, high
+
+
+def overlap(a: Range, b: Range) -> bool:
+    """Both can stand for one value."""
+    return a[0] <= b[1] and b[0] <= a[1]
 
 
 def ranked(column: Mapping[Row, Decimal], metric: str) -> list[Row]:

@@ -39,6 +39,10 @@ class Printed:
 
     printing: Printing = "rounded"
 
+    def points(self, printed: Decimal) -> tuple[Fraction, Fraction]:
+        """The least and the greatest value, in points, that a printed number can stand for."""
+        return stands_for(printed, self.printing)
+
     def shares(self, printed: Decimal) -> tuple[Fraction, Fraction]:
         """The least and the greatest value, between 0 and 1, that a printed percentage can stand for."""
         low, high = stands_for(printed, self.printing)

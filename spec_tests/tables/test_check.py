@@ -588,7 +588,7 @@ def test_the_public_tables_are_counted_on_the_page():
     assert "`examples/` holds eight public tables" in page
     half = [x for x in decided((FOLDER / "examples" / "oulu_npu.toml").read_text(encoding="utf-8")) if "half sum" in x]
     assert len(half) == 72
-    assert "five such cells of 72" in " ".join(page.split())
+    assert "Of OULU-NPU's 72 ACERs five" in " ".join(page.split())
 
 
 # --- reading ----------------------------------------------------------------------------------------------

@@ -70,7 +70,6 @@ def average(t: Table, row: str, own: Column, parts: list[Column], of: Average) -
     printed, cells = t.rows[row][own.name].value, [t.rows[row][c.name].value for c in parts]
     total = sum(of.weights.values())
     share = [Fraction(of.weights[s]) / Fraction(total) for s in of.of]
-    low, high = (sum(w * t.points(x)[i] for w, x in zip(share, cells, strict=True)) for i in (0, 1))
     mean = sum(w * Fraction(x) for w, x in zip(share, cells, strict=True))
     terms = " + ".join(
         map(str, cells) if of.equal else (f"{of.weights[s]} × {x}" for s, x in zip(of.of, cells, strict=True))
@@ -78,9 +77,9 @@ def average(t: Table, row: str, own: Column, parts: list[Column], of: Average) -
     lines = [f"({terms}) / {len(cells) if of.equal else total} = {float(mean):.4f}; printed {printed}."]
     if not min(cells) <= printed <= max(cells):
         lines.append("The printed value lies outside the range of its own columns, so that no weights give it.")
-    own_low, own_high = t.points(printed)
+    possible = comparisons.mean_range([t.points(x) for x in cells], share)
     return holds(
-        own_low <= high and low <= own_high,
+        comparisons.overlap(t.points(printed), possible),
         f"{float(Fraction(printed) - mean):+.4f}",
         *lines,
         otherwise=unless(of.stated),
@@ -129,9 +128,9 @@ def weighted(t: Table) -> Iterator[Claim[Table]]:
 
 def between_columns(t: Table, row: str, own: Column, parts: list[Column]) -> Result:
     printed, cells = t.rows[row][own.name].value, [t.rows[row][c.name].value for c in parts]
-    (low, high), ranges = t.points(printed), [t.points(x) for x in cells]
+    ranges = [t.points(x) for x in cells]
     return holds(
-        min(x for x, _ in ranges) <= high and low <= max(x for _, x in ranges),
+        comparisons.overlap(t.points(printed), (min(x for x, _ in ranges), max(x for _, x in ranges))),
         f"{printed} of {min(cells)} to {max(cells)}",
         f"The columns print {', '.join(map(str, cells))}; the average {printed}.",
     )
@@ -203,9 +202,9 @@ def half_sums(t: Table) -> Iterator[Claim[Table]]:
 
 def half_sum(t: Table, row: str, columns: list[Column]) -> Result:
     own, first, second = (t.rows[row][c.name].value for c in columns)
-    (low, high), a, b = t.points(own), t.points(first), t.points(second)
+    half = comparisons.mean_range([t.points(first), t.points(second)], [Fraction(1, 2)] * 2)
     return holds(
-        low <= (a[1] + b[1]) / 2 and (a[0] + b[0]) / 2 <= high,
+        comparisons.overlap(t.points(own), half),
         f"{own - (first + second) / 2:+}",
         f"({first} + {second}) / 2 = {(first + second) / 2}; printed {own}.",
         otherwise=unless(t.states.half_sums),

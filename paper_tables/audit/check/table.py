@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from fractions import Fraction
 from typing import Literal
 
 from paper_tables.audit.metrics import METRICS
-from paper_tables.audit.printing import Printed, stands_for
+from paper_tables.audit.printing import Printed
 
 Point = tuple[str, Decimal]  # a metric and the value, in percent, at which the threshold holds it
 
@@ -140,7 +139,3 @@ class Table(Printed):
             for row, cells in self.rows.items():
                 if all(c.name in cells for c in columns if c):
                     yield row, [cells[c.name] for c in columns if c]
-
-    def points(self, printed: Decimal) -> tuple[Fraction, Fraction]:
-        """The least and the greatest value, in points, that a printed number can stand for."""
-        return stands_for(printed, self.printing)

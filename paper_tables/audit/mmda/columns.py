@@ -3,7 +3,6 @@
 from decimal import Decimal
 
 from paper_tables.audit import comparisons
-from paper_tables.audit.metrics import sign
 from paper_tables.audit.numbers import Numbers
 from paper_tables.declarations.published import Published
 
@@ -36,7 +35,8 @@ def true_mean(n: Numbers, number: int, row: str, metric: str) -> Decimal:
 def best_rival(n: Numbers, number: int, column: str, metric: str) -> str:
     """The best method but MMDA in a column (averages as printed)."""
     rows = table(n, number).rows
-    return min((r for r in rows if r != OURS), key=lambda r: sign(metric) * rows[r].values[column][metric])
+    rivals = {row: x.values[column][metric] for row, x in rows.items() if row != OURS}
+    return comparisons.ranked(rivals, metric)[0]
 
 
 def lead(n: Numbers, number: int, column: str, metric: str, rival: str) -> Decimal:
