@@ -121,20 +121,16 @@ def described(claim: Claim[N], result: Result) -> Iterator[tuple[str, str]]:
 
 
 def settle(claim: Claim[N], n: N, printings: Sequence[Printing] = PRINTINGS) -> Result:
-    """The claim decided with the printed numbers read as rounded and, unless that confirms it, also as cut, and so on.
+    """The claim decided with the printed numbers read as rounded; if that contradicts it, also as cut.
 
-    It is confirmed if one reading of `printings` confirms it, and contradicted only if every one contradicts it. Raises
-    ValueError if a claim is called contradicted that is neither a quoted sentence nor a comparison of two printed
-    numbers, or if an observation is judged.
+    It is contradicted only if it is so in every reading of `printings`. Raises ValueError if a claim is called
+    contradicted that is neither a quoted sentence nor a comparison of two printed numbers, or if an observation is
+    judged.
     """
-    results = []
     for printing in printings:
-        results.append(claim.decide(replace(n, printing=printing)))
-        if results[-1].verdict in ("confirmed", OBSERVED):
-            result = results[-1]
+        result = claim.decide(replace(n, printing=printing))
+        if result.verdict != "contradicted":
             break
-    else:
-        result = next((x for x in results if x.verdict != "contradicted"), results[-1])
     if result.verdict == "contradicted" and not (claim.quote or claim.between):
         raise ValueError(f"{claim.id}: contradicted, but neither a quotation nor two printed numbers are named")
     if (result.verdict == OBSERVED) != (claim.kind == OBSERVATION):

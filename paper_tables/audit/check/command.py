@@ -43,8 +43,12 @@ def check(table: Table) -> list[Checked]:
 
 
 def _decide(claim: Claim[Table], table: Table) -> Result:
-    result = settle(claim, table, ALL_PRINTINGS)
-    if claim.decide(replace(table, printing="rounded")).verdict != result.verdict:
+    """Confirmed if one reading of the numbers confirms it, contradicted only if every one contradicts it."""
+    results = [settle(claim, table, (printing,)) for printing in ALL_PRINTINGS]
+    confirmed = [x for x in results if x.verdict == "confirmed"]
+    possible = [x for x in results if x.verdict != "contradicted"]
+    result = (confirmed or possible or results[-1:])[0]
+    if results[0].verdict != result.verdict:
         line = "Not so if every number was rounded; so if numbers were cut after the last digit."
         return replace(result, computation=(*result.computation, line))
     return result
