@@ -689,6 +689,7 @@ def table_of(tmp_path, content, name="t.csv", **options):
         ",A,\nMethod,HTER,AUC\na,5.0,97.0\nb,-,98.10\n",
         "\ufeffMethod,A HTER,A AUC\r\na,5.0,97.0\r\nb,-,98.10\r\n",
         'Method,A HTER,A AUC\na,"5,0","97,0"\n\nb,-,"98,10"\n',
+        'Method,"A\nHTER","A\r\nAUC"\na,5.0,97.0\nb,-,98.10\n',
     ],
 )
 def test_csv_in_each_of_its_forms(text, tmp_path):
@@ -737,7 +738,7 @@ BAD_CSV = [
     ("Method,A HTER,A AUC\na,0.05,97.0\n", "column “A HTER” holds nothing above 1 and “A AUC” percentages"),
     ("Method,A HTER\na,0.05\n", "no column a number above 1"),
     ("Method,A HTER\na\x00,5.0\n", "bytes that are no text"),
-    ('Method,A HTER\n"a,5.0\n', "has headings and no rows|cells and the headings are 2"),
+    ('Method,A HTER\na,5.0\n"b,6.0\nc,7.0\n', "close every quotation mark"),
     ("Méthode,A HTER\na,5.0\n".encode("latin-1"), "line 1 is not UTF-8"),
     ("Method,A HTER\na,5.0\n".encode("utf-16"), "line 1 is not UTF-8"),
 ]

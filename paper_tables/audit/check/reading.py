@@ -82,11 +82,11 @@ def grid_of_csv(text: str, name: str) -> Grid:
     separator = next((x for x in "\t;|," if x in first), None)
     if separator is None:
         raise BadInput(f"{name}: line 1 has one cell; separate the cells by commas, semicolons or tabs")
-    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True)
+    reader = csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=True)
     lines = []
     try:
         for line in reader:
-            row = [x.strip() for x in line]
+            row = [_one_line(x) for x in line]
             if separator == "|" and len(row) > 2 and not row[0] and not row[-1]:
                 row = row[1:-1]  # the outer bars of a Markdown table
             if any(row) and not all(re.fullmatch(r":?-+:?", x) for x in row):
@@ -97,6 +97,11 @@ def grid_of_csv(text: str, name: str) -> Grid:
     if rest and _names_metrics(rest[0][1]):
         heads, rest = _two_lines(heads, rest[0][1]), rest[1:]
     return Grid(heads, [row for _, row in rest], [f"line {number}" for number, _ in rest])
+
+
+def _one_line(cell: str) -> str:
+    """The cell without line breaks and without blanks around it."""
+    return re.sub(r" *[\r\n]+ *", " ", cell).strip()
 
 
 def _names_metrics(row: list[str]) -> bool:
@@ -144,7 +149,7 @@ def from_toml(
         if not content.get(key):
             raise BadInput(f"{name}: has no {key}; write them, or name a CSV file as table")
     rows = [_row(name, i, row) for i, row in enumerate(content["rows"], 1)]
-    heads = ["", *content["columns"]]
+    heads = ["", *map(_one_line, content["columns"])]
     grid = Grid(heads, rows, [f"row {i} (“{row[0]}”)" for i, row in enumerate(rows, 1)])
     return build(name, grid, content, metrics, ignore, unit)
 
@@ -161,7 +166,7 @@ def _row(name: str, i: int, row: object) -> list[str]:
                 f"{name}: row {i} (“{row[0]}”) holds {x} without quotes, which loses zeros at the end; "
                 f'write it as printed, "{x}"'
             )
-    return list(row)
+    return [_one_line(x) for x in row]
 
 
 # --- the table --------------------------------------------------------------------------------------------
