@@ -127,7 +127,7 @@ def test_what_comes_from_scores_is_never_contradicted(data):
     text = toml(
         columns,
         rows,
-        averages='{ Mean = { of = ["A", "B"] } }',
+        averages='{ Mean = { of = ["A", "B"], weights = "equal" } }',
         counts="{ " + ", ".join(f"{s} = {{ bonafide = {a}, attack = {b} }}" for s, (a, b) in sizes.items()) + " }",
         states=f'{{ hter = "{rule}", half_sums = true, bold = "best", same_samples = true }}',
         **({"gain": f"[{{ {sentence} }}]"} if ours <= over else {}),
@@ -281,15 +281,29 @@ def test_an_average_that_only_its_heading_names_decides_nothing():
     found = decided(toml(["A EER", "B EER", "Average EER"], rows))["average/a/Average EER"]
     assert found.result.verdict == "undetermined"
     assert "means the plain mean of A, B" in found.claim.assumes
-    stated = toml(["A EER", "B EER", "Average EER"], rows, averages='{ Average = { of = ["A", "B"] } }')
+    stated = toml(
+        ["A EER", "B EER", "Average EER"], rows, averages='{ Average = { of = ["A", "B"], weights = "equal" } }'
+    )
     assert contradicted(stated) == ["average/a/Average EER"]
     assert "no weights give it" in " ".join(decided(stated)["average/a/Average EER"].result.computation)
+
+
+def test_an_average_weighted_by_samples():
+    """(30 · 10 + 10 · 20) / 40 = 12.5."""
+    counted = "{ A = { samples = 30 }, B = { bonafide = 4, attack = 6 } }"
+    weighted = '{ Avg = { of = ["A", "B"], weights = "samples" } }'
+    for value, verdict in (("12.50", "confirmed"), ("15.00", "contradicted")):
+        rows = [["a", "10.00", "20.00", value]]
+        found = decided(toml(["A EER", "B EER", "Avg EER"], rows, averages=weighted, counts=counted))
+        result = found["average/a/Avg EER"].result
+        assert result.verdict == verdict
+        assert result.computation[0].startswith("(30 × 10.00 + 10 × 20.00) / 40 = 12.5000")
 
 
 def test_what_holds_only_if_numbers_were_cut_says_so():
     """(1.00 + 1.03) / 2 = 1.015: 1.00 is 1.5 units below it, which takes cells rounded and an average cut."""
     rows = [["a", "1.00", "1.03", "1.00"], ["b", "50.00", "50.00", "50.00"]]
-    text = toml(["A EER", "B EER", "Avg EER"], rows, averages='{ Avg = { of = ["A", "B"] } }')
+    text = toml(["A EER", "B EER", "Avg EER"], rows, averages='{ Avg = { of = ["A", "B"], weights = "equal" } }')
     found = decided(text)["average/a/Avg EER"].result
     assert found.verdict == "confirmed"
     assert found.computation[-1].startswith("Not so if every number was rounded")
@@ -328,7 +342,9 @@ def test_weights_behind_averages_are_found(sets, seed, cut):
 def test_weights_that_explain_failing_means_are_named():
     """By the images: (3 · 10 + 1 · 20) / 4 = 12.5 and so on; the plain mean fails, weights 0.75 and 0.25 do not."""
     rows = [["a", "10.00", "20.00", "12.50"], ["b", "30.00", "10.00", "25.00"], ["c", "5.00", "45.00", "15.00"]]
-    found = decided(toml(["A EER", "B EER", "Avg EER"], rows, averages='{ Avg = { of = ["A", "B"] } }'))
+    found = decided(
+        toml(["A EER", "B EER", "Avg EER"], rows, averages='{ Avg = { of = ["A", "B"], weights = "equal" } }')
+    )
     assert found["average/a/Avg EER"].result.verdict == "contradicted"
     low, high = map(float, re.match(r"A ([\d.]+) to ([\d.]+)", found["weights/Avg"].result.figure).groups())
     assert low <= 0.75 <= high <= 0.752
@@ -776,6 +792,12 @@ BAD_TOML = [
     ("A = 1, B", "A = nan, B", "write a positive number"),
     ("{ A = 1, B = 1 }", "{ A = 1 }", "or a number for each of A, B"),
     ("Avg = {", "Mean = {", "no heading names the set “Mean”"),
+    (
+        "weights = { A = 1, B = 1 }",
+        'weights = "samples"',
+        "numbers of samples; state those of B in [counts]",
+    ),
+    (", weights = { A = 1, B = 1 }", "", "averages.Avg must have sets and weights"),
     ('of = ["A", "B"]', 'of = ["A", "C"]', "of names “C”, which is no other set"),
     ('of = ["A", "B"]', 'of = ["A", "A"]', "each once"),
     ("A = { bonafide", "C = { bonafide", "no heading names the tested set “C”"),

@@ -95,7 +95,9 @@ def _mmda(n: Numbers, t: Published, number: int) -> dict[str, Any]:
         for m in t.metrics
         for stated in [n.mmda_text[f"{label}_{m}_gain"]]
     ]
-    averages = {t.sets[s]: {"of": [t.sets[c] for c in COLUMNS[number]]} for s in t.sets if s == "average"}
+    averages = {
+        t.sets[s]: {"of": [t.sets[c] for c in COLUMNS[number]], "weights": "equal"} for s in t.sets if s == "average"
+    }
     return {"averages": averages, "gain": gains}
 
 

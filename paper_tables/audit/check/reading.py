@@ -7,7 +7,7 @@ import csv
 import io
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -187,17 +187,19 @@ def build(
     rows, taken = _cells(name, grid, kept, columns)
     rows = _in_percent(name, rows, columns, unit or content.get("unit", ""))
     sets = list(dict.fromkeys(c.set for c in columns))
-    averages, guessed = _averages(stated_in, content.get("averages", {}), sets)
-    tested = [s for s in sets if s not in {a.set for a in averages}]
+    of_sets = content.get("averages", {})
+    guessed, taken_for = _averages_by_heading([s for s in sets if s not in of_sets])
+    tested = [s for s in sets if s not in of_sets and s not in {a.set for a in guessed}]
+    counts = _counts(stated_in, content.get("counts", {}), tested)
     table = Table(
         title=content.get("title", Path(name).name),
         source=content.get("source", ""),
         columns=columns,
         rows=rows,
-        counts=_counts(stated_in, content.get("counts", {}), tested),
-        averages=averages,
+        counts=counts,
+        averages=(*_averages(stated_in, of_sets, sets, counts), *guessed),
         states=_states(stated_in, content.get("states", {})),
-        taken=(*taken, *guessed),
+        taken=(*taken, *taken_for),
     )
     return replace(table, gains=tuple(_gain(stated_in, i, x, table) for i, x in enumerate(content.get("gain", []), 1)))
 
@@ -321,39 +323,44 @@ def _scaled(cell: Cell) -> Cell:
 # --- what is stated ---------------------------------------------------------------------------------------
 
 
-def _averages(name: str, stated: Mapping[str, Any], sets: list[str]) -> tuple[tuple[Average, ...], list[str]]:
-    """The stated averages, and those that a heading alone names; of these, in words, what they were taken for."""
-    found = []
-    for group, x in stated.items():
-        where = f"{name}: averages.{group}"
-        if group not in sets:
-            raise BadInput(f"{where}: no heading names the set “{group}”; the sets are {_listed(sets)}")
-        if not isinstance(x, dict) or not set(x) <= {"of", "weights"} or not isinstance(x.get("of"), list):
-            raise BadInput(f'{where} must say of which sets it is, as in {{ of = ["A", "B"], weights = "equal" }}')
-        if odd := [s for s in x["of"] if s not in sets or s == group]:
-            raise BadInput(f"{where}: of names “{odd[0]}”, which is no other set; the sets are {_listed(sets)}")
-        if len(x["of"]) < 2 or len(set(x["of"])) < len(x["of"]):
-            raise BadInput(f"{where}: of must name two sets or more, each once")
-        found.append(Average(group, tuple(x["of"]), _weights(where, x.get("weights", "equal"), x["of"]), True))
-    own = [s for s in sets if s.lower() in AVERAGES and s not in stated]
-    rest = tuple(s for s in sets if s not in own and s not in stated)
+def _averages_by_heading(sets: list[str]) -> tuple[list[Average], list[str]]:
+    """The averages that a heading alone names, and in words what they were taken for."""
+    own = [s for s in sets if s.lower() in AVERAGES]
+    rest = tuple(s for s in sets if s not in own)
     if len(rest) < 2:
-        return tuple(found), []
-    found += [Average(s, rest, dict.fromkeys(rest, Decimal(1)), False) for s in own]
-    return tuple(found), [
+        return [], []
+    return [Average(s, rest, dict.fromkeys(rest, Decimal(1)), False) for s in own], [
         f"“{s}” was taken for the plain mean of {_listed(rest)}; state it as [averages] of a TOML file" for s in own
     ]
 
 
-def _weights(where: str, stated: object, of: list[str]) -> Mapping[str, Decimal] | None:
+def _averages(name: str, stated: Mapping[str, Any], sets: list[str], counts: Mapping[str, Counts]) -> Iterator[Average]:
+    for group, x in stated.items():
+        where = f"{name}: averages.{group}"
+        if group not in sets:
+            raise BadInput(f"{where}: no heading names the set “{group}”; the sets are {_listed(sets)}")
+        if not isinstance(x, dict) or set(x) != {"of", "weights"} or not isinstance(x["of"], list):
+            raise BadInput(f'{where} must have sets and weights, as in {{ of = ["A", "B"], weights = "equal" }}')
+        if odd := [s for s in x["of"] if s not in sets or s == group]:
+            raise BadInput(f"{where}: of names “{odd[0]}”, which is no other set; the sets are {_listed(sets)}")
+        if len(x["of"]) < 2 or len(set(x["of"])) < len(x["of"]):
+            raise BadInput(f"{where}: of must name two sets or more, each once")
+        yield Average(group, tuple(x["of"]), _weights(where, x["weights"], x["of"], counts), True)
+
+
+def _weights(where: str, stated: object, of: list[str], counts: Mapping[str, Counts]) -> Mapping[str, Decimal] | None:
+    if stated == "samples":
+        samples = {s: counts[s].samples for s in of if s in counts}
+        if without := [s for s in of if not samples.get(s)]:
+            raise BadInput(f"{where}: weights are the numbers of samples; state those of {without[0]} in [counts]")
+        return {s: Decimal(n) for s, n in samples.items() if n}
     if stated == "unknown":
         return None
     if stated == "equal":
         return dict.fromkeys(of, Decimal(1))
     if not isinstance(stated, dict) or set(stated) != set(of):
-        raise BadInput(f'{where}: weights must be "equal", "unknown", or a number for each of {_listed(of)}')
-    weights = {s: _positive(f"{where}: weights.{s}", stated[s]) for s in of}
-    return weights
+        raise BadInput(f'{where}: weights must be "equal", "samples", "unknown", or a number for each of {_listed(of)}')
+    return {s: _positive(f"{where}: weights.{s}", stated[s]) for s in of}
 
 
 def _positive(where: str, stated: object) -> Decimal:
