@@ -962,4 +962,4 @@ def test_options_reach_the_table(tmp_path, capsys):
     path.write_text("Method,A,B,Year\nx,0.4,0.6,2020\n", encoding="utf-8")
     options = ["--metrics", "hter", "--unit", "fraction", "--ignore", "Year"]
     assert audit.main(["check", str(path), *options]) == 0
-    assert "1 rows, 2 columns" in capsys.readouterr().out
+    assert "(rows 1, columns 2)" in capsys.readouterr().out

@@ -60,7 +60,7 @@ def counted(found: Sequence[Checked]) -> str:
 
 
 def as_text(table: Table, found: Sequence[Checked]) -> Iterator[str]:
-    yield f"{table.title}: {len(table.rows)} rows, {len(table.columns)} columns"
+    yield f"{table.title} (rows {len(table.rows)}, columns {len(table.columns)})"
     yield from ([f"source: {table.source}"] if table.source else [])
     yield from (f"taken: {line}" for line in table.taken)
     for x in found:
