@@ -39,7 +39,7 @@ help: ## this list
 	@echo '  PROFILE=auto|cpu|paper     auto: paper on CUDA, cpu without'
 	@echo '  SEEDS=n                    trainings of each row (1 in the cpu profile, 3 in the paper profile)'
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
-	@echo '  TABLE=mmfas-table1         what `make cost` measures'
+	@echo '  TABLE=mmfas-table1         what `make cost` measures; for `make check-table` also a file'
 	@echo '  N=100                      how often `make kills` kills'
 	@echo '  JOBS=n                     trainings at the same time'
 	@echo '  ENGINE=slurm               trainings as jobs of a cluster, as SLURM=slurm.toml says (paper_tables/README.md)'
@@ -160,12 +160,15 @@ gpu-second: $(ENV) ## trainings killed and going on; the benchmarks; bf16 beside
 	@$(PYTHON) -m paper_tables.planning.parity --out build/gpu/parity.json
 
 ##@ Audit: takes the published numbers, seconds
-.PHONY: audit discrepancies digits
+.PHONY: audit discrepancies digits check-table
 audit: $(ENV) ## decide every recorded claim of both papers; prints, and fails when a result changes
 	@$(PYTHON) -m paper_tables.audit
 
 discrepancies: $(ENV) ## write DISCREPANCIES.md and the ledger (paper_tables/audit/ledger.json) from the audit
 	@$(PYTHON) -m paper_tables.audit --json paper_tables/audit/ledger.json --discrepancies DISCREPANCIES.md
+
+check-table: $(ENV) ## whether the printed table in TABLE (TOML or CSV) can be true; prints, and fails when something cannot
+	@$(PYTHON) -m paper_tables.audit check $(call quoted,$(TABLE))
 
 digits: $(ENV) ## what a mistyped digit of a published number would change, by table (minutes); prints, leaves nothing
 	@$(PYTHON) -m paper_tables.audit.digits

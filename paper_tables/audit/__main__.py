@@ -3,8 +3,10 @@
     python -m paper_tables.audit
     python -m paper_tables.audit --claim mmda.counts.one_model.W
     python -m paper_tables.audit --json paper_tables/audit/ledger.json --discrepancies DISCREPANCIES.md
+    python -m paper_tables.audit check TABLE
 
-Exit status 0 when every verdict and figure is the recorded one, 1 when any has changed, 2 on unusable input.
+Exit status 0 when every verdict and figure is the recorded one, 1 when any has changed, 2 on unusable input. `check`
+asks of anybody's table what it asks of these two papers: 1 when something in it cannot be.
 """
 
 import argparse
@@ -20,7 +22,8 @@ from rich.table import Table
 
 from data_manifests.errors import BadInput, cli_errors, replacing
 from paper_tables.audit import discrepancies
-from paper_tables.audit.claim import OBSERVATION, PAPERS, Verdict
+from paper_tables.audit.check import command as check
+from paper_tables.audit.claim import OBSERVATION, PAPERS, Verdict, described
 from paper_tables.audit.findings import Finding, counted, findings, records
 from paper_tables.audit.ledger import Entry, decide, expected
 from paper_tables.audit.numbers import read
@@ -31,7 +34,11 @@ COLOURS = {"confirmed": "green", "contradicted": "red", "disputed": "magenta"} |
 
 
 def read_options(argv: Sequence[str]) -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="python -m paper_tables.audit", description="Check the papers' claims.")
+    p = argparse.ArgumentParser(
+        prog="python -m paper_tables.audit",
+        description="Check the papers' claims.",
+        epilog="`python -m paper_tables.audit check --help` says how to check any other table.",
+    )
     p.add_argument("--claim", metavar="ID", help="print this check, observation or finding in full")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the ledger as JSON")
     p.add_argument("--discrepancies", type=Path, metavar="FILE", help="write findings and observations as Markdown")
@@ -73,21 +80,13 @@ def as_json(found: list[Finding], entries: list[Entry]) -> bytes:
 
 
 def print_claim(entry: Entry, console: Console) -> None:
-    """One claim in full; lines without content are left out."""
+    """One claim in full, and what was recorded for it if that is something else."""
     c, f = entry.claim, entry.result
     console.print(f"{c.id}\n{c.paper}, {c.place} ({c.kind})", markup=False, highlight=False)
-    for label, text in (
-        ("claim", c.says),
-        ("quoted", f"“{c.quote}”" if c.quote else ""),
-        ("verdict", f"{f.verdict} ({f.figure})"),
-        ("recorded", "" if entry.as_expected else f"{entry.expected[0]} ({entry.expected[1]})"),
-        *(("computed", line) for line in f.computation),
-        ("assumes", c.assumes),
-        ("may be", c.explains if f.verdict != "confirmed" else ""),
-        ("settled by", c.settles if f.verdict != "confirmed" else ""),
-    ):
-        if text:
-            console.print(f"  {label:<11}{text}", markup=False, highlight=False, soft_wrap=True)
+    for label, text in described(c, f):
+        console.print(f"  {label:<11}{text}", markup=False, highlight=False, soft_wrap=True)
+        if label == "verdict" and not entry.as_expected:
+            console.print(f"  recorded   {entry.expected[0]} ({entry.expected[1]})", markup=False, highlight=False)
 
 
 def print_ledger(found: list[Finding], entries: list[Entry], console: Console) -> None:
@@ -116,6 +115,8 @@ def _table(title: str, words: str, rows: list[tuple[Verdict, str, str]]) -> Tabl
 
 
 def main(argv: Sequence[str]) -> int:
+    if argv[:1] == ["check"]:
+        return check.main(argv[1:])
     options = read_options(argv)
     entries = list(decide(read(), expected()))
     changed = [e for e in entries if not e.as_expected]

@@ -1,5 +1,6 @@
 """What metrics of one score set can be together, and what integer counts can give; all rates in [0, 1]."""
 
+from collections.abc import Iterator
 from math import ceil, comb, floor, inf, sqrt
 from statistics import NormalDist
 
@@ -10,6 +11,30 @@ def auc_range(eer: float) -> tuple[float, float]:
     The ROC is monotone and passes (e, 1 − e): at least the rectangle (1 − e)², at most all but the corners, 1 − e².
     """
     return (1 - eer) ** 2, 1 - eer**2
+
+
+def auc_room(eer: tuple[float, float], auc: tuple[float, float], gap: float = 0) -> tuple[float, float, float]:
+    """The least and the greatest AUC that go with an equal error rate, and the room that the AUC has within them.
+
+    `eer` and `auc` are the least and greatest values that the printed numbers stand for; negative room is how far they
+    are from any that go together. If the two rates at the threshold differ by up to `gap`, instead of being equal, the
+    corners of `auc_range` are smaller by (gap / 2)².
+    """
+    low, high = auc_range(eer[1])[0] - gap**2 / 4, auc_range(eer[0])[1] + gap**2 / 4
+    return low, high, min(auc[1] - low, high - auc[0])
+
+
+def auc_range_of_point(accepts: float, rejects: float) -> tuple[float, float]:
+    """The least and greatest AUC of a score set that at some threshold has these false accept and reject rates."""
+    return (1 - accepts) * (1 - rejects), 1 - accepts * rejects
+
+
+def auc_range_of_half_sum(hter: float) -> tuple[float, float]:
+    """The least and greatest AUC of a score set that at some threshold, whichever it is, has this HTER.
+
+    `auc_range_of_point` over all pairs of rates whose half sum it is: the extremes have one rate at 0 or at 1.
+    """
+    return max(0.0, 1 - 2 * hter), min(1.0, 2 - 2 * hter)
 
 
 def youden_auc(hter: float) -> float:
@@ -26,23 +51,23 @@ def binormal_auc(eer: float) -> float:
 
 
 def live_shares(
-    accuracy: tuple[float, float], eer: tuple[float, float], auc: tuple[float, float], bpcer: float
+    accuracy: tuple[float, float], eer: tuple[float, float], auc: tuple[float, float], bpcer: tuple[float, float]
 ) -> tuple[float, float]:
     """The least and the greatest share of bona fide images with which an accuracy is possible at this BPCER.
 
-    `accuracy`, `eer` and `auc` are the least and greatest values that the printed numbers stand for. At BPCER b and
-    false accept rate f, Acc = (1 − b) L + (1 − f)(1 − L), which falls in f. The ROC is monotone: it passes (e, 1 − e)
-    and (f, 1 − b), so f ≥ e if b < e and f ≤ e if b > e; and AUC ≥ (1 − b)(1 − f). The first value is above the
-    second where no share is possible.
+    Each argument is the least and the greatest value that the printed number stands for; (0, 1) where none is printed.
+    At BPCER b and false accept rate f, Acc = (1 − b) L + (1 − f)(1 − L), which falls in f and in b. The ROC is
+    monotone: it passes (e, 1 − e) and (f, 1 − b), so f ≥ e if b < e and f ≤ e if b > e; and AUC ≥ (1 − b)(1 − f). The
+    first value is above the second where no share is possible.
     """
-    least, most = 1 - min(1, auc[1] / (1 - bpcer)), 1.0
-    if bpcer < eer[0]:
+    least, most = 1 - min(1, auc[1] / (1 - bpcer[1])) if bpcer[1] < 1 else 0.0, 1.0
+    if bpcer[1] < eer[0]:
         least = max(least, eer[0])
-    if bpcer > eer[1]:
+    if bpcer[0] > eer[1]:
         most = eer[1]
     # The accuracy with the least f must reach the printed one, and with the greatest f must not exceed it.
-    low, high = _at_least((1 - bpcer) - (1 - least), accuracy[0] - (1 - least))
-    other_low, other_high = _at_least((1 - most) - (1 - bpcer), (1 - most) - accuracy[1])
+    low, high = _at_least((1 - bpcer[0]) - (1 - least), accuracy[0] - (1 - least))
+    other_low, other_high = _at_least((1 - most) - (1 - bpcer[1]), (1 - most) - accuracy[1])
     return max(0.0, low, other_low), min(1.0, high, other_high)
 
 
@@ -53,14 +78,13 @@ def _at_least(slope: float, rest: float) -> tuple[float, float]:
     return (rest / slope, inf) if slope > 0 else (-inf, rest / slope)
 
 
-def hter_counts(hter: tuple[float, float], live: int, attack: int) -> list[tuple[int, int]]:
+def hter_counts(hter: tuple[float, float], live: int, attack: int) -> Iterator[tuple[int, int]]:
     """All (false accepts, false rejects) whose HTER is within the two values, as fractions."""
-    pairs = []
     for rejects in range(live + 1):
         low, high = ((2 * x - rejects / live) * attack for x in hter)
-        pairs += [(accepts, rejects) for accepts in range(max(0, floor(low)), min(attack, ceil(high)) + 1)
-                  if low - 1e-9 <= accepts <= high + 1e-9]  # fmt: skip
-    return pairs
+        for accepts in range(max(0, floor(low)), min(attack, ceil(high)) + 1):
+            if low - 1e-9 <= accepts <= high + 1e-9:
+                yield accepts, rejects
 
 
 def eer_lattice(live: int, attack: int) -> set[int]:
@@ -83,11 +107,6 @@ def eer_lattice(live: int, attack: int) -> set[int]:
 def sampling_error(hter: float, live: int, attack: int) -> float:
     """The standard error of an HTER whose two rates are alike, from `live` and `attack` independent samples."""
     return sqrt(hter * (1 - hter) / 4 * (1 / live + 1 / attack))
-
-
-def hundredths(counts: range, total: int, cut: bool) -> set[int]:
-    """The percentages with two decimals, in hundredths, that k of `total` print as, k in `counts`: cut, or rounded."""
-    return {(10_000 * k) // total if cut else (20_000 * k + total) // (2 * total) for k in counts}
 
 
 def binomial_tail(hits: int, trials: int, chance: float) -> float:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from data_manifests.errors import BadInput, cli_errors
-from paper_tables.audit.ledger import claims, expected, settle
+from paper_tables.audit.claim import settle
+from paper_tables.audit.ledger import claims, expected
 from paper_tables.audit.numbers import read
 from paper_tables.declarations import published
 

@@ -5,11 +5,11 @@ The claims are the module-level `Claim`s and `Family`s of FILES. Their order is 
 
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.errors import BadInput
-from paper_tables.audit.claim import OBSERVATION, OBSERVED, VERDICTS, Claim, Family, Result
+from paper_tables.audit.claim import VERDICTS, Claim, Family, Result, settle
 from paper_tables.audit.mmda import code as mmda_code
 from paper_tables.audit.mmda import table1 as mmda_table1
 from paper_tables.audit.mmda import table1_counts as mmda_table1_counts
@@ -68,22 +68,6 @@ def expected(path: Path = EXPECTED) -> dict[str, tuple[str, str]]:
         if not isinstance(pair, list) or len(pair) != 2 or pair[0] not in VERDICTS:
             raise BadInput(f"{path}: {name} must be [verdict, figure], the verdict one of {', '.join(VERDICTS)}")
     return {name: (pair[0], pair[1]) for name, pair in records.items()}
-
-
-def settle(claim: Claim, n: Numbers) -> Result:
-    """The claim decided with the printed numbers read as rounded; if that contradicts it, also as cut.
-
-    It is contradicted only if it is so both ways. Raises ValueError if a claim is called contradicted that is
-    neither a quoted sentence nor a comparison of two printed numbers, or if an observation is judged.
-    """
-    result = claim.decide(replace(n, printing="rounded"))
-    if result.verdict == "contradicted":
-        result = claim.decide(replace(n, printing="cut"))
-    if result.verdict == "contradicted" and not (claim.quote or claim.between):
-        raise ValueError(f"{claim.id}: contradicted, but neither a quotation nor two printed numbers are named")
-    if (result.verdict == OBSERVED) != (claim.kind == OBSERVATION):
-        raise ValueError(f"{claim.id}: an observation, and nothing else, is observed; it is {result.verdict}")
-    return result
 
 
 def decide(n: Numbers, recorded: dict[str, tuple[str, str]]) -> Iterator[Entry]:

@@ -1,28 +1,21 @@
 """Everything the claims are decided from: the papers' numbers as printed, and the outside facts some checks need."""
 
-import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 from data_manifests.errors import BadInput
+from paper_tables.audit.printing import Printed, stands_in
 from paper_tables.declarations import published
 from paper_tables.declarations.published import Published
 
 HERE = Path(__file__).resolve().parent
-Printing = Literal["rounded", "cut"]
-PRINTINGS: tuple[Printing, ...] = get_args(Printing)
 LAST_DIGIT = Decimal("0.01")  # how far a printed mean can be from the mean of printed numbers, rounded or cut
 WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 T = TypeVar("T")
-
-
-def sign(metric: str) -> int:
-    """The sign that makes the best value of a metric the least: 1 for HTER, −1 for AUC and accuracy."""
-    return 1 if metric == "hter" else -1
 
 
 @dataclass(frozen=True)
@@ -73,12 +66,8 @@ class CodeObservation:
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """All tables and text numbers of both papers, and the facts of facts.toml and released.toml.
-
-    `printing` says what a printed number x, whose last digit is worth u, stands for: `rounded`, a value in
-    [x − u/2, x + u/2]; `cut`, one in [x, x + u).
-    """
+class Numbers(Printed):
+    """All tables and text numbers of both papers, and the facts of facts.toml and released.toml."""
 
     mmfas1: Published
     mmfas2: Flat
@@ -100,13 +89,6 @@ class Numbers:
     lists: dict[str, tuple[int, int]]
     splits: dict[str, tuple[int, int, int]]
     mmdg_averages: dict[str, tuple[Decimal, Decimal]]
-    printing: Printing = "rounded"
-
-    def fractions(self, printed: Decimal) -> tuple[float, float]:
-        """The least and the greatest value, as a fraction, that a printed percentage can stand for."""
-        digit = Decimal(1).scaleb(int(printed.as_tuple().exponent))
-        low, high = (printed, printed + digit) if self.printing == "cut" else (printed - digit / 2, printed + digit / 2)
-        return float(max(low, Decimal(0)) / 100), float(min(high, Decimal(100)) / 100)
 
 
 def read(folder: Path = published.FOLDER, facts: Path = HERE) -> Numbers:
@@ -162,7 +144,7 @@ def _quoted(path: Path, name: str, printed: object, quote: str) -> Decimal:
     """The number, which must stand in its own quotation: as typed, or spelt out."""
     value = _number(path, name, printed)
     words = [WORDS[int(value)]] if value in range(len(WORDS)) else []
-    if not any(re.search(rf"(?<![\w.]){re.escape(x)}(?!\.?\d)", quote, re.IGNORECASE) for x in [str(printed), *words]):
+    if not any(stands_in(x, quote) for x in [str(printed), *words]):
         raise BadInput(f"{path}: {name}, {printed}, does not stand in its quotation “{quote}”; type both as printed")
     return value
 

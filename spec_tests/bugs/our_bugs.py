@@ -8,7 +8,7 @@ how paper_tables/ measures what MMDA's released script measures.
 
 from __future__ import annotations
 
-from spec_tests.bugs import disk, of_rows, scale
+from spec_tests.bugs import disk, of_rows, scale, tables
 from spec_tests.bugs.campaign import Mutant, mutants
 
 
@@ -1149,4 +1149,5 @@ BUGS = [
     *disk.BUGS,
     *SUITE,
     *of_rows.OURS,
+    *tables.BUGS,
 ]

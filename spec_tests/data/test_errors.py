@@ -111,10 +111,8 @@ time.sleep(60)
 
 
 def test_importing_the_project_leaves_ctrl_c_as_it_is():
-    code = (
-        "import signal; signal.signal(2, signal.default_int_handler); import data_manifests, reference, paper_tables;"
-    )
-    code += "assert signal.getsignal(2) is signal.default_int_handler"
+    code = "import signal; signal.signal(2, signal.default_int_handler); "
+    code += "import data_manifests, reference, paper_tables; assert signal.getsignal(2) is signal.default_int_handler"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 

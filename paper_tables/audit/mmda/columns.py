@@ -2,7 +2,8 @@
 
 from decimal import Decimal
 
-from paper_tables.audit.numbers import Numbers, sign
+from paper_tables.audit import comparisons
+from paper_tables.audit.numbers import Numbers
 from paper_tables.declarations.published import Published
 
 OURS = "mmda"
@@ -34,10 +35,11 @@ def true_mean(n: Numbers, number: int, row: str, metric: str) -> Decimal:
 def best_rival(n: Numbers, number: int, column: str, metric: str) -> str:
     """The best method but MMDA in a column (averages as printed)."""
     rows = table(n, number).rows
-    return min((r for r in rows if r != OURS), key=lambda r: sign(metric) * rows[r].values[column][metric])
+    rivals = {row: x.values[column][metric] for row, x in rows.items() if row != OURS}
+    return comparisons.ranked(rivals, metric)[0]
 
 
 def lead(n: Numbers, number: int, column: str, metric: str, rival: str) -> Decimal:
     """By how many points MMDA is better than `rival` in a column."""
     theirs, ours = (table(n, number).rows[row].values[column][metric] for row in (rival, OURS))
-    return theirs - ours if sign(metric) == 1 else ours - theirs
+    return comparisons.lead(ours, theirs, metric)

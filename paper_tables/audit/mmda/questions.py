@@ -5,13 +5,14 @@ Tables 1 to 3 print HTER and AUC of fifteen methods a column; Tables 4 and 5 are
 
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from functools import partial
 from itertools import product
 
-from paper_tables.audit import bounds
+from paper_tables.audit import bounds, comparisons
 from paper_tables.audit.claim import OBSERVATION, Claim, Result, holds, observed
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, best_rival, lead, name, table, text, true_mean
-from paper_tables.audit.numbers import LAST_DIGIT, Numbers, sign
+from paper_tables.audit.numbers import LAST_DIGIT, Numbers
 
 # --- Average columns --------------------------------------------------------------------------------------
 
@@ -38,11 +39,12 @@ def average(n: Numbers, number: int, row: str, metric: str) -> Result:
     lines = [f"({' + '.join(map(str, columns))}) / {len(columns)} = {true:.4f}; printed {printed}"]
     if not min(columns) <= printed <= max(columns):
         lines.append("The printed value lies outside the range of its own columns, so it is no mean of them.")
-    return holds(is_mean(printed, true), f"{printed - true:+.4f}", *lines)
+    possible = comparisons.mean_range([n.points(x) for x in columns], [Fraction(1, len(columns))] * len(columns))
+    return holds(comparisons.overlap(n.points(printed), possible), f"{printed - true:+.4f}", *lines)
 
 
 def is_mean(printed: Decimal, true: Decimal) -> bool:
-    """The printed mean is that of the printed numbers, all rounded or all cut after two decimals."""
+    """A mean that one table prints is that of the numbers of another, all rounded or all cut after two decimals."""
     return abs(printed - true) <= LAST_DIGIT
 
 
@@ -66,8 +68,8 @@ def rankings(n: Numbers, number: int) -> Iterator[Claim]:
 
 def ranking(n: Numbers, number: int, metric: str) -> Result:
     rows = table(n, number).rows
-    printed = sorted(rows, key=lambda row: sign(metric) * rows[row].values["average"][metric])
-    true = sorted(rows, key=lambda row: sign(metric) * true_mean(n, number, row, metric))
+    printed = comparisons.ranked({row: rows[row].values["average"][metric] for row in rows}, metric)
+    true = comparisons.ranked({row: true_mean(n, number, row, metric) for row in rows}, metric)
     kept = [name(n, a) for a, b in zip(printed, true, strict=True) if a == b]
     listing = ", ".join(f"{name(n, row)} {true_mean(n, number, row, metric):.2f}" for row in true)
     return observed(
@@ -126,9 +128,8 @@ def within_bounds(n: Numbers, cells: dict[str, dict[str, Decimal]]) -> Result:
     """In each cell the AUC is one that the HTER allows, read as the equal error rate."""
     lines, rooms = [], []
     for where, printed in cells.items():
-        eer, auc = n.fractions(printed["hter"]), n.fractions(printed["auc"])
-        low, high = bounds.auc_range(eer[1])[0], bounds.auc_range(eer[0])[1]
-        rooms.append(100 * min(auc[1] - low, high - auc[0]))
+        low, high, room = bounds.auc_room(n.fractions(printed["hter"]), n.fractions(printed["auc"]))
+        rooms.append(100 * room)
         lines.append(f"{where}: HTER {printed['hter']} allows AUC {low:.4%} to {high:.4%}; printed {printed['auc']}")
     return holds(min(rooms) >= 0, f"room {', '.join(f'{x:+.4f}' for x in rooms)}", *lines)
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, holds, observed
+from paper_tables.audit.metrics import sign
 from paper_tables.audit.mmda import questions
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, name, table, true_mean
 from paper_tables.audit.mmda.questions import is_mean, one_digit_off
-from paper_tables.audit.numbers import Numbers, sign
+from paper_tables.audit.numbers import Numbers
 
 averages = Family(partial(questions.averages, number=1))
 rankings = Family(partial(questions.rankings, number=1))

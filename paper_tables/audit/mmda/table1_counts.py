@@ -11,7 +11,8 @@ from functools import partial
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, observed
 from paper_tables.audit.mmda.columns import COLUMNS, OURS, name
-from paper_tables.audit.numbers import PRINTINGS, Numbers
+from paper_tables.audit.numbers import Numbers
+from paper_tables.audit.printing import PRINTINGS
 
 LIST_ASSUMED = "the public MMDG test list is the one used (W 345 + 1,326, P 363 + 304 frames)"
 
@@ -32,10 +33,12 @@ def reachable(n: Numbers) -> Iterator[Claim]:
 
 def reachable_on(n: Numbers, column: str) -> Result:
     hter, (live, attack) = n.mmda1.rows[OURS].values[column]["hter"], n.lists[column]
-    pairs = bounds.hter_counts(n.fractions(hter), live, attack)
+    pairs = list(bounds.hter_counts(n.fractions(hter), live, attack))
     near = min(pairs, key=lambda p: abs(p[0] / attack - p[1] / live), default=None)
     example = f"nearest to equal rates: {near[0]} false accepts, {near[1]} false rejects" if near else "none"
-    below = sum(bool(bounds.hter_counts(n.fractions(Decimal(x) / 100), live, attack)) for x in range(1, 1000, 45))
+    below = sum(
+        any(True for _ in bounds.hter_counts(n.fractions(Decimal(x) / 100), live, attack)) for x in range(1, 1000, 45)
+    )
     return observed(
         f"solutions: {len(pairs)}",
         f"HTER {hter} on {live} live and {attack} attacks; {example}.",
@@ -55,7 +58,7 @@ def reachable_on(n: Numbers, column: str) -> Result:
 )
 def one_model(n: Numbers) -> Result:
     cell, (live, attack) = n.mmda1.rows[OURS].values["W"], n.lists["W"]
-    pairs = bounds.hter_counts(n.fractions(cell["hter"]), live, attack)
+    pairs = list(bounds.hter_counts(n.fractions(cell["hter"]), live, attack))
     allowed, if_cut = (
         int((1 - replace(n, printing=printing).fractions(cell["auc"])[0]) * live * attack + 1e-6)
         for printing in PRINTINGS

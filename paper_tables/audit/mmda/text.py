@@ -18,9 +18,10 @@ from paper_tables.audit.claim import (
     observed,
     undetermined,
 )
+from paper_tables.audit.metrics import sign
 from paper_tables.audit.mmda import questions
 from paper_tables.audit.mmda.columns import COLUMNS, METRIC_NAMES, OURS, best_rival, lead, name, table, text, true_mean
-from paper_tables.audit.numbers import Numbers, sign
+from paper_tables.audit.numbers import Numbers
 
 # --- gains ------------------------------------------------------------------------------------------------
 

@@ -6,14 +6,16 @@ ranked column. HTER and AUC are held against the bounds that one ROC curve obeys
 
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from functools import partial
-from itertools import combinations, product
+from itertools import product
 
-from paper_tables.audit import bounds
+from paper_tables.audit import bounds, comparisons
 from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, holds, observed, undetermined
+from paper_tables.audit.counts import fits, fitting_totals, least_count
 from paper_tables.audit.mmfas.names import HOME, METRIC_NAMES, SET_NAMES, SETS
 from paper_tables.audit.mmfas.weights import WEIGHTS, solve
-from paper_tables.audit.numbers import LAST_DIGIT, Numbers, sign
+from paper_tables.audit.numbers import LAST_DIGIT, Numbers
 
 # --- Weighted ---------------------------------------------------------------------------------------------
 
@@ -101,9 +103,8 @@ def marks(n: Numbers) -> Iterator[Claim]:
 
 
 def mark(n: Numbers, group: str, metric: str) -> Result:
-    ranked = sorted(n.mmfas1.rows, key=lambda row: sign(metric) * n.mmfas1.rows[row].values[group][metric])
-    value = {row: n.mmfas1.rows[row].values[group][metric] for row in ranked}
-    best = [row for row in ranked if value[row] == value[ranked[0]]]
+    value = {row: x.values[group][metric] for row, x in n.mmfas1.rows.items()}
+    ranked, best = comparisons.ranked(value, metric), comparisons.best(value, metric)
     runner_up = value[ranked[1]]
     listing = ", ".join(f"{n.mmfas1.rows[row].printed} {value[row]}" for row in ranked)
     if len(best) > 1 and n.bold[group][metric] in best:
@@ -134,14 +135,13 @@ def eer_and_auc_of(n: Numbers, row: str) -> Result:
     lines, rooms, broken = [], [], []
     for s in SETS:
         printed = n.mmfas1.rows[row].values[s]
-        eer, auc = n.fractions(printed["hter"]), n.fractions(printed["auc"])
-        low, high = bounds.auc_range(eer[1])[0], bounds.auc_range(eer[0])[1]
-        rooms.append(100 * min(auc[1] - low, high - auc[0]))
+        low, high, room = bounds.auc_room(n.fractions(printed["hter"]), n.fractions(printed["auc"]))
+        rooms.append(100 * room)
         if rooms[-1] < 0:
             broken.append(SET_NAMES[s])
         lines.append(f"{SET_NAMES[s]}: EER {printed['hter']} % allows AUC {low:.4%} to {high:.4%}; {printed['auc']} %")
-    room = ", ".join(f"{x:+.4f}" for x in rooms)
-    return holds(not broken, f"room {room}" + "".join(f"; {s}" for s in broken), *lines)
+    listing = ", ".join(f"{x:+.4f}" for x in rooms)
+    return holds(not broken, f"room {listing}" + "".join(f"; {s}" for s in broken), *lines)
 
 
 @claim(
@@ -173,10 +173,7 @@ def flexmodal_shape(n: Numbers) -> Result:
 )
 def identical_cells(n: Numbers) -> Result:
     cells = {row: {(s, m): x.values[s][m] for s in SETS for m in n.mmfas1.metrics} for row, x in n.mmfas1.rows.items()}
-    shared = {
-        (a, b): [k for k, x in cells[a].items() if x == cells[b][k] and x != Decimal("99.99")]
-        for a, b in combinations(cells, 2)
-    }
+    shared = comparisons.alike(cells, common=Decimal("99.99"))
     own = shared.pop(("feathernet", "flexmodal"))
     most = max(len(keys) for keys in shared.values())
     where = ", ".join(f"{SET_NAMES[s]} {METRIC_NAMES[m]} {cells['feathernet'][s, m]}" for s, m in own)
@@ -200,43 +197,30 @@ def identical_cells(n: Numbers) -> Result:
 )
 def cut_not_rounded(n: Numbers) -> Result:
     printed = hq_accuracies(n)
-    cut, rounded = (fitting_total(printed, cut=cut) for cut in (True, False))
+    cut, rounded = (next(iter(fitting_totals(printed, p)), 0) for p in ("cut", "rounded"))
     w, frames = solve(n.mmfas1, float(LAST_DIGIT)), 50 * n.sizes["wmca_clips"]
     lines = [f"{len(printed)} different accuracies. Cut: first fitted by {cut} images; rounded: by {rounded}."]
     if cut:
-        counts = ", ".join(f"{x / 100:.2f} = {images_right(x, cut)}" for x in sorted(printed))
+        counts = ", ".join(f"{x} = {images_right(x, cut)}" for x in sorted(printed))
         lines.append(f"Right of {cut} images: {counts}.")
     if w.low and w.high:
         low, high = frames * w.low["H"] / w.high["W"], frames * w.high["H"] / w.low["W"]
+        also = [str(x) for x in range(int(low), int(high) + 1) if fits(printed, x, "cut")]
         lines.append(
             f"The weights give HQ-WMCA {low:,.0f} to {high:,.0f} images if WMCA is 50 frames of each of "
-            f"{n.sizes['wmca_clips']:,} clips; the totals in that range that fit, cut: "
-            f"{', '.join(str(x) for x in range(int(low), int(high) + 1) if fits(printed, x, cut=True)) or 'none'}."
+            f"{n.sizes['wmca_clips']:,} clips; the totals in that range that fit, cut: {', '.join(also) or 'none'}."
         )
     return observed(f"cut {cut}, rounded {rounded}", *lines)
 
 
-def hq_accuracies(n: Numbers) -> set[int]:
-    """The distinct HQ-WMCA accuracies, in hundredths of a percent."""
-    return {int(100 * row.values["H"]["accuracy"]) for row in n.mmfas1.rows.values()}
+def hq_accuracies(n: Numbers) -> set[Decimal]:
+    """The distinct HQ-WMCA accuracies."""
+    return {row.values["H"]["accuracy"] for row in n.mmfas1.rows.values()}
 
 
-def images_right(hundredths: int, total: int) -> int:
+def images_right(accuracy: Decimal, total: int) -> int:
     """The least k for which k of `total` is not below the accuracy."""
-    return -(-hundredths * total // 10_000)
-
-
-def fits(printed: set[int], total: int, *, cut: bool) -> bool:
-    """Every accuracy is k of `total` for some k, cut or rounded to two decimals."""
-    return all(
-        x in bounds.hundredths(range(images_right(x, total) - 1, images_right(x, total) + 1), total, cut)
-        for x in printed
-    )
-
-
-def fitting_total(printed: set[int], *, cut: bool, most: int = 10_000) -> int:
-    """The least number of images that fits, or 0 where none up to `most` does."""
-    return next((total for total in range(2, most + 1) if fits(printed, total, cut=cut)), 0)
+    return least_count(Fraction(accuracy) / 100, total)
 
 
 @Family
@@ -257,8 +241,8 @@ def hq_shares(n: Numbers) -> Iterator[Claim]:
 
 def hq_share(n: Numbers, row: str) -> Result:
     printed, total = n.mmfas1.rows[row].values["H"]["accuracy"], n.sizes["hq_images"]
-    right = images_right(int(100 * printed), total)
-    fitting = fits({int(100 * printed)}, total, cut=n.printing == "cut")
+    right = images_right(printed, total)
+    fitting = fits({printed}, total, n.printing)
     return holds(
         fitting, f"{right} of {total}", f"{right} of {total} is {100 * right / total:.4f} %; printed {printed}."
     )
@@ -276,7 +260,7 @@ def one_image(n: Numbers) -> Result:
     second, first = sorted(hq_accuracies(n))[-2:]
     total = n.sizes["hq_images"]
     a, b = images_right(first, total), images_right(second, total)
-    return observed(f"{a - b} image", f"{first / 100:.2f} % of {total} is {a} images, {second / 100:.2f} % is {b}.")
+    return observed(f"{a - b} image", f"{first} % of {total} is {a} images, {second} % is {b}.")
 
 
 @claim(

@@ -10,6 +10,7 @@ from itertools import product
 
 from paper_tables.audit import bounds
 from paper_tables.audit.claim import OBSERVATION, Claim, Family, Result, claim, holds, observed, undetermined
+from paper_tables.audit.comparisons import one_for_all
 from paper_tables.audit.mmfas.names import CROSS, HOME, SET_NAMES, SETS
 from paper_tables.audit.mmfas.weights import WEIGHTS
 from paper_tables.audit.numbers import Numbers
@@ -29,7 +30,7 @@ def live_shares(n: Numbers, row: str, group: str) -> tuple[float, float]:
     """The least and the greatest share of bona fide images that the row's three numbers allow at BPCER = 1 %."""
     values = n.mmfas1.rows[row].values[group]
     accuracy, eer, auc = (n.fractions(values[metric]) for metric in ("accuracy", "hter", "auc"))
-    return bounds.live_shares(accuracy, eer, auc, BPCER)
+    return bounds.live_shares(accuracy, eer, auc, (BPCER, BPCER))
 
 
 @Family
@@ -75,9 +76,7 @@ def one_share(n: Numbers) -> Iterator[Claim]:
 
 def one_share_of(n: Numbers, group: str) -> Result:
     shares = {row: live_shares(n, row, group) for row in n.mmfas1.rows}
-    most, least = min(high for _, high in shares.values()), max(low for low, _ in shares.values())
-    first = next(row for row, (_, high) in shares.items() if high == most)
-    above = sorted((low, row) for row, (low, _) in shares.items() if low > most)
+    least, most, first, above = one_for_all(shares)
     if not above:
         return undetermined(
             f"{least:.1%} to {most:.1%} fits all", f"Every row is possible with {least:.2%} to {most:.2%} bona fide."

@@ -10,8 +10,9 @@ from functools import partial
 from itertools import product
 
 from paper_tables.audit.claim import Claim, Family, Result, claim, holds, needs_data, undetermined
+from paper_tables.audit.metrics import sign
 from paper_tables.audit.mmfas.names import CROSS, HOME, METRIC_NAMES, SET_NAMES, text
-from paper_tables.audit.numbers import Numbers, sign
+from paper_tables.audit.numbers import Numbers
 
 PLACE = "Section 4, Comparison Results"
 

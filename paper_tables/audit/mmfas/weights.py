@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
-from scipy.optimize import linprog
 
+from paper_tables.audit import weights
 from paper_tables.audit.mmfas.names import SETS
 from paper_tables.declarations.published import Published
 
@@ -34,17 +34,9 @@ def solve(table: Published, tolerance: float, shares: bool = True) -> Weights:
         for metric in table.metrics
     ]
     x, y = np.array([c[0] for c in cells]), np.array([c[1] for c in cells])
-    slack = np.ones((len(y), 1))
-    both = np.vstack([np.hstack([x, -slack]), np.hstack([-x, -slack])])
-    total = {"A_eq": [[1, 1, 1, 1, 0]], "b_eq": [1]} if shares else {}
-    least = linprog([0, 0, 0, 0, 1], A_ub=both, b_ub=np.concatenate([y, -y]), method="highs", **total)
-    a, b = np.vstack([x, -x]), np.concatenate([y + tolerance, tolerance - y])
-    total = {"A_eq": [[1, 1, 1, 1]], "b_eq": [1]} if shares else {}
-    low, high = {}, {}
-    for i, s in enumerate(SETS):
-        pick = np.eye(len(SETS))[i]
-        down, up = (linprog(sign * pick, A_ub=a, b_ub=b, method="highs", **total) for sign in (1, -1))
-        if not (down.success and up.success):
-            return Weights(len(y), tolerance, float(least.fun), None, None)
-        low[s], high[s] = float(down.fun), -float(up.fun)
-    return Weights(len(y), tolerance, float(least.fun), low, high)
+    least, _ = weights.least_error(x, x, y, y, shares)
+    found = weights.ranges(x, x, y - tolerance, y + tolerance, shares)
+    if found is None:
+        return Weights(len(y), tolerance, least, None, None)
+    low, high = ({s: bounds[i] for s, bounds in zip(SETS, found, strict=True)} for i in (0, 1))
+    return Weights(len(y), tolerance, least, low, high)

@@ -1,0 +1,1 @@
+"""`python -m paper_tables.audit check TABLE`: whether anybody's printed table can be true."""
