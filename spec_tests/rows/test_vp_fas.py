@@ -423,7 +423,7 @@ def test_the_rate_stays_or_is_everybodys(rate: str) -> None:
         ({"prompt_layers": 4}, "--prompt-layers 4: the transformer has --depth 3; give at most that"),
         ({"hidden": 0}, "--hidden 0: give at least 1"),
         ({"consistency_weight": -0.5}, "--consistency-weight -0.5: give at least 0"),
-        ({"consistency_weight": math.nan}, "--consistency-weight nan: give a finite number"),
+        ({"consistency_weight": math.nan}, "--consistency-weight nan: give at least 0"),
         ({"drop_modality": 1.5}, "--drop-modality 1.5: it is a probability; give a number from 0 to 1"),
         ({"drop_modality": -0.5}, "--drop-modality -0.5: it is a probability; give a number from 0 to 1"),
         ({"width": 7}, "--width 7: give a multiple of --heads 2"),

@@ -179,7 +179,7 @@ OURS = [
         _TESTS,
         "Options",
         ("released_grid_by_default", 'reading("whole", released="short")', 'reading("short", released="whole")'),
-        ("one_pixel_left", "2**STAGES * 2 + 1", "2**STAGES * 2"),
+        ("one_pixel_left", "Within(SMALLEST, MOST)", "Within(SMALLEST - 1, MOST)"),
         ("no_room_for_short", ' + (self.grid == "short")', ""),
     ),
     *mutants(

@@ -403,8 +403,8 @@ OURS = [
         ("unflipped", 'reading("flip")', 'reading("none")'),
         (
             "negative_weights",
-            '"angle": 0, "information": 0, "prototype": 0',
-            '"angle": -1, "information": -1, "prototype": -1',
+            "angle: Weight",
+            "angle: float",
         ),
         ("other_protocol", '"official"', '"mmfas"'),
         ("trunk_checks_lost", "        super().check()\n", ""),

@@ -331,6 +331,6 @@ OURS = [
         ("wrong_remedy", "STRIDE * (LEAST_SIDE - 1) + 1", "STRIDE * LEAST_SIDE"),
         ("any_theta", "if not 0 <= self.theta <= 1", "if not 0 <= self.theta"),
         ("no_theta_refused", "if not 0 <= self.theta", "if not 0 < self.theta"),
-        ("never_halved_taken", '"halve_every": 1', '"halve_every": 0'),
+        ("never_halved_taken", "halve_every: Count", "halve_every: int"),
     ),
 ]

@@ -53,6 +53,6 @@ OURS = [
         ("number_for_place", "return place", "return domain"),
         ("stranger_taken", "(known[place] == domain).all()", "(place == place).all()"),
         ("never_balanced", "return True", "return False"),
-        ("negative_steps", '{"steps": 0}', '{"steps": -5}'),
+        ("negative_steps", "steps: CountOrNone", "steps: int"),
     ),
 ]

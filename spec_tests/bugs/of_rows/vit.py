@@ -137,7 +137,7 @@ OURS = [
         ("odd_heads_taken", "self.width % self.heads", "self.width % 1"),
         ("largest_patch_refused", "self.patch > self.image_size", "self.patch >= self.image_size"),
         ("broken_patches_taken", "        divisible(self.image_size, self.patch)\n", ""),
-        ("vit_s", "width: int = 768", "width: int = 384"),
+        ("vit_s", "width: Count = 768", "width: Count = 384"),
     ),
     *mutants(
         _BLOCK,
