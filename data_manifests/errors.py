@@ -29,7 +29,8 @@ def cli_errors() -> Iterator[None]:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack letters
     try:
-        yield
+        with _unhidden():
+            yield
     except BadInput as e:
         _end(f"error: {e}", 2, e)
     except BrokenPipeError as e:
@@ -48,6 +49,20 @@ def cli_errors() -> Iterator[None]:
             raise
         why = (str(e).splitlines() or ["no more is to be had"])[0]
         _end(f"error: memory is short ({why}); {_SAFE}; give it fewer samples at a time or fewer jobs", 2, e)
+
+
+@contextmanager
+def _unhidden() -> Iterator[None]:
+    """Ctrl-C and a full disk as they came: where one of them ends `torch.save`, that raises an error of its own."""
+    try:
+        yield
+    except RuntimeError as e:
+        hidden = e.__context__
+        while hidden:
+            if isinstance(hidden, KeyboardInterrupt) or (isinstance(hidden, OSError) and hidden.errno in _FULL):
+                raise hidden from e
+            hidden = hidden.__context__
+        raise
 
 
 def _lacks_memory(e: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """How commands end: a sentence, a status, and nothing half-written."""
 
 import errno
+import io
 import os
 import signal
 import subprocess
@@ -30,6 +31,35 @@ def test_what_ends_a_command_is_a_sentence(capsys, error, status, says):
     said = capsys.readouterr().err
     assert said.startswith(says)
     assert said.count("\n") == 1
+
+
+class Ending(io.BytesIO):
+    """A file whose third write ends in an error."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.errors = [error, None, None]
+
+    def write(self, data):
+        if self.errors and (error := self.errors.pop()):
+            raise error
+        return super().write(data)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "says"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted; nothing already saved was changed"),
+        (OSError(errno.ENOSPC, "no", "checkpoint.pt"), 2, "error: No space left on device (checkpoint.pt)"),
+    ],
+)
+def test_what_ends_torch_save_is_said_and_not_what_torch_makes_of_it(capsys, error, status, says):
+    with pytest.raises(RuntimeError), Ending(error) as file:
+        torch.save({"x": torch.zeros(9), "y": torch.zeros(9)}, file)
+    with pytest.raises(SystemExit) as ended, cli_errors(), Ending(error) as file:
+        torch.save({"x": torch.zeros(9), "y": torch.zeros(9)}, file)
+    assert ended.value.code == status
+    assert capsys.readouterr().err.startswith(says)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), OSError("of a library"), ValueError("a bug")])
