@@ -10,12 +10,14 @@ import time
 import tracemalloc
 from dataclasses import fields, replace
 from decimal import Decimal
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from rich.console import Console
 
 from data_manifests.errors import BadInput
@@ -975,6 +977,17 @@ def test_markdown(small):
     assert widths == {19, 10}  # the table in the paper's shape, and the three long ones
     for rule in ("source validation", "last epoch", "oracle (test set)"):
         assert f"### {rule}" in lines
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), max_size=20))
+@example("a|b <i>c</i> `d` [e](f) *g* _h_ &amp; ~~i~~ \\#")
+@example("http://x.y")
+def test_names_of_others_are_shown_in_markdown_as_they_are(small, name):
+    sentence = next(
+        line for line in render.markdown(replace(small, data=f"x {name} x")).splitlines() if line.startswith("> ")
+    )
+    shown = MarkdownIt("gfm-like", {"linkify": False}).render(sentence.removeprefix("> ").partition(", procedural")[0])
+    assert unescape(shown) == f"<p>Data: {' '.join(f'x {name} x'.split())}</p>\n"
 
 
 def test_latex_is_balanced_and_escaped(small):
