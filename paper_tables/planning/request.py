@@ -128,11 +128,12 @@ class Request:
         for job in self.unfinished(index):
             epochs[job.row.label] = epochs.get(job.row.label, 0.0) + job.epochs * job.epoch_cost
             runs[job.row.label] += 1
-        lines = [f"  {label}: {n} runs, {epochs[label]:.0f} epochs" for label, n in runs.items()]
+        lines = [f"  {label}: {n} run{'s' * (n > 1)}, {epochs[label]:.0f} epochs" for label, n in runs.items()]
         again = sum(job.again for job in self.unfinished(index))
         if again:
             lines.append(f"  {again} are trained again: they are finished without the test sets' scores of every epoch")
-        total = f"{runs.total()} runs, which take as long as about {sum(epochs.values()):.0f} epochs of mmFAS"
+        how_many = "1 run, which takes" if runs.total() == 1 else f"{runs.total()} runs, which take"
+        total = f"{how_many} as long as about {sum(epochs.values()):.0f} epochs of mmFAS"
         advice = "METHODS= names fewer rows, `make cost` counts hours and space"
         return [data, *([f"{total}; {advice}", *lines] if lines else [])]
 
