@@ -55,7 +55,7 @@ class Encoder:
 
 
 class Hasher:
-    """Keeps a hash of 128 bits of each sample's id in place of the id: long enough that no two ids are taken for one."""
+    """Keeps a hash of 128 bits in place of each sample's id: long enough that no two ids are taken for one."""
 
     def __init__(self) -> None:
         self._parts: list[Ids] = []
@@ -93,7 +93,9 @@ def checked(file: File) -> File:
         first = int(bad[0])
         kind = "NaN" if np.isnan(file.score[first]) else "infinite"
         more = f" ({bad.size} such scores in all)" if bad.size > 1 else ""
-        raise BadInput(f"{file.at(first)}: the score is {kind}{more}; give every sample a finite score, or leave it out")
+        raise BadInput(
+            f"{file.at(first)}: the score is {kind}{more}; give every sample a finite score, or leave it out"
+        )
     for column, words in file.words.items():
         for code, name in enumerate(words.names):
             if not name.isprintable() or len(name) > _LONGEST:

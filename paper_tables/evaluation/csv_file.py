@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,8 @@ def read_csv(path: Path, renamed: dict[str, str]) -> File:
         raise BadInput(f"{path}: is not UTF-8 text ({first_line(e)}); save it as CSV in UTF-8") from e
 
 
-def _read(path: Path, lines: "csv._reader", renamed: dict[str, str]) -> File:
+def _read(path: Path, lines: Any, renamed: dict[str, str]) -> File:
+    """`lines` is a csv.reader, whose type has no public name."""
     header = _header(path, lines)
     columns = {name: header.index(own) for name, own in known_columns(path, header, renamed).items()}
     scores: list[Floats] = []
@@ -45,7 +47,7 @@ def _read(path: Path, lines: "csv._reader", renamed: dict[str, str]) -> File:
     return checked(File(path, np.concatenate(scores), coded, ids, lambda i: f"line {i + 2}", unused))
 
 
-def _header(path: Path, lines: "csv._reader") -> list[str]:
+def _header(path: Path, lines: Any) -> list[str]:
     try:
         header = [name.strip() for name in next(lines, [])]
     except csv.Error as e:
@@ -59,7 +61,7 @@ def _header(path: Path, lines: "csv._reader") -> list[str]:
     return header
 
 
-def _blocks(path: Path, lines: "csv._reader", width: int) -> Iterator[list[list[str]]]:
+def _blocks(path: Path, lines: Any, width: int) -> Iterator[list[list[str]]]:
     """The lines behind the first, many at a time, all of `width` fields. Empty lines at the end are no samples."""
     before, ended = 1, False
     while True:

@@ -89,7 +89,9 @@ def interval(estimate: Estimate, least: float = 0.0) -> Interval | Missing:
     widened = estimate.below > 0 or estimate.above > 0
     constant = float(np.ptp(values)) < 1e-12
     if constant and not widened:
-        return Missing("all resamples give the same number")
+        if least == 0.0 or estimate.value != 0:
+            return Missing("all resamples give the same number")
+        return Interval(-exact_bound(estimate.units), exact_bound(estimate.units), True, True)  # no subject differs
     low, high = (estimate.value, estimate.value) if constant else _bca(estimate, values)
     return Interval(max(low - estimate.below, least), min(high + estimate.above, 1.0), constant, widened)
 

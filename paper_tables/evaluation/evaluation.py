@@ -9,8 +9,8 @@ import numpy as np
 
 from data_manifests.errors import BadInput
 from paper_tables.evaluation.estimates import Estimate, Interval, combined, interval, mean
-from paper_tables.evaluation.measures import DEVELOPMENT, GIVEN, Missing, Value, measured
 from paper_tables.evaluation.meaning import Pool
+from paper_tables.evaluation.measures import DEVELOPMENT, GIVEN, Missing, Value, measured
 from paper_tables.evaluation.resamples import Resampled, Units, estimates, kind_of, units_of
 from paper_tables.evaluation.samples import NO_DEVELOPMENT, Judged, Samples, judged, sets_of
 from paper_tables.evaluation.stated import Stated
@@ -28,7 +28,7 @@ class Figure:
     value: float | Missing
     sd: float | None = None
     n: int = 1
-    interval: Interval | Missing = Missing("")
+    interval: Interval | Missing | None = None
 
 
 Figures = dict[str, Figure]
@@ -146,8 +146,8 @@ class _Set:
                 where = f" of {self.name}" if self.name else ""
                 n = int(np.count_nonzero(part.bonafide != classes[0]))
                 raise BadInput(
-                    f"{first} and {second}: {n} samples{where} are bona fide by one and attacks by the other; give each "
-                    "sample_id one class"
+                    f"{first} and {second}: {n} samples{where} are bona fide by one and attacks by the other; give "
+                    "each sample_id one class"
                 )
             if any(rows.size < len(x) for x in known):
                 self.samples[*group, first, second] = part
@@ -160,7 +160,7 @@ class _Set:
         values: dict[Group, dict[str, Value]] = {}
         resampled: dict[Group, Callable[[Units], Resampled]] = {}
         for group, samples in self.samples.items():
-            run = self.of_run[group[:2]]
+            run = self.of_run[group[0], group[1]]
             development = run.development.get(self.name)
             thresholds: dict[str, Value] = {DEVELOPMENT: development.threshold if development else NO_DEVELOPMENT}
             thresholds |= {} if run.given is None else {GIVEN: run.given}
@@ -182,7 +182,7 @@ class _Set:
         for group, of in values.items():
             self.numbers[group] = {k: v if isinstance(v, Missing) else found[group][k] for k, v in of.items()}
 
-    def keys(self) -> list[str]:
+    def metrics(self) -> list[str]:
         """Every metric of any run, in the order in which they are shown."""
         return list(dict.fromkeys(key for numbers in self.numbers.values() for key in numbers))
 
@@ -196,7 +196,8 @@ class _Set:
         attacks = int(np.count_nonzero(~first.bonafide))
         units = [units_of(self.kind, [first.only(np.flatnonzero(first.bonafide == b))]).keys for b in (True, False)]
         figures = {
-            method: {key: _figure(self.mean(self._of(method), key)) for key in self.keys()} for method in self.methods
+            method: {key: _figure(self.mean(self._of(method), key)) for key in self.metrics()}
+            for method in self.methods
         }
         every, least = np.unique(np.concatenate(units)).size, min(x.size for x in units)
         return SetResult(self.name, first.bonafide.size - attacks, attacks, every, self.kind, least, figures)
@@ -208,7 +209,7 @@ class _Set:
                 yield Difference(self.name, first, second, 0, 0, common)
                 continue
             figures = {}
-            for key in self.keys():
+            for key in self.metrics():
                 if not key.startswith("apcer/"):
                     of = [self.mean(self._part(method, first, second), key) for method in (first, second)]
                     figures[key] = _difference(*of)
@@ -246,7 +247,9 @@ def _figure(found: tuple[Estimate, list[float]] | Missing) -> Figure:
     return Figure(estimate.value, mean_sd(values)[1], len(values), interval(estimate))
 
 
-def _difference(first: tuple[Estimate, list[float]] | Missing, second: tuple[Estimate, list[float]] | Missing) -> Figure:
+def _difference(
+    first: tuple[Estimate, list[float]] | Missing, second: tuple[Estimate, list[float]] | Missing
+) -> Figure:
     for one in (first, second):
         if isinstance(one, Missing):
             return Figure(one)
@@ -257,7 +260,7 @@ def _difference(first: tuple[Estimate, list[float]] | Missing, second: tuple[Est
 
 
 def _averages(parts: Sequence[_Set], runs: Sequence[Judged], methods: Sequence[str], kind: str) -> dict[str, Figures]:
-    keys = list(dict.fromkeys(key for part in parts for key in part.keys() if not key.startswith("apcer/")))
+    keys = list(dict.fromkeys(key for part in parts for key in part.metrics() if not key.startswith("apcer/")))
     out: dict[str, Figures] = {}
     for method in methods:
         seeds = [run for run in runs if run.method == method]
@@ -288,4 +291,3 @@ def samples_of(evaluation: Evaluation, name: str) -> dict[str, list[Samples]]:
         for method in evaluation.methods
         if any(run.method == method and name in run.tests for run in evaluation.runs)
     }
-

@@ -176,8 +176,8 @@ def _bonafide(file: File, stated: Stated) -> NDArray[np.bool_]:
             if name in counted
         )
         raise BadInput(
-            f"{file.path}: the labels are {shown}{' and more' if len(words.names) > 8 else ''}; say which are bona fide "
-            "and which are attacks with --bona-fide-label NAME and --attack-label NAME, once for each"
+            f"{file.path}: the labels are {shown}{' and more' if len(words.names) > 8 else ''}; say which are bona "
+            "fide and which are attacks with --bona-fide-label NAME and --attack-label NAME, once for each"
         )
     return np.array([name in live for name in words.names])[words.codes]
 

@@ -1,8 +1,8 @@
 """The metrics of one set of samples: from scores and thresholds to rates, in fractions.
 
-Rates of attacks and bona fide are those of `reference.metrics`, whose convention holds: scores grow with bona-fide-ness,
-and a sample is accepted when its score >= the threshold. A metric's name is `kind` or `kind:threshold`; `apcer/print`
-is the APCER of the family print. What cannot be computed is a `Missing`, which says what is lacking.
+Rates are those of `reference.metrics`, whose convention holds: scores grow with bona-fide-ness, and a sample is
+accepted when its score >= the threshold. A metric's name is `kind` or `kind:threshold`; `apcer/print` is the APCER of
+the family print. What cannot be computed is a `Missing`, which says what is lacking.
 """
 
 import math

@@ -1,13 +1,14 @@
 """Resamples of a test set's subjects, and every metric in each.
 
 The frames of one person are alike, so a resample draws subjects with all their samples, as `numbers.bootstrap` does,
-whose strata these are; where subjects are not known, samples. Methods and seeds meet the same resamples of a set, and so
-do sets of the same subjects. Thresholds that were fixed elsewhere stay; those of the test set are found anew.
+whose strata these are; where subjects are not known, samples. Methods and seeds meet the same resamples of a set, and
+so do sets of the same subjects. Thresholds that were fixed elsewhere stay; those of the test set are found anew.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ _BLOCK = 2**23  # numbers that are drawn at a time
 _PARTS = 100  # in which the subjects of a stratum are left out, one after another
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -265,10 +267,10 @@ class Resampled:
 
 
 def estimates(
-    several: Mapping[object, Resampled], units: Units, replicates: int, tick: Callable[[int], None]
-) -> dict[object, dict[str, Estimate]]:
+    several: Mapping[Name, Resampled], units: Units, replicates: int, tick: Callable[[int], None]
+) -> dict[Name, dict[str, Estimate]]:
     """Each metric of each of `several`, which share their units; `tick` is told how many resamples of one are done."""
-    found: dict[object, list[dict[str, Floats]]] = {name: [] for name in several}
+    found: dict[Name, list[dict[str, Floats]]] = {name: [] for name in several}
     for block in draws(units, replicates):
         for name, resampled in several.items():
             found[name].append(resampled.metrics(block))
@@ -279,7 +281,7 @@ def estimates(
         counts[:, part] = 0
         for name, resampled in several.items():
             found[name].append(resampled.metrics(counts))
-    out: dict[object, dict[str, Estimate]] = {}
+    out: dict[Name, dict[str, Estimate]] = {}
     for name, resampled in several.items():
         out[name] = {}
         for key in found[name][0]:
@@ -291,7 +293,5 @@ def estimates(
             n, why = resampled.lacking(key)
             value = resampled.values[key]
             assert not isinstance(value, Missing)
-            out[name][key] = Estimate(
-                value, values[:replicates], {units.name: change}, *resampled.slack(key), n, why
-            )
+            out[name][key] = Estimate(value, values[:replicates], {units.name: change}, *resampled.slack(key), n, why)
     return out

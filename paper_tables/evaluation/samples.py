@@ -4,6 +4,7 @@ thresholds that its development split fixes."""
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,8 +88,8 @@ def _judged(pool: Pool, stated: Stated, method: int, seed: int) -> Judged:
         split[part] = pool.rows(rows, epoch=epoch)
         if rows.size and not split[part].size:
             raise BadInput(
-                f"{pool.place(int(rows[0]))}: {who} has no {part} scores of epoch {words['epoch'].names[epoch]}; choose "
-                "an epoch that has them with --epoch"
+                f"{pool.place(int(rows[0]))}: {who} has no {part} scores of epoch {words['epoch'].names[epoch]}; "
+                "choose an epoch that has them with --epoch"
             )
     tests = _by_set(pool, split[TEST], who)
     development = _development(pool, stated, split[DEVELOPMENT], tests, who)
@@ -130,8 +131,11 @@ def _epoch(pool: Pool, stated: Stated, split: Mapping[str, NDArray[np.int64]], w
     if stated.epoch == "last":
         return names[max(names, key=float)]
     if not split[DEVELOPMENT].size:
-        raise BadInput(f"--epoch development: {who} has no development split to choose by; say --epoch last or a number")
-    scored, records = [], []
+        raise BadInput(
+            f"--epoch development: {who} has no development split to choose by; say --epoch last or a number"
+        )
+    scored: list[int] = []
+    records: list[Record] = []
     for text, code in sorted(names.items(), key=lambda item: float(item[0])):
         rows = pool.rows(split[DEVELOPMENT], epoch=code)
         if rows.size:
@@ -163,7 +167,7 @@ def _in_order(codes: NDArray[np.int32]) -> list[int]:
 def _samples(pool: Pool, rows: NDArray[np.int64]) -> Samples:
     whole = rows.size == pool.score.size
 
-    def of(values: NDArray) -> NDArray:  # type: ignore[type-arg]
+    def of(values: NDArray[Any]) -> NDArray[Any]:
         return values if whole else values[rows]
 
     family, subject = (_known(pool.words[name], of(pool.words[name].codes)) for name in ("family", "subject"))
@@ -248,14 +252,14 @@ def _overlaps(pool: Pool, split: Mapping[str, NDArray[np.int64]], who: str) -> I
     if not split[DEVELOPMENT].size:
         return
     if pool.ids is not None:
-        first = (np.unique(pool.ids[rows, 0]) for rows in split.values())
-        shared = np.intersect1d(*first, assume_unique=True).size
+        shared = np.intersect1d(*(pool.ids[split[part], 0] for part in (DEVELOPMENT, TEST))).size
         if shared:
             yield (f"{shared} sample ids of {who} are in its development split and in its test split; if they are the "
                    "same samples, the threshold has seen the test set.")  # fmt: skip
     subject = pool.words["subject"]
-    known = (np.unique(_known(subject, subject.codes[rows])) for rows in split.values())
-    shared = int(np.count_nonzero(np.intersect1d(*known, assume_unique=True) >= 0))
+    known = [np.bincount(_known(subject, subject.codes[rows]) + 1, minlength=len(subject.names) + 1)[1:] > 0
+             for rows in split.values()]  # fmt: skip
+    shared = int(np.count_nonzero(np.logical_and(*known)))
     if shared:
         yield f"{shared} subjects of {who} are in its development split and in its test split."
 

@@ -35,7 +35,9 @@ def draw(
     generator = np.random.default_rng([_SEED, seed])
     counts = np.zeros((resamples, names.size), np.int64)
     for members in strata(number, bonafide, names.size):
-        counts[:, members] = generator.multinomial(members.size, np.full(members.size, 1 / members.size), size=resamples)
+        counts[:, members] = generator.multinomial(
+            members.size, np.full(members.size, 1 / members.size), size=resamples
+        )
     return counts, number
 
 
@@ -73,13 +75,9 @@ def ranked(scores: NDArray[np.float64], bonafide: NDArray[np.bool_], number: NDA
     order = np.argsort(scores, kind="stable")
     live, attack = order[bonafide[order]], order[~bonafide[order]]
     distinct = np.unique(scores)
-    return Ranking(
-        number[live],
-        number[attack],
-        *(np.searchsorted(scores[attack], scores[live], side) for side in ("left", "right")),
-        *(np.append(np.searchsorted(scores[c], distinct), c.size) for c in (live, attack)),
-        np.append(distinct, np.inf),
-    )
+    below, not_above = (np.searchsorted(scores[attack], scores[live], side) for side in ("left", "right"))
+    live_at, attacks_at = (np.append(np.searchsorted(scores[c], distinct), c.size) for c in (live, attack))
+    return Ranking(number[live], number[attack], below, not_above, live_at, attacks_at, np.append(distinct, np.inf))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,97 @@
+"""How often the intervals hold the truth, on simulated scores whose true rates are known; a benchmark, not a test.
+
+    python -m paper_tables.evaluation.coverage --out paper_tables/evaluation/coverage.json
+
+Each class has some subjects of five samples each. A score is the class's mean, a normal deviate of the subject and one
+of the sample, of equal variance and of variance 1 together; the means lie so that at the threshold 0 either class errs
+at the rate of the cell. That makes APCER, BPCER, HTER and EER that rate, AUC Φ(√2 z) and BPCER at APCER 5 %
+Φ(1.645 − 2 z), where z is the rate's normal quantile. Cells of at least 100 subjects and 5 to 30 % have 2 000 draws.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+from scipy.stats import norm
+
+from data_manifests.errors import cli_errors, replacing
+from paper_tables.evaluation.estimates import Interval, interval
+from paper_tables.evaluation.measures import GIVEN, RATES, Missing, measured
+from paper_tables.evaluation.resamples import Resampled, estimates, units_of
+from paper_tables.evaluation.samples import Samples
+from paper_tables.evaluation.stated import REPLICATES
+
+SUBJECTS = (10, 20, 50, 100, 200)
+CELL_RATES = (0.01, 0.05, 0.15, 0.30)
+FRAMES = 5
+DRAWS, ELSEWHERE = 2000, 500
+METRICS = (f"apcer:{GIVEN}", f"bpcer:{GIVEN}", f"hter:{GIVEN}", "eer", "auc", "bpcer_at_5:oracle")
+
+
+def drawn(subjects: int, rate: float, generator: np.random.Generator) -> Samples:
+    """One simulated test set."""
+    n = 2 * subjects
+    subject = np.repeat(np.arange(n, dtype=np.int32), FRAMES)
+    bonafide = subject < subjects
+    score = (generator.normal(size=n)[subject] + generator.normal(size=subject.size)) / np.sqrt(2)
+    score += np.where(bonafide, 1, -1) * norm.isf(rate)
+    return Samples(score, bonafide, np.full(subject.size, -1, np.int32), subject, None)
+
+
+def truth(rate: float) -> dict[str, float]:
+    """The true value of each of `METRICS`."""
+    z = norm.isf(rate)
+    known = dict.fromkeys(METRICS, rate)
+    known["auc"] = float(norm.cdf(np.sqrt(2) * z))
+    known["bpcer_at_5:oracle"] = float(norm.cdf(norm.isf(0.05) - 2 * z))
+    return known
+
+
+def held(subjects: int, rate: float, seed: int, replicates: int = REPLICATES) -> dict[str, tuple[bool, bool]]:
+    """For each metric whether the interval of one draw lies below the truth, and whether above it; where there is no
+    interval, both."""
+    samples = drawn(subjects, rate, np.random.default_rng([seed, subjects, round(1000 * rate)]))
+    units = units_of("subject", [samples])
+    at = (samples.score, samples.bonafide, samples.family, (), {GIVEN: 0.0}, dict.fromkeys(RATES, Missing("none")))
+    resampled = Resampled(samples, units, at[3], at[4], at[5], measured(*at))
+    found = estimates({"": resampled}, units, replicates, lambda n: None)[""]
+    out = {}
+    for name, value in truth(rate).items():
+        bounds = interval(found[name]) if name in found else Missing("no number")
+        out[name] = (bounds.high < value, bounds.low > value) if isinstance(bounds, Interval) else (True, True)
+    return out
+
+
+def cell(subjects: int, rate: float, draws: int, pool: ProcessPoolExecutor) -> dict[str, Any]:
+    """The share of draws whose interval holds the truth, and of those that lie below and above it."""
+    every = list(pool.map(held, [subjects] * draws, [rate] * draws, range(draws), chunksize=20))
+    missed = {name: np.mean([one[name] for one in every], axis=0).tolist() for name in METRICS}
+    coverage = {name: float(np.mean([one[name] == (False, False) for one in every])) for name in METRICS}
+    return {"subjects": subjects, "rate": rate, "draws": draws, "coverage": coverage, "below_and_above": missed}
+
+
+def main(argv: Sequence[str]) -> int:
+    p = argparse.ArgumentParser(prog="python -m paper_tables.evaluation.coverage", description="Measure coverage.")
+    p.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    p.add_argument("--draws", type=int, default=DRAWS, help=f"of the cells asked for (default {DRAWS})")
+    given = p.parse_args(argv)
+    cells = []
+    with ProcessPoolExecutor() as pool:
+        for subjects, rate in track([(s, r) for s in SUBJECTS for r in CELL_RATES], "cells"):
+            draws = given.draws if subjects >= 100 and rate >= 0.05 else min(given.draws, ELSEWHERE)
+            cells.append(cell(subjects, rate, draws, pool))
+    whole = {"frames": FRAMES, "replicates": REPLICATES, "cells": cells}
+    with replacing(given.out) as f:
+        f.write((json.dumps(whole, indent=1) + "\n").encode())
+    return 0
+
+
+if __name__ == "__main__":
+    with cli_errors():
+        sys.exit(main(sys.argv[1:]))
