@@ -171,7 +171,7 @@ def _bonafide(file: File, stated: Stated) -> NDArray[np.bool_]:
     if unknown:
         counted = words.counted()
         shown = ", ".join(
-            f"{name!r} ({counted[name]} samples, median score {_median(file, words, name):.4g})"
+            f"{name!r} ({counted[name]}, median score {_median(file, words, name):.4g})"
             for name in words.names[:8]
             if name in counted
         )
