@@ -8,7 +8,7 @@ errors were seen. Where none was seen, no resample shows one either: an exact bo
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,15 @@ from scipy.stats import norm, t
 from paper_tables.evaluation.measures import Missing
 
 LEVEL = 0.95
+_TAIL = (1 - LEVEL) / 2
+MOST_PAIRS = 400  # of families that may be the worst ones, in a difference or a mean
 MOST_LEFT_OUT = 0.05  # share of the resamples that may lack what is measured
 Floats = NDArray[np.float64]
 
 
 def exact_bound(units: int) -> float:
     """The greatest rate that `units` independent subjects without an error leave possible, two-sided."""
-    return float(1 - ((1 - LEVEL) / 2) ** (1 / units))
+    return float(1 - _TAIL ** (1 / units))
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,25 @@ class Estimate:
     why: Missing | None = None
 
 
+NOTHING = Estimate(0.0)  # what adds nothing to a sum
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The greatest of `plus` less the greatest of `minus`, such as the APCER of the worst family.
+
+    Which family is truly the worst is not known, and the resamples of a maximum lie too high where several are alike,
+    so its interval is made of those of the families.
+    """
+
+    value: float
+    plus: tuple[Estimate, ...]
+    minus: tuple[Estimate, ...] = (NOTHING,)
+
+
+Number = Estimate | Worst
+
+
 @dataclass(frozen=True)
 class Interval:
     """The 95 % interval; `exact` where it is a bound over subjects alone, `widened` where one was added."""
@@ -51,34 +72,77 @@ class Interval:
     widened: bool
 
 
-def combined(terms: Sequence[tuple[float, Estimate]]) -> Estimate:
+def combined(terms: Sequence[tuple[float, Number]]) -> Number:
     """The sum of the estimates, each times its weight."""
+    simple = [(weight, term) for weight, term in terms if isinstance(term, Estimate)]
+    whole = _sum(simple) if simple else NOTHING
+    several = [(weight, term) for weight, term in terms if isinstance(term, Worst)]
+    if not several:
+        return whole
+    plus, minus = [whole], [NOTHING]
+    for weight, term in several:
+        gains, losses = (term.plus, term.minus) if weight > 0 else (term.minus, term.plus)
+        plus = [_sum([(1.0, one), (abs(weight), gain)]) for one in plus for gain in gains]
+        minus = [_sum([(1.0, one), (abs(weight), loss)]) for one in minus for loss in losses]
+        if len(plus) * len(minus) > MOST_PAIRS:
+            why = Missing("too many families may be the worst ones")
+            plus, minus = [replace(plus[0], why=why)], [NOTHING]
+    return Worst(sum(weight * term.value for weight, term in terms), tuple(plus), tuple(minus))
+
+
+def _sum(terms: Sequence[tuple[float, Estimate]]) -> Estimate:
+    terms = [(weight, term) for weight, term in terms if term is not NOTHING]
+    if not terms:
+        return NOTHING
     influence: dict[str, Floats] = {}
     for weight, term in terms:
         for name, change in term.influence.items():
             influence[name] = influence.get(name, 0) + weight * change
-    below = sum(abs(w) * (term.below if w > 0 else term.above) for w, term in terms)
-    above = sum(abs(w) * (term.above if w > 0 else term.below) for w, term in terms)
     resampled = [(weight, term.resampled) for weight, term in terms]
+    known = [weight * values for weight, values in resampled if values is not None]
     return Estimate(
         sum(weight * term.value for weight, term in terms),
-        None if any(x is None for _, x in resampled) else sum((w * x for w, x in resampled if x is not None), 0.0),  # type: ignore[arg-type]
+        np.sum(known, axis=0) if len(known) == len(terms) else None,
         influence,
-        below,
-        above,
+        sum(abs(w) * (term.below if w > 0 else term.above) for w, term in terms),
+        sum(abs(w) * (term.above if w > 0 else term.below) for w, term in terms),
         min(term.units for _, term in terms),
         next((term.why for _, term in terms if term.why), None),
     )
 
 
-def mean(estimates: Sequence[Estimate], weights: Sequence[float] | None = None) -> Estimate:
+def mean(estimates: Sequence[Number], weights: Sequence[float] | None = None) -> Number:
     """Their mean, by `weights` if there are any."""
     weights = [1.0] * len(estimates) if weights is None else weights
     return combined([(weight / sum(weights), estimate) for weight, estimate in zip(weights, estimates, strict=True)])
 
 
-def interval(estimate: Estimate, least: float = 0.0) -> Interval | Missing:
-    """The interval of an estimate that lies between `least` and 1, or why there is none."""
+def interval(number: Number, least: float = 0.0) -> Interval | Missing:
+    """The interval of a number that lies between `least` and 1, or why there is none."""
+    return _of_worst(number, least) if isinstance(number, Worst) else _interval(number, least, _TAIL, _TAIL)
+
+
+def _of_worst(number: Worst, least: float) -> Interval | Missing:
+    """The lower end is the highest that holds for one of `plus`, whichever of `minus` is subtracted, at levels that
+    share the error among `plus`; the upper end likewise the other way round."""
+    rows = []
+    for plus in number.plus:
+        of_plus = []
+        for minus in number.minus:
+            pair = _sum([(1.0, plus), (-1.0, minus)])
+            found = _interval(pair, least, _TAIL / len(number.plus), _TAIL / len(number.minus))
+            if isinstance(found, Missing):
+                return found
+            of_plus.append(found)
+        rows.append(of_plus)
+    low = max(min(one.low for one in of_plus) for of_plus in rows)
+    high = min(max(of_plus[j].high for of_plus in rows) for j in range(len(number.minus)))
+    every = [one for of_plus in rows for one in of_plus]
+    return Interval(low, high, all(one.exact for one in every), any(one.widened for one in every))
+
+
+def _interval(estimate: Estimate, least: float, below: float, above: float) -> Interval | Missing:
+    """`below` and `above`: how often the interval may lie above and below the truth."""
     if estimate.why:
         return estimate.why
     if estimate.resampled is None:
@@ -92,21 +156,20 @@ def interval(estimate: Estimate, least: float = 0.0) -> Interval | Missing:
         if least == 0.0 or estimate.value != 0:
             return Missing("all resamples give the same number")
         return Interval(-exact_bound(estimate.units), exact_bound(estimate.units), True, True)  # no subject differs
-    low, high = (estimate.value, estimate.value) if constant else _bca(estimate, values)
+    low, high = (estimate.value, estimate.value) if constant else _bca(estimate, values, below, above)
     return Interval(max(low - estimate.below, least), min(high + estimate.above, 1.0), constant, widened)
 
 
-def _bca(estimate: Estimate, values: Floats) -> tuple[float, float]:
+def _bca(estimate: Estimate, values: Floats, below: float, above: float) -> tuple[float, float]:
     centre = norm.ppf(np.clip(_rank(values, estimate.value), 1 / values.size, 1 - 1 / values.size))
     change = np.concatenate([*estimate.influence.values(), np.zeros(1)])
     change = change[np.isfinite(change)]
     power = float((change**2).sum()) ** 1.5
     acceleration = float((change**3).sum()) / (6 * power) if power > 0 else 0.0
     n = max(estimate.units, 2)
-    reach = math.sqrt(n / (n - 1)) * t.ppf((1 + LEVEL) / 2, n - 1)
     levels = []
-    for z in (-reach, reach):
-        shifted = centre + z
+    for tail, side in ((below, -1), (above, 1)):
+        shifted = centre - side * math.sqrt(n / (n - 1)) * t.ppf(tail, n - 1)
         levels.append(float(norm.cdf(centre + shifted / max(1 - acceleration * shifted, 1e-6))))
     low, high = np.quantile(values, levels)
     return float(low), float(high)

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 from data_manifests.errors import BadInput
-from paper_tables.evaluation.estimates import Estimate, Interval, combined, interval, mean
+from paper_tables.evaluation.estimates import Estimate, Interval, Number, combined, interval, mean
 from paper_tables.evaluation.meaning import Pool
 from paper_tables.evaluation.measures import DEVELOPMENT, GIVEN, Missing, Value, measured
 from paper_tables.evaluation.resamples import Resampled, Units, estimates, kind_of, units_of
@@ -17,7 +17,7 @@ from paper_tables.evaluation.stated import Stated
 from paper_tables.numbers.cells import mean_sd
 
 WEIGHTED, PLAIN = "weighted", "plain"
-Numbers = dict[str, "Estimate | Missing"]  # of each metric
+Numbers = dict[str, "Number | Missing"]  # of each metric
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ class _Set:
         """Every metric of any run, in the order in which they are shown."""
         return list(dict.fromkeys(key for numbers in self.numbers.values() for key in numbers))
 
-    def mean(self, groups: Sequence[Group], key: str) -> "tuple[Estimate, list[float]] | Missing":
+    def mean(self, groups: Sequence[Group], key: str) -> "tuple[Number, list[float]] | Missing":
         """The mean over the seeds and each seed's value."""
         found = [self.numbers[group].get(key, Missing("no attack of this family")) for group in groups]
         return _mean(found, self.kind)
@@ -229,27 +229,25 @@ def _later(
     return lambda units: Resampled(samples, units, names, thresholds, at_apcer, values)
 
 
-def _mean(found: Sequence[Estimate | Missing], kind: str) -> tuple[Estimate, list[float]] | Missing:
+def _mean(found: Sequence[Number | Missing], kind: str) -> tuple[Number, list[float]] | Missing:
     known = [estimate for estimate in found if not isinstance(estimate, Missing)]
     if len(known) < len(found):
         return next(why for why in found if isinstance(why, Missing))
     whole = mean(known)
     if len(known) > 1 and kind == "row":
         tied = Missing("no sample_id or subject says which samples of the seeds are the same")
-        whole = Estimate(whole.value, whole.resampled, whole.influence, whole.below, whole.above, whole.units, tied)
+        whole = Estimate(whole.value, why=tied)
     return whole, [estimate.value for estimate in known]
 
 
-def _figure(found: tuple[Estimate, list[float]] | Missing) -> Figure:
+def _figure(found: tuple[Number, list[float]] | Missing) -> Figure:
     if isinstance(found, Missing):
         return Figure(found)
     estimate, values = found
     return Figure(estimate.value, mean_sd(values)[1], len(values), interval(estimate))
 
 
-def _difference(
-    first: tuple[Estimate, list[float]] | Missing, second: tuple[Estimate, list[float]] | Missing
-) -> Figure:
+def _difference(first: tuple[Number, list[float]] | Missing, second: tuple[Number, list[float]] | Missing) -> Figure:
     for one in (first, second):
         if isinstance(one, Missing):
             return Figure(one)
@@ -271,7 +269,7 @@ def _averages(parts: Sequence[_Set], runs: Sequence[Judged], methods: Sequence[s
     return out
 
 
-def _average(parts: Sequence[_Set], run: Judged, key: str, kind: str) -> Estimate | Missing:
+def _average(parts: Sequence[_Set], run: Judged, key: str, kind: str) -> Number | Missing:
     found, weights = [], []
     for part in parts:
         if part.name not in run.tests:

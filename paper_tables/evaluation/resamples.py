@@ -13,14 +13,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from paper_tables.evaluation.estimates import Estimate, exact_bound
+from paper_tables.evaluation.estimates import Estimate, Number, Worst, combined, exact_bound
 from paper_tables.evaluation.measures import (
     DEVELOPMENT,
     LEAST,
     ORACLE,
     RATES,
+    Families,
     Missing,
     Value,
+    bpcer_at_apcer,
     families_of,
     least_rejected,
     percent,
@@ -35,6 +37,7 @@ _PARTS = 100  # in which the subjects of a stratum are left out, one after anoth
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 Name = TypeVar("Name")
+Sum = list[tuple[float, str]]  # of metrics by name, each with its weight
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class Resampled:
         values: Mapping[str, Value],
     ) -> None:
         """`names` of the families by code, and what `measures.measured` was given, and gave."""
-        self.units, self.values = units, values
+        self.units = units
         score, bonafide, attack = samples.score, samples.bonafide, ~samples.bonafide
         number = units.numbers(samples)
         self.ranking = ranked(score, bonafide, number)
@@ -132,11 +135,8 @@ class Resampled:
         for name, members in self.families.items():
             order = np.argsort(score[members], kind="stable")
             self.of_family[name] = score[members][order], number[members][order]
-        self.counted = [name for name, n in families.sizes.items() if n >= LEAST]
-        self.worst = families.lacking is None
         self.pooled = [x for x in RATES if too_few(self.attack.size, x) is None]
         self.by_worst = [x for x in RATES if worst_lacking(families, x) is None]
-
         self.fixed = {name: value for name, value in thresholds.items() if not isinstance(value, Missing)}
         self.limits = {x: value for x, value in at_apcer.items() if not isinstance(value, Missing)}
         columns: list[Floats] = []  # a number a unit each: how many of its samples are, or are accepted
@@ -156,12 +156,32 @@ class Resampled:
                 for family, members in self.families.items():
                     self.errors[name, f"/{family}"] = column(members & accepted)
         self.columns = np.stack(columns, axis=1)  # (U, K)
+        self.worst = self._worst(families, values)
+        self.values = {key: value for key, value in values.items()
+                       if not isinstance(value, Missing) and key not in self.worst}  # fmt: skip
+        for x in self.by_worst:
+            for name, (scores, _) in self.of_family.items():
+                self.values[_alone(x, name)] = bpcer_at_apcer(score, bonafide, [scores], x)
         self.sizes = {
             which: int(np.count_nonzero(self.columns[:, place])) for which, place in self.totals.items()
         }  # how many units have samples of a class or family
 
+    def _worst(self, families: Families, values: Mapping[str, Value]) -> dict[str, tuple[float, list[Sum]]]:
+        """Each metric that is the greatest of a sum of others over the families: its value, and those sums."""
+        counted = [name for name, n in families.sizes.items() if n >= LEAST]
+        made: dict[str, list[Sum]] = {}
+        for threshold in (*self.fixed, ORACLE):
+            made[f"apcer_max:{threshold}"] = [[(1.0, f"apcer/{name}:{threshold}")] for name in counted]
+            made[f"acer:{threshold}"] = [
+                [(0.5, f"apcer/{name}:{threshold}"), (0.5, f"bpcer:{threshold}")] for name in counted
+            ]
+        for x in self.by_worst:  # the threshold that all families need is the highest that one needs
+            made[f"bpcer_at_{percent(x)}_worst:{ORACLE}"] = [[(1.0, _alone(x, name))] for name in self.families]
+        known = {key: values[key] for key in made}
+        return {key: (value, made[key]) for key, value in known.items() if not isinstance(value, Missing)}
+
     def metrics(self, counts: Counts) -> dict[str, Floats]:
-        """Every metric that has a number, in each of the resamples `counts` (B, U): (B,) each."""
+        """Every metric but the worst of families, in each of the resamples `counts` (B, U): (B,) each."""
         sums = counts @ self.columns  # (B, K); exact, as whole numbers below 2^53 are
         out: dict[str, Floats] = {}
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -171,9 +191,9 @@ class Resampled:
                 out[f"bpcer_at_{percent(x)}:{DEVELOPMENT}"] = self._rate(sums, f"@{x}", "bona fide")
                 out[f"apcer_at_{percent(x)}:{DEVELOPMENT}"] = self._rate(sums, f"@{x}", "")
         own = [self._own(count) for count in counts]
-        numbers = [key for key, value in self.values.items() if not isinstance(value, Missing)]
         return {
-            key: out[key] if key in out else np.array([values.get(key, np.nan) for values in own]) for key in numbers
+            key: out[key] if key in out else np.array([values.get(key, np.nan) for values in own])
+            for key in self.values
         }
 
     def _rate(self, sums: Floats, threshold: str, which: str) -> Floats:
@@ -186,9 +206,6 @@ class Resampled:
         by_family = {family: self._rate(sums, name, f"/{family}") for family in self.families}
         out = {"hter": (far + frr) / 2, "accuracy": 1 - wrong / every, "apcer": far, "bpcer": frr}
         out |= {f"apcer/{family}": rate for family, rate in by_family.items()}
-        if self.worst:
-            out["apcer_max"] = np.fmax.reduce([by_family[family] for family in self.counted])
-            out["acer"] = (out["apcer_max"] + frr) / 2
         return {f"{kind}:{name}": rate for kind, rate in out.items()}
 
     def _own(self, count: Counts) -> dict[str, float]:
@@ -212,23 +229,21 @@ class Resampled:
         of_own = {"hter": (far + frr) / 2, "apcer": far, "bpcer": frr}
         of_own["accuracy"] = 1 - (accepted + rejected) / (resample.n_attack + resample.n_live)
         of_own |= {f"apcer/{family}": rate for family, rate in by_family.items()}
-        if self.worst:
-            of_own["apcer_max"] = float(np.fmax.reduce([by_family[family] for family in self.counted]))
-            of_own["acer"] = (of_own["apcer_max"] + frr) / 2
         out |= {f"{kind}:{ORACLE}": rate for kind, rate in of_own.items()}
         for x in self.pooled:
-            out[f"bpcer_at_{percent(x)}:{ORACLE}"] = self._bpcer_at(resample, [(self.attack, resample.attacks)], x)
+            out[f"bpcer_at_{percent(x)}:{ORACLE}"] = self._bpcer_at(resample, self.attack, resample.attacks, x)
         for x in self.by_worst:
-            groups = [(self.of_family[family][0], below[family]) for family in self.of_family]
-            out[f"bpcer_at_{percent(x)}_worst:{ORACLE}"] = self._bpcer_at(resample, groups, x)
+            for family, (scores, _) in self.of_family.items():
+                out[_alone(x, family)] = self._bpcer_at(resample, scores, below[family], x)
         return out
 
-    def _bpcer_at(self, resample: Resample, groups: Sequence[tuple[Floats, Counts]], apcer: float) -> float:
-        cut = -np.inf
-        for scores, below in groups:
-            total = int(below[-1])
-            rejected = least_rejected(total, below, apcer) if total else 0
-            cut = max(cut, scores[rejected - 1]) if rejected else cut
+    def _bpcer_at(self, resample: Resample, scores: Floats, below: Counts, apcer: float) -> float:
+        """Of attacks with these scores, ascending; below (n + 1,) counts those among the lowest 0, 1, …"""
+        total = int(below[-1])
+        if not total:
+            return np.nan
+        rejected = least_rejected(total, below, apcer)
+        cut = scores[rejected - 1] if rejected else -np.inf
         return int(resample.live[np.searchsorted(self.live, cut, side="right")]) / resample.n_live
 
     def slack(self, key: str) -> tuple[float, float]:
@@ -238,13 +253,10 @@ class Resampled:
         family = kind.removeprefix("apcer") if kind.startswith("apcer/") else ""
         if kind in ("bpcer", "apcer") or family or kind.startswith(("bpcer_at", "apcer_at")):
             return self._of_rate(key, family or ("bona fide" if kind.startswith("bpcer") else ""))
-        if kind == "apcer_max":
-            return self._of_rate(key, min((f"/{f}" for f in self.counted), key=lambda which: self.sizes[which]))
         if kind in ("auc", "eer"):
             bound = exact_bound(min(self.sizes[""], self.sizes["bona fide"]))
             return (bound if self.values[key] == 1 else 0.0, bound if self.values[key] == 0 else 0.0)
-        attacks = self.slack(f"apcer_max:{name}" if kind == "acer" else f"apcer:{name}")
-        live = self.slack(f"bpcer:{name}")
+        attacks, live = self.slack(f"apcer:{name}"), self.slack(f"bpcer:{name}")
         if kind == "accuracy":
             n_attack, n_live = self.attack.size, self.live.size
             below, above = ((n_attack * attacks[i] + n_live * live[i]) / (n_attack + n_live) for i in (1, 0))
@@ -258,17 +270,21 @@ class Resampled:
     def lacking(self, key: str) -> tuple[int, Missing | None]:
         """How many subjects a metric rests on, and why they are too few for an interval."""
         kind = key.partition(":")[0]
-        if kind.startswith("apcer/"):
-            which = [kind.removeprefix("apcer")]
-        else:
-            which = ["bona fide"] if kind.startswith("bpcer:") else [""] if kind == "apcer" else ["", "bona fide"]
+        rate, slash, family = kind.partition("/")
+        which = ["bona fide"] if kind == "bpcer" else [slash + family]
+        which += ["bona fide"] if rate not in ("apcer", "bpcer") else []
         n = min(self.sizes[w] for w in which)
         return n, Missing(f"one {self.units.kind} alone") if n < 2 else None
 
 
+def _alone(x: float, family: str) -> str:
+    """The name of the BPCER at which one family alone has at most an APCER of x; no table shows it."""
+    return f"bpcer_at_{percent(x)}/{family}:{ORACLE}"
+
+
 def estimates(
     several: Mapping[Name, Resampled], units: Units, replicates: int, tick: Callable[[int], None]
-) -> dict[Name, dict[str, Estimate]]:
+) -> dict[Name, dict[str, Number]]:
     """Each metric of each of `several`, which share their units; `tick` is told how many resamples of one are done."""
     found: dict[Name, list[dict[str, Floats]]] = {name: [] for name in several}
     for block in draws(units, replicates):
@@ -281,7 +297,7 @@ def estimates(
         counts[:, part] = 0
         for name, resampled in several.items():
             found[name].append(resampled.metrics(counts))
-    out: dict[Name, dict[str, Estimate]] = {}
+    out: dict[Name, dict[str, Number]] = {}
     for name, resampled in several.items():
         out[name] = {}
         for key in found[name][0]:
@@ -291,7 +307,22 @@ def estimates(
                 members = of_stratum == number
                 change[members] = np.nanmean(change[members]) - change[members]
             n, why = resampled.lacking(key)
-            value = resampled.values[key]
-            assert not isinstance(value, Missing)
-            out[name][key] = Estimate(value, values[:replicates], {units.name: change}, *resampled.slack(key), n, why)
+            below, above = resampled.slack(key)
+            changes = {units.name: change}
+            out[name][key] = Estimate(resampled.values[key], values[:replicates], changes, below, above, n, why)
+        for key, (value, sums) in resampled.worst.items():
+            out[name][key] = Worst(value, _ever_worst([_added(out[name], terms) for terms in sums]))
     return out
+
+
+def _added(known: Mapping[str, Number], terms: Sum) -> Estimate:
+    whole = combined([(weight, known[key]) for weight, key in terms])
+    assert isinstance(whole, Estimate)
+    return whole
+
+
+def _ever_worst(families: Sequence[Estimate]) -> tuple[Estimate, ...]:
+    """Those that are the greatest in some resample, or in the set itself."""
+    values = np.stack([np.append(one.value, one.resampled) for one in families])
+    greatest = np.fmax.reduce(values)
+    return tuple(one for one, own in zip(families, values, strict=True) if (own >= greatest).any())
