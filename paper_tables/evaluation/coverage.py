@@ -6,6 +6,9 @@ Each class has some subjects of five samples each. A score is the class's mean, 
 of the sample, of equal variance and of variance 1 together; the means lie so that at the threshold 0 either class errs
 at the rate of the cell. That makes APCER, BPCER, HTER and EER that rate, AUC Φ(√2 z) and BPCER at APCER 5 %
 Φ(1.645 − 2 z), where z is the rate's normal quantile. Cells of at least 100 subjects and 5 to 30 % have 2 000 draws.
+
+The cells `families` have attacks of four families that are equally hard, where the worst one is hardest to tell; APCER
+max and ACER are the rate.
 """
 
 import argparse
@@ -22,7 +25,7 @@ from scipy.stats import norm
 
 from data_manifests.errors import cli_errors, replacing
 from paper_tables.evaluation.estimates import Interval, interval
-from paper_tables.evaluation.measures import GIVEN, RATES, Missing, measured
+from paper_tables.evaluation.measures import GIVEN, Missing, measured
 from paper_tables.evaluation.resamples import Resampled, estimates, units_of
 from paper_tables.evaluation.samples import Samples
 from paper_tables.evaluation.stated import REPLICATES
@@ -31,48 +34,64 @@ SUBJECTS = (10, 20, 50, 100, 200)
 CELL_RATES = (0.01, 0.05, 0.15, 0.30)
 FRAMES = 5
 DRAWS, ELSEWHERE = 2000, 500
+FAMILIES = ("1", "2", "3", "4")
+OF_FAMILIES = (f"apcer_max:{GIVEN}", f"acer:{GIVEN}")
 METRICS = (f"apcer:{GIVEN}", f"bpcer:{GIVEN}", f"hter:{GIVEN}", "eer", "auc", "bpcer_at_5:oracle")
 
 
-def drawn(subjects: int, rate: float, generator: np.random.Generator) -> Samples:
-    """One simulated test set."""
+def drawn(subjects: int, rate: float, generator: np.random.Generator, families: Sequence[str] = ()) -> Samples:
+    """One simulated test set; each attacking subject shows one of `families`."""
     n = 2 * subjects
     subject = np.repeat(np.arange(n, dtype=np.int32), FRAMES)
     bonafide = subject < subjects
     score = (generator.normal(size=n)[subject] + generator.normal(size=subject.size)) / np.sqrt(2)
     score += np.where(bonafide, 1, -1) * norm.isf(rate)
-    return Samples(score, bonafide, np.full(subject.size, -1, np.int32), subject, None)
+    family = np.where(bonafide, -1, subject % len(families) if families else -1).astype(np.int32)
+    return Samples(score, bonafide, family, subject, None)
 
 
 def truth(rate: float) -> dict[str, float]:
-    """The true value of each of `METRICS`."""
+    """The true value of each metric."""
     z = norm.isf(rate)
-    known = dict.fromkeys(METRICS, rate)
+    known = dict.fromkeys((*METRICS, *OF_FAMILIES), rate)
     known["auc"] = float(norm.cdf(np.sqrt(2) * z))
     known["bpcer_at_5:oracle"] = float(norm.cdf(norm.isf(0.05) - 2 * z))
     return known
 
 
-def held(subjects: int, rate: float, seed: int, replicates: int = REPLICATES) -> dict[str, tuple[bool, bool]]:
-    """For each metric whether the interval of one draw lies below the truth, and whether above it; where there is no
-    interval, both."""
-    samples = drawn(subjects, rate, np.random.default_rng([seed, subjects, round(1000 * rate)]))
+def held(
+    subjects: int, rate: float, seed: int, families: Sequence[str] = (), replicates: int = REPLICATES
+) -> dict[str, tuple[bool, bool]]:
+    """For each metric of a cell whether the interval of one draw lies below the truth, and whether above it; both where
+    there is no interval."""
+    samples = drawn(subjects, rate, np.random.default_rng([seed, subjects, round(1000 * rate)]), families)
     units = units_of("subject", [samples])
-    at = (samples.score, samples.bonafide, samples.family, (), {GIVEN: 0.0}, dict.fromkeys(RATES, Missing("none")))
+    at = (
+        samples.score,
+        samples.bonafide,
+        samples.family,
+        families,
+        {GIVEN: 0.0},
+        dict.fromkeys(RATES, Missing("none")),
+    )
     resampled = Resampled(samples, units, at[3], at[4], at[5], measured(*at))
     found = estimates({"": resampled}, units, replicates, lambda n: None)[""]
     out = {}
-    for name, value in truth(rate).items():
+    for name in OF_FAMILIES if families else METRICS:
+        value = truth(rate)[name]
         bounds = interval(found[name]) if name in found else Missing("no number")
         out[name] = (bounds.high < value, bounds.low > value) if isinstance(bounds, Interval) else (True, True)
     return out
 
 
-def cell(subjects: int, rate: float, draws: int, pool: ProcessPoolExecutor) -> dict[str, Any]:
+def cell(
+    subjects: int, rate: float, draws: int, pool: ProcessPoolExecutor, families: Sequence[str] = ()
+) -> dict[str, Any]:
     """The share of draws whose interval holds the truth, and of those that lie below and above it."""
-    every = list(pool.map(held, [subjects] * draws, [rate] * draws, range(draws), chunksize=20))
-    missed = {name: np.mean([one[name] for one in every], axis=0).tolist() for name in METRICS}
-    coverage = {name: float(np.mean([one[name] == (False, False) for one in every])) for name in METRICS}
+    each = ([subjects] * draws, [rate] * draws, range(draws), [families] * draws)
+    every = list(pool.map(held, *each, chunksize=20))
+    missed = {name: np.mean([one[name] for one in every], axis=0).tolist() for name in every[0]}
+    coverage = {name: float(np.mean([one[name] == (False, False) for one in every])) for name in every[0]}
     return {"subjects": subjects, "rate": rate, "draws": draws, "coverage": coverage, "below_and_above": missed}
 
 
@@ -81,12 +100,15 @@ def main(argv: Sequence[str]) -> int:
     p.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     p.add_argument("--draws", type=int, default=DRAWS, help=f"of the cells asked for (default {DRAWS})")
     given = p.parse_args(argv)
-    cells = []
+    cells, of_families = [], []
+    elsewhere = min(given.draws, ELSEWHERE)
     with ProcessPoolExecutor() as pool:
         for subjects, rate in track([(s, r) for s in SUBJECTS for r in CELL_RATES], "cells"):
-            draws = given.draws if subjects >= 100 and rate >= 0.05 else min(given.draws, ELSEWHERE)
-            cells.append(cell(subjects, rate, draws, pool))
-    whole = {"frames": FRAMES, "replicates": REPLICATES, "cells": cells}
+            asked = subjects >= 100 and rate >= 0.05
+            cells.append(cell(subjects, rate, given.draws if asked else elsewhere, pool))
+            if asked:
+                of_families.append(cell(subjects, rate, elsewhere, pool, FAMILIES))
+    whole = {"frames": FRAMES, "replicates": REPLICATES, "cells": cells, "families": of_families}
     with replacing(given.out) as f:
         f.write((json.dumps(whole, indent=1) + "\n").encode())
     return 0

@@ -167,6 +167,7 @@ class _Set:
             at_apcer = development.at_apcer if development else {}
             values[group] = measured(samples.score, samples.bonafide, samples.family, self.names, thresholds, at_apcer)
             resampled[group] = _later(samples, self.names, thresholds, at_apcer, values[group])
+        found: dict[Group, dict[str, Number]]
         if not replicates:
             found = {group: {k: Estimate(v) for k, v in of.items() if not isinstance(v, Missing)}
                      for group, of in values.items()}  # fmt: skip

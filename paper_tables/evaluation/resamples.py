@@ -323,6 +323,6 @@ def _added(known: Mapping[str, Number], terms: Sum) -> Estimate:
 
 def _ever_worst(families: Sequence[Estimate]) -> tuple[Estimate, ...]:
     """Those that are the greatest in some resample, or in the set itself."""
-    values = np.stack([np.append(one.value, one.resampled) for one in families])
+    values = np.stack([np.append(one.value, one.resampled) for one in families if one.resampled is not None])
     greatest = np.fmax.reduce(values)
     return tuple(one for one, own in zip(families, values, strict=True) if (own >= greatest).any())

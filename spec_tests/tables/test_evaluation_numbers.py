@@ -10,7 +10,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from paper_tables.evaluation import coverage, measures, resamples
-from paper_tables.evaluation.estimates import Estimate, Interval, combined, exact_bound, interval, mean
+from paper_tables.evaluation.estimates import Estimate, Interval, Worst, combined, exact_bound, interval, mean
 from paper_tables.evaluation.measures import GIVEN, ORACLE, RATES, Missing, measured, percent, threshold_at_apcer
 from paper_tables.evaluation.resamples import Resampled, draws, left_out, units_of
 from paper_tables.evaluation.samples import Samples
@@ -305,6 +305,49 @@ def test_sums_of_estimates_add_all_that_an_interval_takes(drawn):
     assert whole.units == min(t.units for _, t in terms)
 
 
+def worst(*centres, seed=0):
+    families = [many(c, c + np.random.default_rng([seed, i]).normal(size=4000) / 50) for i, c in enumerate(centres)]
+    return Worst(max(centres), tuple(families))
+
+
+def test_the_interval_of_the_worst_family_is_made_of_the_families():
+    equal, clear = worst(0.3, 0.3, 0.3), worst(0.3, 0.1, 0.1)
+    alone = interval(clear.plus[0])
+    found = interval(clear)
+    assert found.high == pytest.approx(alone.high, abs=1e-3)
+    assert alone.low - 0.02 < found.low < alone.low  # the error is shared among three
+    resampled = np.max([one.resampled for one in equal.plus], axis=0)
+    assert (
+        interval(equal).low < np.quantile(resampled, 0.025) - 0.01
+    )  # where the maximum's own percentiles lie too high
+    assert interval(equal).high == pytest.approx(max(interval(one).high for one in equal.plus))
+
+
+def test_differences_and_means_of_worst_families_try_every_pair_of_families():
+    first, second = worst(0.4, 0.35), worst(0.2, 0.19, seed=1)
+    difference = combined([(1.0, first), (-1.0, second)])
+    assert difference.value == pytest.approx(0.2)
+    assert (len(difference.plus), len(difference.minus)) == (2, 2)
+    found, back = interval(difference, -1.0), interval(combined([(1.0, second), (-1.0, first)]), -1.0)
+    assert found.low < 0.2 < found.high
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low), abs=2e-3)
+    whole = mean([first, second, many(0.3, [0.3, 0.4] * 2000)], [1, 1, 2])
+    assert whole.value == pytest.approx((0.4 + 0.2 + 0.6) / 4)
+    assert sorted(one.value for one in whole.plus) == pytest.approx([0.285, 0.2875, 0.2975, 0.3])
+    assert isinstance(interval(combined([(1.0, worst(*[0.3] * 30)), (-1.0, worst(*[0.3] * 30))])), Missing)
+
+
+def test_a_family_that_no_resample_calls_the_worst_is_left_out():
+    subject = np.arange(120, dtype=np.int32)
+    family = np.where(subject < 40, -1, subject % 2)
+    score = np.where(family == 1, np.where(subject % 8 == 1, 1.0, 0.0), np.where(family == 0, -1.0, 1.0))
+    units, resampled = of(Samples(score, subject < 40, family, subject, None))
+    found = estimates_of(units, resampled)["apcer_max:given"]
+    assert found.value == 0.25
+    assert [one.value for one in found.plus] == [0.25]
+    assert interval(found) == interval(estimates_of(units, resampled)["apcer/replay:given"])
+
+
 def test_a_mean_weighs():
     first, second = Estimate(0.2, np.array([0.2, 0.4])), Estimate(0.5, np.array([0.5, 0.1]))
     assert mean([first, second]).value == pytest.approx(0.35)
@@ -313,14 +356,14 @@ def test_a_mean_weighs():
 
 def test_the_simulation_has_the_rates_that_it_is_said_to_have():
     for rate in (0.05, 0.3):
-        s = coverage.drawn(20_000, rate, np.random.default_rng(3))
-        found = measured(s.score, s.bonafide, s.family, (), {GIVEN: 0.0}, {})
+        s = coverage.drawn(20_000, rate, np.random.default_rng(3), coverage.FAMILIES)
+        found = measured(s.score, s.bonafide, s.family, coverage.FAMILIES, {GIVEN: 0.0}, {})
         for name, value in coverage.truth(rate).items():
             assert found[name] == pytest.approx(value, abs=0.01), name
 
 
 def test_most_intervals_of_a_simulation_hold_the_truth():
-    every = [coverage.held(50, 0.15, seed, 200) for seed in range(30)]
-    for name in coverage.METRICS:
-        missed = [one[name] for one in every]
-        assert sum(below or above for below, above in missed) <= 6, name
+    for families, names in (((), coverage.METRICS), (coverage.FAMILIES, coverage.OF_FAMILIES)):
+        every = [coverage.held(60, 0.15, seed, families, 200) for seed in range(25)]
+        for name in names:
+            assert sum(below or above for below, above in (one[name] for one in every)) <= 5, name
