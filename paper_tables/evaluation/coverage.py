@@ -66,15 +66,9 @@ def held(
     there is no interval."""
     samples = drawn(subjects, rate, np.random.default_rng([seed, subjects, round(1000 * rate)]), families)
     units = units_of("subject", [samples])
-    at = (
-        samples.score,
-        samples.bonafide,
-        samples.family,
-        families,
-        {GIVEN: 0.0},
-        dict.fromkeys(RATES, Missing("none")),
-    )
-    resampled = Resampled(samples, units, at[3], at[4], at[5], measured(*at))
+    fixed: tuple[dict[str, Value], dict[float, Value]] = ({GIVEN: 0.0}, {})
+    values = measured(samples.score, samples.bonafide, samples.family, families, *fixed)
+    resampled = Resampled(samples, units, families, *fixed, values)
     found = estimates({"": resampled}, units, replicates, lambda n: None)[""]
     out = {}
     for name in OF_FAMILIES if families else METRICS:
