@@ -25,7 +25,7 @@ from scipy.stats import norm
 
 from data_manifests.errors import cli_errors, replacing
 from paper_tables.evaluation.estimates import Interval, interval
-from paper_tables.evaluation.measures import GIVEN, Missing, measured
+from paper_tables.evaluation.measures import GIVEN, Missing, Value, measured
 from paper_tables.evaluation.resamples import Resampled, estimates, units_of
 from paper_tables.evaluation.samples import Samples
 from paper_tables.evaluation.stated import REPLICATES

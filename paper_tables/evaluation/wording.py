@@ -249,6 +249,11 @@ def _of_intervals(evaluation: Evaluation) -> Iterator[str]:
             f"Samples are resampled on {names}, because not every sample there has a subject. Samples of one person "
             "are alike, so that these intervals are too narrow where persons have several; a column subject mends it."
         )
+    if any(figures["apcer_max:oracle"].interval for r in evaluation.sets for figures in r.figures.values()):
+        yield (
+            "The intervals of APCER max, ACER and BPCER at APCER max are made of those of every family that is the worst "
+            "in some resample, because which one truly is the worst is not known; they are on the wide side."
+        )
     intervals = [f.interval for r in evaluation.sets for figures in r.figures.values() for f in figures.values()]
     if any(isinstance(x, Interval) and x.widened for x in intervals):
         yield (
@@ -272,10 +277,13 @@ def coverage_sentence(result: SetResult) -> str:
             f"of these intervals was not measured (the least was {least}): they are too narrow rather than too wide."
         )
     subjects = max(below)
-    shares = [share for cell in measured if cell["subjects"] == subjects for share in cell["coverage"].values()]
-    rates = [cell["rate"] for cell in measured if cell["subjects"] == subjects]
+    shares = []
+    for cell in measured:
+        if cell["subjects"] == subjects:
+            found = cell["coverage"].values()
+            shares.append(f"{100 * min(found):.1f} to {100 * max(found):.1f} % at {100 * cell['rate']:g} %")
     return (
-        f"Coverage on {set_name(result.name)}: on simulated scores with {subjects} subjects a class and rates of "
-        f"{100 * min(rates):g} to {100 * max(rates):g} %, such intervals held the truth in {100 * min(shares):.1f} to "
-        f"{100 * max(shares):.1f} % of the draws (paper_tables/evaluation/coverage.json)."
+        f"Coverage on {set_name(result.name)}: on simulated scores with {subjects} subjects a class, such intervals "
+        f"held the truth in as many of the draws, by the metric and the rate of errors: {', '.join(shares)} "
+        "(paper_tables/evaluation/coverage.json)."
     )

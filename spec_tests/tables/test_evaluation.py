@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import subprocess
 import sys
@@ -604,3 +605,48 @@ def test_a_curve_is_of_rates_that_thresholds_give():
     better = Samples(samples.score + live, live, samples.family, samples.subject, None)
     middle = (np.interp(10, fpr, fnr) + np.interp(10, *curve([better]))) / 2
     assert np.interp(10, *curve([samples, better])) == pytest.approx(middle, abs=2)
+
+
+# ---------------------------------------------------------------------------------------------- its page
+
+
+def test_the_example_of_the_page_runs_and_prints_what_the_page_shows(tmp_path):
+    page = (ROOT / "paper_tables" / "evaluation" / "README.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```(bash|text)\n(.*?)```", page, flags=re.DOTALL))
+    example = blocks["bash"].replace(".venv/bin/python", sys.executable)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    words = ["bash", "-euc", example]
+    ended = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True)
+    printed = ended.stdout.splitlines()
+    shown = [line for line in blocks["text"].splitlines() if line]
+    assert len(shown) > 15
+    for line in shown:
+        assert line in printed
+    assert sorted(path.suffix for path in (tmp_path / "build" / "evaluation").iterdir()) == [
+        ".html", ".json", ".md", ".tex", ".txt",
+    ]  # fmt: skip
+
+
+def test_make_gives_the_command_what_its_variables_say():
+    words = [
+        "SCORES=a.csv b.npz",
+        "HIGHER=attack",
+        "DEVELOPMENT=dev",
+        "TEST=test",
+        "OPTIONS=--epoch last",
+        "PYTHON=python3",
+    ]
+    ended = subprocess.run(["make", "-n", "evaluate", *words], capture_output=True, text=True, cwd=ROOT, check=True)
+    said = ended.stdout.replace("\\\n", " ").split()
+    assert said == [
+        *["python3", "-m", "paper_tables", "evaluate", "a.csv", "b.npz", "--higher", "attack", "--development", "dev"],
+        *["--test", "test", "--epoch", "last"],
+    ]
+
+
+def test_every_option_stands_on_the_page():
+    page = (ROOT / "paper_tables" / "evaluation" / "README.md").read_text(encoding="utf-8")
+    given = vars(command.arguments(["scores.csv"]))
+    assert len(given) > 12
+    for option in given.keys() - {"scores"}:
+        assert f"--{option.replace('_', '-')}" in page, option

@@ -317,9 +317,7 @@ def test_the_interval_of_the_worst_family_is_made_of_the_families():
     assert found.high == pytest.approx(alone.high, abs=1e-3)
     assert alone.low - 0.02 < found.low < alone.low  # the error is shared among three
     resampled = np.max([one.resampled for one in equal.plus], axis=0)
-    assert (
-        interval(equal).low < np.quantile(resampled, 0.025) - 0.01
-    )  # where the maximum's own percentiles lie too high
+    assert interval(equal).low < np.quantile(resampled, 0.025) - 0.01  # the maximum's own percentiles lie too high
     assert interval(equal).high == pytest.approx(max(interval(one).high for one in equal.plus))
 
 
