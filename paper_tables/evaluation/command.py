@@ -10,7 +10,9 @@ subject, set, split, epoch, seed and method; or the folder of a finished run. Wh
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +33,7 @@ from reference.sources import ROOT
 
 _READERS = {".csv": read_csv, ".npz": read_npz, ".parquet": read_parquet}
 _LEAST = 100  # resamples, of which 2.5 % are two
+_SOON = 20.0  # seconds, in which nobody asks how far it is
 T = TypeVar("T")
 
 
@@ -159,6 +162,26 @@ def write(evaluation: Evaluation, folder: Path) -> list[Path]:
     return [folder / name for name in contents]
 
 
+@contextmanager
+def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """What is told how many resamples are done, of how many: a bar on a terminal, else a line every tenth part."""
+    if not console.is_terminal:
+        said, began = 0, time.monotonic()
+
+        def line(done: int, total: int) -> None:
+            nonlocal said
+            if 10 * done // total > said and time.monotonic() - began > _SOON:
+                said = 10 * done // total
+                console.print(f"{done} of {total} resamples for the intervals", highlight=False)
+
+        yield line
+        return
+    columns = (TextColumn("resamples for the intervals"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def main(argv: Sequence[str]) -> int:
     """Run one command line. Raises BadInput."""
     given = arguments(argv)
@@ -167,10 +190,8 @@ def main(argv: Sequence[str]) -> int:
     if twice:
         raise BadInput(f"{twice}: is named twice; name each file once")
     pool = understood([read(path, dict(asked.columns)) for path in given.scores], asked)
-    columns = (TextColumn("resamples for the intervals"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None, visible=bool(asked.replicates))
-        found = evaluate(pool, asked, lambda done, total: progress.update(task, completed=done, total=total))
+    with _progress(Console(stderr=True)) as progress:
+        found = evaluate(pool, asked, progress)
     sys.stdout.write(text(found))
     print("\nWritten:")
     for path in write(found, given.out):

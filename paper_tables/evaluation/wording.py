@@ -251,8 +251,8 @@ def _of_intervals(evaluation: Evaluation) -> Iterator[str]:
         )
     if any(figures["apcer_max:oracle"].interval for r in evaluation.sets for figures in r.figures.values()):
         yield (
-            "The intervals of APCER max, ACER and BPCER at APCER max are made of those of every family that is the worst "
-            "in some resample, because which one truly is the worst is not known; they are on the wide side."
+            "The intervals of APCER max, ACER and BPCER at APCER max are made of those of every family that some "
+            "resample calls the worst, because which one truly is the worst is not known; they are on the wide side."
         )
     intervals = [f.interval for r in evaluation.sets for figures in r.figures.values() for f in figures.values()]
     if any(isinstance(x, Interval) and x.widened for x in intervals):

@@ -8,7 +8,7 @@ how paper_tables/ measures what MMDA's released script measures.
 
 from __future__ import annotations
 
-from spec_tests.bugs import disk, of_rows, scale
+from spec_tests.bugs import disk, of_rows, scale, score_files
 from spec_tests.bugs.campaign import Mutant, mutants
 
 
@@ -1147,6 +1147,7 @@ BUGS = [
     *DATA_AT_SCALE,
     *scale.BUGS,
     *disk.BUGS,
+    *score_files.BUGS,
     *SUITE,
     *of_rows.OURS,
 ]
