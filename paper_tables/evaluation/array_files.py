@@ -108,5 +108,8 @@ def _words(path: Path, own: str, values: NDArray[Any]) -> Words:
     encoder = Encoder()
     for i in range(0, values.size, _BLOCK):
         block = values[i : i + _BLOCK]
-        encoder.add((np.char.decode(block, "utf-8") if block.dtype.kind == "S" else block).tolist())
+        try:
+            encoder.add((np.char.decode(block, "utf-8") if block.dtype.kind == "S" else block).tolist())
+        except UnicodeDecodeError as e:
+            raise BadInput(f"{path}: {own} holds bytes that are not UTF-8; write it as text") from e
     return encoder.words()

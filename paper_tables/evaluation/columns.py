@@ -79,6 +79,7 @@ class File:
     place: Callable[[int], str]
     unused: tuple[str, ...] = ()
     grows: bool = False  # known to grow with bona-fide-ness, as the scores of our own runs do
+    threshold: float | None = None  # which a run carries that was trained to none
 
     def at(self, i: int) -> str:
         return f"{self.path}, {self.place(i)}"

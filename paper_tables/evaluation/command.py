@@ -9,6 +9,7 @@ subject, set, split, epoch, seed and method; or the folder of a finished run. Wh
 """
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -191,7 +192,7 @@ def main(argv: Sequence[str]) -> int:
         raise BadInput(f"{twice}: is named twice; name each file once")
     pool = understood([read(path, dict(asked.columns)) for path in given.scores], asked)
     with _progress(Console(stderr=True)) as progress:
-        found = evaluate(pool, asked, progress)
+        found = evaluate(pool, asked, shlex.join(["python", "-m", "paper_tables", "evaluate", *argv]), progress)
     sys.stdout.write(text(found))
     print("\nWritten:")
     for path in write(found, given.out):

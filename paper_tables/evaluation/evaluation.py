@@ -71,14 +71,18 @@ class Evaluation:
     averages: dict[str, dict[str, Figures]]
     differences: tuple[Difference, ...]
     unused: Mapping[str, tuple[str, ...]]
+    command: str
 
     @property
     def methods(self) -> list[str]:
         return list(dict.fromkeys(run.method for run in self.runs))
 
 
-def evaluate(pool: Pool, stated: Stated, progress: Callable[[int, int], None] = lambda done, total: None) -> Evaluation:
-    """Judge everything. `progress` is told how many resamples are done, of how many. Raises BadInput."""
+def evaluate(
+    pool: Pool, stated: Stated, command: str, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Evaluation:
+    """Judge everything. `command` is what the evaluation says that made it; `progress` is told how many resamples are
+    done, of how many. Raises BadInput."""
     runs = judged(pool, stated)
     names = [name if name.strip() else "" for name in pool.words["family"].names]
     parts = [_Set(name, [run for run in runs if name in run.tests], names) for name in sets_of(runs)]
@@ -95,7 +99,7 @@ def evaluate(pool: Pool, stated: Stated, progress: Callable[[int, int], None] = 
     averages = {kind: _averages(parts, runs, methods, kind) for kind in (WEIGHTED, PLAIN)} if len(parts) > 1 else {}
     differences = tuple(difference for part in parts for difference in part.differences())
     results = tuple(part.result() for part in parts)
-    return Evaluation(tuple(runs), pool.turned, stated.replicates, results, averages, differences, pool.unused)
+    return Evaluation(tuple(runs), pool.turned, stated.replicates, results, averages, differences, pool.unused, command)
 
 
 Group = tuple[str, ...]  # the whole of a run: method, seed; the common part of a pair: method, seed, first, second
@@ -189,13 +193,15 @@ class _Set:
 
     def mean(self, groups: Sequence[Group], key: str) -> "tuple[Number, list[float]] | Missing":
         """The mean over the seeds and each seed's value."""
-        found = [self.numbers[group].get(key, Missing("no attack of this family")) for group in groups]
+        absent = Missing("no threshold was given" if key.endswith(f":{GIVEN}") else "no attack of this family")
+        found = [self.numbers[group].get(key, absent) for group in groups]
         return _mean(found, self.kind)
 
     def result(self) -> SetResult:
         first = next(iter(self.samples.values()))
         attacks = int(np.count_nonzero(~first.bonafide))
-        units = [units_of(self.kind, [first.only(np.flatnonzero(first.bonafide == b))]).keys for b in (True, False)]
+        number = units_of(self.kind, [first]).numbers(first)
+        units = [np.unique(number[first.bonafide == b]) for b in (True, False)]
         figures = {
             method: {key: _figure(self.mean(self._of(method), key)) for key in self.metrics()}
             for method in self.methods
@@ -275,7 +281,7 @@ def _average(parts: Sequence[_Set], run: Judged, key: str, kind: str) -> Number 
     for part in parts:
         if part.name not in run.tests:
             return Missing(f"not tested on {part.name}")
-        number = part.numbers[run.method, run.seed].get(key, Missing("no number"))
+        number = part.numbers[run.method, run.seed].get(key, Missing("no threshold was given"))
         if isinstance(number, Missing):
             return Missing(f"{part.name}: {number}")
         found.append(number)

@@ -86,6 +86,7 @@ def as_json(evaluation: Evaluation) -> str:
         "title": TITLE,
         "warnings": warnings(evaluation),
         "sentences": sentences(evaluation),
+        "command": evaluation.command,
         "replicates": evaluation.replicates,
         "runs": [
             {

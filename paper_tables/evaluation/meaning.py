@@ -6,7 +6,7 @@ and names the option that says it.
 
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from reference import metrics
 
 BONA_FIDE = ("bona fide", "bonafide", "bona-fide", "bona_fide")
 ATTACK = ("attack",)
-_YES, _NO = ("1", "true"), ("0", "false")
+_YES, _NO = ("1", "1.0", "true"), ("0", "0.0", "false")
 _ALL_OR_NONE = ("set", "split")
 _NEEDED = ("label", "bonafide", "set", "split", "epoch", "seed", "method")  # an empty word in these says nothing
 _SPELLED = ("label", "set", "split", "method", "family")
@@ -37,6 +37,7 @@ class Pool:
     ids: Ids | None
     place: Callable[[int], str]
     turned: Mapping[str, bool]  # by method: whether its scores were negated
+    thresholds: Mapping[str, float]  # by method: the one that it carries or that was stated, in the file's own scores
     unused: dict[str, tuple[str, ...]]  # columns that nothing asks for, by file
 
     def rows(self, within: NDArray[np.int64] | None = None, **said: int) -> NDArray[np.int64]:
@@ -76,12 +77,29 @@ def understood(files: Sequence[File], stated: Stated) -> Pool:
     ids = None if any(x is None for x in known) else np.concatenate([x for x in known if x is not None])
     _one_scale(files, stated)
     words["split"] = _split(files, words["split"], stated)
-    pool = Pool(score, bonafide, words, ids, place, {}, {str(file.path): file.unused for file in files if file.unused})
+    pool = Pool(
+        score,
+        bonafide,
+        words,
+        ids,
+        place,
+        {},
+        _thresholds(files, words["method"], stated),
+        {str(file.path): file.unused for file in files if file.unused},
+    )
     turned = _polarity(pool, files, stated)
     if any(turned.values()):
         codes = np.array([-1.0 if turned[name] else 1.0 for name in words["method"].names])
         score = score * codes[words["method"].codes]
-    return Pool(score, bonafide, words, ids, place, turned, pool.unused)
+    return replace(pool, score=score, turned=turned)
+
+
+def _thresholds(files: Sequence[File], methods: Words, stated: Stated) -> dict[str, float]:
+    carried = {
+        name: file.threshold for file in files if file.threshold is not None for name in file.words["method"].names
+    }
+    said = {name: stated.threshold_of(name) for name in methods.names}
+    return carried | {name: threshold for name, threshold in said.items() if threshold is not None}
 
 
 def _spelling(file: File) -> None:
@@ -232,6 +250,9 @@ def _counts(counted: Mapping[str, int]) -> str:
 def _polarity(pool: Pool, files: Sequence[File], stated: Stated) -> dict[str, bool]:
     """For each method whether its scores grow with attack-ness. Raises BadInput where nothing says it."""
     ours = {name for file in files if file.grows for name in file.words["method"].names}
+    for file in files:
+        for name in ours.intersection(file.words["method"].names if not file.grows else ()):
+            raise BadInput(f"{file.path}: a run folder has a method {name} too; give the one in the file another name")
     for option, named in (("--higher", stated.higher), ("--threshold", stated.threshold)):
         for method in named:
             if method and method not in pool.words["method"].names:

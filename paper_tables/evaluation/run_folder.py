@@ -51,7 +51,7 @@ def read_run_folder(folder: Path) -> File:
             i -= n
         raise IndexError(i)
 
-    return File(folder, np.concatenate(scores), words, hasher.ids(), place, grows=True)
+    return File(folder, np.concatenate(scores), words, hasher.ids(), place, grows=True, threshold=run.fixed_threshold)
 
 
 def _texts(values: NDArray[np.generic]) -> list[str]:

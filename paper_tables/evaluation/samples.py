@@ -93,7 +93,7 @@ def _judged(pool: Pool, stated: Stated, method: int, seed: int) -> Judged:
             )
     tests = _by_set(pool, split[TEST], who)
     development = _development(pool, stated, split[DEVELOPMENT], tests, who)
-    given = stated.threshold_of(name)
+    given = pool.thresholds.get(name)
     sign = -1 if pool.turned[name] else 1
     return Judged(
         name,

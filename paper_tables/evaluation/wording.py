@@ -124,9 +124,9 @@ def _averages(evaluation: Evaluation) -> Sheet:
             columns.append(evaluation.averages[kind][method])
     names = ", ".join(result.name for result in evaluation.sets)
     sentence = (
-        f"Means over the sets {names}: weighted by the numbers of samples tested, and plain. A threshold is that of "
-        "each set. An interval resamples each set apart from the others, sets of the same subjects alike; where sets "
-        "share some of their subjects, it is too narrow."
+        f"Means over the sets {names}: weighted by the numbers of samples tested, and plain. Each set is judged at the "
+        "threshold that the last table names. An interval resamples each set apart from the others, sets of the same "
+        "subjects alike; where sets share some of their subjects, it is too narrow."
     )
     return Sheet("Averages over the sets", (sentence, *_without_interval(columns)), tuple(head), _rows(columns))
 
@@ -171,7 +171,7 @@ def _judged(evaluation: Evaluation) -> Sheet:
 
 def sentences(evaluation: Evaluation) -> list[str]:
     """What the numbers are."""
-    return [*_definitions(evaluation), *_of_intervals(evaluation)]
+    return [*_definitions(evaluation), *_of_intervals(evaluation), f"Made by: {evaluation.command}"]
 
 
 def warnings(evaluation: Evaluation) -> list[str]:

@@ -31,7 +31,8 @@ def run(*words):
     """The evaluation of a command line, without its files."""
     given = command.arguments([str(word) for word in words])
     asked = command.stated(given)
-    return evaluate(understood([command.read(path, dict(asked.columns)) for path in given.scores], asked), asked)
+    files = [command.read(path, dict(asked.columns)) for path in given.scores]
+    return evaluate(understood(files, asked), asked, "evaluate …")
 
 
 def numbers(evaluation):
@@ -253,6 +254,26 @@ def test_a_run_of_ours_is_judged_as_our_tables_judge_it(tmp_path):
     theirs = rows(methods=("theirs",), sets=("W",))
     beside = run(folder, write_csv(tmp_path / "t.csv", theirs), *STATED, *FAST, "--epoch", "last")
     assert beside.methods == ["mmfas", "theirs"]
+    same_name = write_csv(tmp_path / "same.csv", rows(methods=("mmfas",), sets=("W",)))
+    with pytest.raises(BadInput, match="a run folder has a method mmfas too"):
+        run(folder, same_name, *STATED, "--epoch", "last")
+
+
+def test_a_run_that_carries_its_threshold_is_judged_at_it_too(tmp_path):
+    live = np.arange(40) % 2 == 0
+    family = np.where(live, "", "print")
+    sets = {name: (np.linspace(0, 1, 40)[None], live, family, np.arange(40) // 4) for name in ("val", "W")}
+    write_run(tmp_path / "coin", [0], sets, {"method": "coin", "fixed_threshold": 0.25})
+    found = run(tmp_path / "coin", *FAST)
+    assert value(found, "hter:given", "coin", "W") == metrics.hter(np.linspace(0, 1, 40).astype(np.float32), live, 0.25)
+
+
+def test_a_threshold_of_one_method_is_none_of_the_other(file):
+    found = run(file, *STATED, *FAST, "--development-sets", "own", "--threshold", "ours=0.7")
+    assert isinstance(value(found, "hter:given"), float)
+    assert value(found, "hter:given", "theirs") == "no threshold was given"
+    assert found.averages["plain"]["theirs"]["hter:given"].value == "A: no threshold was given"
+    assert found.differences[0].figures["hter:given"].value == "no threshold was given"
 
 
 # ----------------------------------------------------------------------------------------------- differences
