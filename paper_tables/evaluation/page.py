@@ -10,7 +10,8 @@ from paper_tables.rendering.figures import COLOURS, Look
 from paper_tables.rendering.page import head
 from paper_tables.rendering.wording import number
 
-_NUMBERS = ".plain td{text-align:right}.plain thead th+th{text-align:right}"
+_NUMBERS = """.plain td{text-align:right}.plain thead th+th{text-align:right}
+@media (max-width:45rem){.plain tbody th{white-space:normal;min-width:8rem;max-width:8rem}}"""
 
 
 def page(evaluation: Evaluation) -> str:
