@@ -3,6 +3,7 @@ between methods."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -11,7 +12,7 @@ from data_manifests.errors import BadInput
 from paper_tables.evaluation.estimates import Estimate, Interval, Number, combined, interval, mean
 from paper_tables.evaluation.meaning import Pool
 from paper_tables.evaluation.measures import DEVELOPMENT, GIVEN, Missing, Value, measured
-from paper_tables.evaluation.resamples import Resampled, Units, estimates, kind_of, units_of
+from paper_tables.evaluation.resamples import Resampled, Units, estimates, kind_of, left_out, units_of
 from paper_tables.evaluation.samples import NO_DEVELOPMENT, Judged, Samples, judged, sets_of
 from paper_tables.evaluation.stated import Stated
 from paper_tables.numbers.cells import mean_sd
@@ -86,7 +87,7 @@ def evaluate(
     runs = judged(pool, stated)
     names = [name if name.strip() else "" for name in pool.words["family"].names]
     parts = [_Set(name, [run for run in runs if name in run.tests], names) for name in sets_of(runs)]
-    total, done = stated.replicates * sum(len(part.groups) for part in parts), 0
+    total, done = sum(part.passes(stated.replicates) for part in parts), 0
 
     def tick(n: int) -> None:
         nonlocal done
@@ -120,9 +121,18 @@ class _Set:
             self.common[pair] = self._pair(*pair)
         self.numbers: dict[Group, Numbers] = {}
 
-    @property
-    def groups(self) -> list[Group]:
-        return [*self.samples]
+    @cached_property
+    def units(self) -> dict[Group, Units]:
+        """Who is resampled, of each group; the same for all where they can be told apart."""
+        if self.kind == "row":
+            return {group: units_of(self.kind, [samples]) for group, samples in self.samples.items()}
+        return dict.fromkeys(self.samples, units_of(self.kind, [*self.samples.values()]))
+
+    def passes(self, replicates: int) -> int:
+        """How often the samples of a group are looked at for the intervals."""
+        if not replicates:
+            return 0
+        return sum(replicates + len(left_out(units)[0]) for units in self.units.values())
 
     def _of(self, *methods: str) -> list[Group]:
         return [(run.method, run.seed) for run in self.runs if run.method in methods]
@@ -177,13 +187,11 @@ class _Set:
                      for group, of in values.items()}  # fmt: skip
         elif self.kind == "row":
             found = {}
-            for group, samples in self.samples.items():
-                units = units_of(self.kind, [samples])
+            for group, units in self.units.items():
                 found |= estimates({group: resampled[group](units)}, units, replicates, tick)
         else:
-            units = units_of(self.kind, [*self.samples.values()])
-            several = {group: make(units) for group, make in resampled.items()}
-            found = estimates(several, units, replicates, tick)
+            several = {group: make(self.units[group]) for group, make in resampled.items()}
+            found = estimates(several, next(iter(self.units.values())), replicates, tick)
         for group, of in values.items():
             self.numbers[group] = {k: v if isinstance(v, Missing) else found[group][k] for k, v in of.items()}
 

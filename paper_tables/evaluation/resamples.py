@@ -285,7 +285,7 @@ def _alone(x: float, family: str) -> str:
 def estimates(
     several: Mapping[Name, Resampled], units: Units, replicates: int, tick: Callable[[int], None]
 ) -> dict[Name, dict[str, Number]]:
-    """Each metric of each of `several`, which share their units; `tick` is told how many resamples of one are done."""
+    """Each metric of each of `several`, which share their units; `tick` is told how many more of its resamples are done."""
     found: dict[Name, list[dict[str, Floats]]] = {name: [] for name in several}
     for block in draws(units, replicates):
         for name, resampled in several.items():
@@ -297,6 +297,7 @@ def estimates(
         counts[:, part] = 0
         for name, resampled in several.items():
             found[name].append(resampled.metrics(counts))
+            tick(1)
     out: dict[Name, dict[str, Number]] = {}
     for name, resampled in several.items():
         out[name] = {}

@@ -672,3 +672,12 @@ def test_every_option_stands_on_the_page():
     assert len(given) > 12
     for option in given.keys() - {"scores"}:
         assert f"--{option.replace('_', '-')}" in page, option
+
+
+def test_progress_counts_every_look_at_the_samples(tmp_path, both):
+    asked = command.stated(command.arguments(["s.csv", *STATED, *FAST, "--development-sets", "own"]))
+    pool = understood([command.read(write_csv(tmp_path / "s.csv", both), {})], asked)
+    told = []
+    evaluate(pool, asked, "", lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] > 4 * 100
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
