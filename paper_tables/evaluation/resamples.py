@@ -285,7 +285,7 @@ def _alone(x: float, family: str) -> str:
 def estimates(
     several: Mapping[Name, Resampled], units: Units, replicates: int, tick: Callable[[int], None]
 ) -> dict[Name, dict[str, Number]]:
-    """Each metric of each of `several`, which share their units; `tick` is told how many more of its passes are done."""
+    """Each metric of each of `several`, which share their units; `tick` is told how many passes are done."""
     found: dict[Name, list[dict[str, Floats]]] = {name: [] for name in several}
     for block in draws(units, replicates):
         for name, resampled in several.items():
