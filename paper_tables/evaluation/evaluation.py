@@ -72,6 +72,7 @@ class Evaluation:
     averages: dict[str, dict[str, Figures]]
     differences: tuple[Difference, ...]
     unused: Mapping[str, tuple[str, ...]]
+    folders: tuple[str, ...]
     command: str
 
     @property
@@ -100,7 +101,8 @@ def evaluate(
     averages = {kind: _averages(parts, runs, methods, kind) for kind in (WEIGHTED, PLAIN)} if len(parts) > 1 else {}
     differences = tuple(difference for part in parts for difference in part.differences())
     results = tuple(part.result() for part in parts)
-    return Evaluation(tuple(runs), pool.turned, stated.replicates, results, averages, differences, pool.unused, command)
+    of_files = (pool.unused, pool.folders, command)
+    return Evaluation(tuple(runs), pool.turned, stated.replicates, results, averages, differences, *of_files)
 
 
 Group = tuple[str, ...]  # the whole of a run: method, seed; the common part of a pair: method, seed, first, second

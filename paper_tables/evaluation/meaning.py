@@ -39,6 +39,7 @@ class Pool:
     turned: Mapping[str, bool]  # by method: whether its scores were negated
     thresholds: Mapping[str, float]  # by method: the one that it carries or that was stated, in the file's own scores
     unused: dict[str, tuple[str, ...]]  # columns that nothing asks for, by file
+    folders: tuple[str, ...]  # those that are runs of this project
 
     def rows(self, within: NDArray[np.int64] | None = None, **said: int) -> NDArray[np.int64]:
         """The samples, of those `within`, that have these codes."""
@@ -86,6 +87,7 @@ def understood(files: Sequence[File], stated: Stated) -> Pool:
         {},
         _thresholds(files, words["method"], stated),
         {str(file.path): file.unused for file in files if file.unused},
+        tuple(str(file.path) for file in files if file.grows),
     )
     turned = _polarity(pool, files, stated)
     if any(turned.values()):

@@ -195,6 +195,11 @@ def _below_chance(evaluation: Evaluation) -> Iterator[str]:
 def _of_files(evaluation: Evaluation) -> Iterator[str]:
     for run in evaluation.runs:
         yield from run.notes
+    if evaluation.folders:
+        yield (
+            f"Run folders ({', '.join(evaluation.folders)}) do not say whether their faces are phantom stand-ins, whose "
+            "numbers are no evidence about faces and are not to be held against a published one."
+        )
     for path, columns in evaluation.unused.items():
         yield f"Columns of {path} that nothing here asks for: {', '.join(columns)}."
 
@@ -218,7 +223,7 @@ def _definitions(evaluation: Evaluation) -> Iterator[str]:
             "names one."
         )
     if any(run.given is not None for run in evaluation.runs):
-        yield f"{GIVEN}: at the threshold that --threshold states."
+        yield f"{GIVEN}: at the threshold that --threshold states, or that a run carries."
     yield f"{ORACLE}: at a threshold that the test set itself chooses; no deployment can know it."
     yield (
         "BPCER at APCER x %: at the least threshold whose APCER is at most x %, that of all attacks together or of "

@@ -242,6 +242,7 @@ def test_a_run_of_ours_is_judged_as_our_tables_judge_it(tmp_path):
     folder = tmp_path / "mmfas-0"
     write_run(folder, [0, 1, 2], {name: of_set() for name in ("val", "W", "S")}, {"method": "mmfas", "seed": 0})
     found = run(folder, *FAST, "--epoch", "development")
+    assert any("whether their faces are phantom stand-ins" in s for s in wording.warnings(found))
     judged = cells.read_run(folder, ["W", "S"])
     assert found.runs[0].epoch == str(judged.chosen_epoch + 1)
     (record,) = (r for r in cells.evaluate(judged, [("W",), ("S",)]) if r.epoch == judged.chosen_epoch)
