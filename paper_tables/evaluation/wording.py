@@ -197,8 +197,8 @@ def _of_files(evaluation: Evaluation) -> Iterator[str]:
         yield from run.notes
     if evaluation.folders:
         yield (
-            f"Run folders ({', '.join(evaluation.folders)}) do not say whether their faces are phantom stand-ins, whose "
-            "numbers are no evidence about faces and are not to be held against a published one."
+            f"Run folders ({', '.join(evaluation.folders)}) do not say whether their faces are phantom stand-ins; "
+            "numbers of stand-ins are no evidence about faces and are not to be held against a published one."
         )
     for path, columns in evaluation.unused.items():
         yield f"Columns of {path} that nothing here asks for: {', '.join(columns)}."
