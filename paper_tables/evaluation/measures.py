@@ -30,6 +30,12 @@ Value = float | Missing
 Floats = NDArray[np.float64]
 
 
+def parted(metric: str) -> tuple[str, str]:
+    """The kind and the threshold of a metric's name; a family's name may hold a colon, a threshold's does not."""
+    kind, colon, threshold = metric.rpartition(":")
+    return (kind, threshold) if colon else (metric, "")
+
+
 def percent(rate: float) -> str:
     return f"{100 * rate:g}"
 

@@ -25,6 +25,7 @@ from paper_tables.evaluation.measures import (
     bpcer_at_apcer,
     families_of,
     least_rejected,
+    parted,
     percent,
     too_few,
     worst_lacking,
@@ -249,7 +250,7 @@ class Resampled:
     def slack(self, key: str) -> tuple[float, float]:
         """How far exact bounds over subjects widen the interval of a metric, below and above: where a rate of it is 0
         or 1, no resample can show another."""
-        kind, _, name = key.partition(":")
+        kind, name = parted(key)
         family = kind.removeprefix("apcer") if kind.startswith("apcer/") else ""
         if kind in ("bpcer", "apcer") or family or kind.startswith(("bpcer_at", "apcer_at")):
             return self._of_rate(key, family or ("bona fide" if kind.startswith("bpcer") else ""))
@@ -269,12 +270,14 @@ class Resampled:
 
     def lacking(self, key: str) -> tuple[int, Missing | None]:
         """How many subjects a metric rests on, and why they are too few for an interval."""
-        kind = key.partition(":")[0]
+        kind, _ = parted(key)
         rate, slash, family = kind.partition("/")
         which = ["bona fide"] if kind == "bpcer" else [slash + family]
         which += ["bona fide"] if rate not in ("apcer", "bpcer") else []
         n = min(self.sizes[w] for w in which)
-        return n, Missing(f"one {self.units.kind} alone") if n < 2 else None
+        return n, Missing(
+            "one subject alone" if self.units.kind == "subject" else "one sample alone"
+        ) if n < 2 else None
 
 
 def _alone(x: float, family: str) -> str:

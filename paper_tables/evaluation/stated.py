@@ -6,7 +6,6 @@ from typing import Literal
 
 HIGHER = ("bona-fide", "attack")
 REPLICATES = 1000
-Higher = Literal["bona-fide", "attack"]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from paper_tables.evaluation.estimates import Interval
 from paper_tables.evaluation.evaluation import PLAIN, WEIGHTED, Evaluation, Figure, Figures, SetResult, samples_of
-from paper_tables.evaluation.measures import DEVELOPMENT, GIVEN, LEAST, ORACLE, Missing
+from paper_tables.evaluation.measures import DEVELOPMENT, GIVEN, LEAST, ORACLE, Missing, parted
 from paper_tables.evaluation.samples import Judged
 from paper_tables.rendering.wording import number
 
@@ -31,7 +31,7 @@ class Sheet:
 
 def metric_name(key: str) -> str:
     """As rows of tables name it: `HTER, oracle`."""
-    kind, _, threshold = key.partition(":")
+    kind, threshold = parted(key)
     if kind in ("auc", "eer"):
         return "AUC" if kind == "auc" else f"EER, {ORACLE}"
     if kind.startswith(("bpcer_at_", "apcer_at_")):

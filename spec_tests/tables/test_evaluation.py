@@ -525,7 +525,7 @@ def test_the_command_ends_with_a_sentence_and_writes_nothing(tmp_path, file):
 
 # --------------------------------------------------------------------------------------------------- forms
 
-ODD = "<b>&|*x_$y$\\{~#%^`](=1+1) --"
+ODD = "<b>&|*x_$y$\\{~#%^`](=1+1) --:a"
 
 
 @pytest.fixture(scope="module")
