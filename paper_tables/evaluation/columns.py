@@ -61,7 +61,7 @@ class Hasher:
         self._parts: list[Ids] = []
 
     def add(self, ids: Sequence[str]) -> None:
-        hashes = b"".join([blake2b(text.encode(), digest_size=16).digest() for text in ids])
+        hashes = b"".join([blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() for text in ids])
         self._parts.append(np.frombuffer(hashes, np.int64).reshape(-1, 2))
 
     def ids(self) -> Ids:
@@ -117,6 +117,8 @@ def known_columns(path: Path, columns: Iterable[str], renamed: dict[str, str]) -
         if own not in there:
             raise BadInput(f"{path}: has no column {own}, which --column {name}={own} names; it has {_list(there)}")
     found = {name: renamed.get(name, name) for name in NAMES if renamed.get(name, name) in there}
+    if SCORE not in found and {"epochs", "scores"} <= set(there):
+        raise BadInput(f"{path}: is a file of a run of this project; name the run's folder, two levels up")
     if SCORE not in found:
         raise BadInput(
             f"{path}: has no column score; name the one that holds the scores with --column score=NAME; it has "

@@ -1,6 +1,7 @@
 """The words of an evaluation, the same in every form of it: names of metrics, sentences, and tables of plain text."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ def set_name(name: str) -> str:
 
 def _threshold_text(evaluation: Evaluation, run: Judged, threshold: float) -> str:
     """In the file's own scores: from where a sample is accepted."""
+    if threshold == math.inf:
+        return "no score"
     return f"score ≤ {-threshold:.6g}" if evaluation.turned[run.method] else f"score ≥ {threshold:.6g}"
 
 

@@ -256,6 +256,8 @@ def test_a_run_of_ours_is_judged_as_our_tables_judge_it(tmp_path):
     theirs = rows(methods=("theirs",), sets=("W",))
     beside = run(folder, write_csv(tmp_path / "t.csv", theirs), *STATED, *FAST, "--epoch", "last")
     assert beside.methods == ["mmfas", "theirs"]
+    with pytest.raises(BadInput, match="is a file of a run of this project; name the run's folder"):
+        run(folder / "scores" / "W.npz", *STATED)
     same_name = write_csv(tmp_path / "same.csv", rows(methods=("mmfas",), sets=("W",)))
     with pytest.raises(BadInput, match="a run folder has a method mmfas too"):
         run(folder, same_name, *STATED, "--epoch", "last")
