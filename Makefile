@@ -153,7 +153,7 @@ gpu-second: $(ENV) ## trainings killed and going on; the benchmarks; bf16 beside
 
 ##@ Score files of any model: take CSV, npz or Parquet, leave build/evaluation/ (text, Markdown, LaTeX, JSON, page)
 .PHONY: evaluate
-evaluate: $(ENV) ## error rates of SCORES=scores.csv with intervals, curves and differences (paper_tables/README.md)
+evaluate: $(ENV) ## error rates of SCORES=scores.csv with intervals, curves and differences (paper_tables/evaluation/README.md)
 	@$(TABLES) evaluate $(SCORES) $(if $(HIGHER),--higher $(HIGHER)) $(if $(DEVELOPMENT),--development $(DEVELOPMENT)) \
 	  $(if $(TEST),--test $(TEST)) $(OPTIONS)
 

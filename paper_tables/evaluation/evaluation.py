@@ -210,14 +210,14 @@ class _Set:
     def result(self) -> SetResult:
         first = next(iter(self.samples.values()))
         attacks = int(np.count_nonzero(~first.bonafide))
-        number = units_of(self.kind, [first]).numbers(first)
-        units = [np.unique(number[first.bonafide == b]) for b in (True, False)]
-        figures = {
-            method: {key: _figure(self.mean(self._of(method), key)) for key in self.metrics()}
-            for method in self.methods
-        }
-        every, least = np.unique(np.concatenate(units)).size, min(x.size for x in units)
-        return SetResult(self.name, first.bonafide.size - attacks, attacks, every, self.kind, least, figures)
+        live, every = first.bonafide.size - attacks, first.bonafide.size
+        classes = [live, attacks]  # how many of those who are resampled each class has
+        if self.kind == "subject":
+            every = int(np.count_nonzero(np.bincount(first.subject)))
+            classes = [int(np.count_nonzero(np.bincount(first.subject[first.bonafide == b]))) for b in (True, False)]
+        keys = self.metrics()
+        figures = {name: {key: _figure(self.mean(self._of(name), key)) for key in keys} for name in self.methods}
+        return SetResult(self.name, live, attacks, every, self.kind, min(classes), figures)
 
     def differences(self) -> Iterator[Difference]:
         for first, second in self.pairs:

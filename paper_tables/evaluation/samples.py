@@ -70,8 +70,8 @@ def judged(pool: Pool, stated: Stated) -> list[Judged]:
 
 def _runs(pool: Pool) -> Iterator[tuple[int, int]]:
     method, seed = pool.words["method"], pool.words["seed"]
-    pairs = np.unique(method.codes.astype(np.int64) * len(seed.names) + seed.codes)
-    for pair in pairs.tolist():
+    pairs = method.codes.astype(np.int64) * len(seed.names) + seed.codes
+    for pair in _in_order(pairs):
         yield divmod(pair, len(seed.names))
 
 
@@ -110,7 +110,7 @@ def _epoch(pool: Pool, stated: Stated, split: Mapping[str, NDArray[np.int64]], w
     """The code of the epoch that is judged. Raises BadInput where there are several and nothing says which."""
     epochs = pool.words["epoch"]
     every = np.concatenate([split[TEST], split[DEVELOPMENT]])
-    there = np.unique(epochs.codes[every]).tolist()
+    there = _in_order(epochs.codes[every])
     if len(there) == 1:
         return there[0]
     first = pool.place(int(every[0]))
@@ -158,7 +158,7 @@ def _by_set(pool: Pool, rows: NDArray[np.int64], who: str) -> dict[str, Samples]
     return found
 
 
-def _in_order(codes: NDArray[np.int32]) -> list[int]:
+def _in_order(codes: NDArray[np.integer[Any]]) -> list[int]:
     """The codes that occur, ascending; words have their codes in the order in which the files name them."""
     there: list[int] = np.flatnonzero(np.bincount(codes)).tolist()
     return there
@@ -203,6 +203,9 @@ def _no_duplicates(pool: Pool, rows: NDArray[np.int64], what: str) -> None:
 
 def twice(ids: Ids) -> tuple[int, int] | None:
     """Two places with the same id, or None where all differ."""
+    ordered = np.sort(ids[:, 0])  # a quarter of the time of finding the order
+    if not (ordered[1:] == ordered[:-1]).any():
+        return None
     order = np.argsort(ids[:, 0], kind="stable")
     same = np.flatnonzero(ids[order[1:], 0] == ids[order[:-1], 0])
     for i in same.tolist():  # half a hash is not enough to call two ids equal
@@ -252,7 +255,9 @@ def _overlaps(pool: Pool, split: Mapping[str, NDArray[np.int64]], who: str) -> I
     if not split[DEVELOPMENT].size:
         return
     if pool.ids is not None:
-        shared = np.intersect1d(*(pool.ids[split[part], 0] for part in (DEVELOPMENT, TEST))).size
+        own, tested = (np.sort(pool.ids[split[part], 0]) for part in (DEVELOPMENT, TEST))
+        nearest = np.minimum(np.searchsorted(tested, own), tested.size - 1)
+        shared = int(np.count_nonzero(tested[nearest] == own))
         if shared:
             yield (f"{shared} sample ids of {who} are in its development split and in its test split; if they are the "
                    "same samples, the threshold has seen the test set.")  # fmt: skip
