@@ -13,6 +13,9 @@ CI      ?=
 DRY     ?=
 TABLE   ?= mmfas-table1
 N       ?= 100
+SCORES  ?=
+HIGHER  ?=
+OPTIONS ?=
 PYTHON  ?= .venv/bin/python
 
 # Everything runs in .venv, built from the pinned and hashed requirements, unless PYTHON names another python.
@@ -41,6 +44,7 @@ help: ## this list
 	@echo '  METHODS=mmfas,vit_s16      only these rows; all: every row that is implemented'
 	@echo '  TABLE=mmfas-table1         what `make cost` measures; for `make check-table` also a file'
 	@echo '  N=100                      how often `make kills` kills'
+	@echo '  SCORES=scores.csv          what `make evaluate` judges; with HIGHER=bona-fide, DEVELOPMENT=dev, TEST=test, OPTIONS=…'
 	@echo '  JOBS=n                     trainings at the same time'
 	@echo '  ENGINE=slurm               trainings as jobs of a cluster, as SLURM=slurm.toml says (paper_tables/README.md)'
 	@echo '  KERNELS=portable           the same CPU kernels on every machine, so that numbers can be compared; slower'
@@ -158,6 +162,12 @@ gpu-second: $(ENV) ## trainings killed and going on; the benchmarks; bf16 beside
 	@$(PYTHON) -m paper_tables.planning.kill_and_resume --out build/gpu/kill-and-resume.json
 	@$(PYTHON) -m paper_tables.bench --profile $(if $(filter auto,$(PROFILE)),paper,$(PROFILE)) --seconds 200 --out build/bench
 	@$(PYTHON) -m paper_tables.planning.parity --out build/gpu/parity.json
+
+##@ Score files of any model: take CSV, npz or Parquet, leave build/evaluation/ (text, Markdown, LaTeX, JSON, page)
+.PHONY: evaluate
+evaluate: $(ENV) ## error rates of SCORES=scores.csv with intervals, curves and differences (paper_tables/evaluation/README.md)
+	@$(TABLES) evaluate $(SCORES) $(if $(HIGHER),--higher $(HIGHER)) $(if $(DEVELOPMENT),--development $(DEVELOPMENT)) \
+	  $(if $(TEST),--test $(TEST)) $(OPTIONS)
 
 ##@ Audit: takes the published numbers, seconds
 .PHONY: audit discrepancies digits check-table

@@ -3,6 +3,7 @@
     python -m paper_tables mmfas-table1
     python -m paper_tables mmfas-table1 mmda-table1 --data roots.toml --profile paper --seeds 3 --ci
     python -m paper_tables mmfas-figure7
+    python -m paper_tables evaluate scores.csv --higher bona-fide
 
 Finished runs are kept: a second call takes seconds, and an interrupted one goes on where it was.
 """
@@ -18,6 +19,7 @@ from data_manifests.errors import cli_errors
 from data_manifests.index import load_index
 from paper_tables.declarations.probes import PROBES
 from paper_tables.declarations.tables import TABLES
+from paper_tables.evaluation import command
 from paper_tables.numbers.results import gather
 from paper_tables.planning.counts import leaf_parameters
 from paper_tables.planning.data import protocol_of, standin_clip
@@ -28,9 +30,11 @@ from paper_tables.rendering.render import terminal
 from reference.kernels import KERNELS
 from reference.sources import ROOT
 
+EVALUATE = "evaluate SCORES judges score files of any model; evaluate --help says how."
+
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    p = argparse.ArgumentParser(prog="python -m paper_tables", description="Make the papers' tables.")
+    p = argparse.ArgumentParser(prog="python -m paper_tables", description="Make the papers' tables.", epilog=EVALUATE)
     names = [*TABLES, *PROBES]
     p.add_argument("tables", nargs="+", choices=names, metavar="TABLE", help=", ".join(names))
     p.add_argument("--profile", default="auto", help="cpu, paper, or auto: paper on CUDA, cpu without (default auto)")
@@ -57,6 +61,8 @@ def _positive(text: str) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run one command line; the exit status is 1 if a run failed. Raises BadInput."""
+    if argv[:1] == ["evaluate"]:
+        return command.main(argv[1:])
     given = arguments(argv)
     options = {key: getattr(given, key) for key in ASKED}
     r = request(given.tables, given.build.absolute(), **options)

@@ -31,18 +31,23 @@ def draw(
     subject of each sample. A pure function of its arguments; `name` (of the test set) seeds it, so that all
     rows and seeds meet the same resamples."""
     names, number = np.unique(subject, return_inverse=True)
-    live = np.bincount(number, weights=bonafide, minlength=names.size) > 0
-    attack = np.bincount(number, weights=~bonafide, minlength=names.size) > 0
     seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "little")
     generator = np.random.default_rng([_SEED, seed])
     counts = np.zeros((resamples, names.size), np.int64)
-    for stratum in (live & ~attack, attack & ~live, live & attack):
-        members = np.flatnonzero(stratum)
-        if members.size:
-            counts[:, members] = generator.multinomial(
-                members.size, np.full(members.size, 1 / members.size), size=resamples
-            )
+    for members in strata(number, bonafide, names.size):
+        counts[:, members] = generator.multinomial(
+            members.size, np.full(members.size, 1 / members.size), size=resamples
+        )
     return counts, number
+
+
+def strata(number: NDArray[np.int64], bonafide: NDArray[np.bool_], subjects: int) -> list[NDArray[np.int64]]:
+    """The numbers of the subjects seen only bona fide, only attacking, and both, as far as there are any; `number` and
+    `bonafide` (N,) are of the samples."""
+    live = np.bincount(number[bonafide], minlength=subjects) > 0
+    attack = np.bincount(number[~bonafide], minlength=subjects) > 0
+    found = [np.flatnonzero(stratum) for stratum in (live & ~attack, attack & ~live, live & attack)]
+    return [members for members in found if members.size]
 
 
 def resampled(
@@ -59,22 +64,24 @@ def resampled(
 
     The samples are sorted once. A resample then costs two running sums over them, and the memory of those.
     """
-    order = np.argsort(scores, kind="stable")
-    live, attack = order[bonafide[order]], order[~bonafide[order]]
-    distinct = np.unique(scores)
-    ranking = _Ranking(
-        number[live],
-        number[attack],
-        *(np.searchsorted(scores[attack], scores[live], side) for side in ("left", "right")),
-        *(np.append(np.searchsorted(scores[c], distinct), c.size) for c in (live, attack)),
-    )
-    fixed = {t: int(np.searchsorted(distinct, t)) for t in thresholds.values() if not isinstance(t, str)}
-    found = [_metrics(_Resample(ranking, count), thresholds, fixed) for count in counts]
+    ranking = ranked(scores, bonafide, number)
+    fixed = {t: int(np.searchsorted(ranking.thresholds, t)) for t in thresholds.values() if not isinstance(t, str)}
+    found = [_metrics(Resample(ranking, count), thresholds, fixed) for count in counts]
     return {name: np.array([values[name] for values in found]) for name in found[0]}
 
 
+def ranked(scores: NDArray[np.float64], bonafide: NDArray[np.bool_], number: NDArray[np.int64]) -> "Ranking":
+    """scores, bonafide and number, the subject, of each sample (N,)."""
+    order = np.argsort(scores, kind="stable")
+    live, attack = order[bonafide[order]], order[~bonafide[order]]
+    distinct = np.unique(scores)
+    below, not_above = (np.searchsorted(scores[attack], scores[live], side) for side in ("left", "right"))
+    live_at, attacks_at = (np.append(np.searchsorted(scores[c], distinct), c.size) for c in (live, attack))
+    return Ranking(number[live], number[attack], below, not_above, live_at, attacks_at, np.append(distinct, np.inf))
+
+
 @dataclass(frozen=True)
-class _Ranking:
+class Ranking:
     """A set in ascending order of score, its classes apart; thresholds are its G distinct scores and then +inf."""
 
     live_subject: NDArray[np.int64]
@@ -89,12 +96,14 @@ class _Ranking:
     """(G + 1,) how many bona fide samples score less than each threshold."""
     attacks_at: NDArray[np.int64]
     """(G + 1,) as above."""
+    thresholds: NDArray[np.float64]
+    """(G + 1,) themselves."""
 
 
-class _Resample:
+class Resample:
     """The errors of one resample, whose subjects were drawn `count` (subjects,) times, at any threshold."""
 
-    def __init__(self, ranking: _Ranking, count: NDArray[np.int64]) -> None:
+    def __init__(self, ranking: Ranking, count: NDArray[np.int64]) -> None:
         self.ranking = ranking
         self.weight = count[ranking.live_subject]  # (L,)
         self.live = np.append(0, self.weight.cumsum())  # (L + 1,) bona fide samples among the lowest 0, 1, … L
@@ -134,7 +143,7 @@ class _Resample:
         return abs(self.difference(at)), accepted * self.n_live + rejected * self.n_attack
 
 
-def _metrics(resample: _Resample, thresholds: dict[str, Threshold], fixed: dict[float, int]) -> dict[str, float]:
+def _metrics(resample: Resample, thresholds: dict[str, Threshold], fixed: dict[float, int]) -> dict[str, float]:
     """The metrics of one resample by name; `fixed` numbers the thresholds that were fixed elsewhere."""
     own = {t: resample.threshold(t) for t in set(thresholds.values()) if isinstance(t, str)}
     out = {"auc": resample.auc()}

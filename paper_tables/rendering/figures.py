@@ -2,6 +2,7 @@
 One figure for the files, single panels for the page."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -21,7 +22,7 @@ from paper_tables.rendering.wording import HEADS, HONEST, HTER_SENTENCES, POLICY
 from reference.pictures import encoded
 
 # Told apart by dashes and width first, by colour second; colours of even lightness that bear both backgrounds.
-_DASHES: tuple[tuple[float, ...], ...] = (
+DASHES: tuple[tuple[float, ...], ...] = (
     (1, 1),
     (5, 1.5),
     (6, 1.5, 1, 1.5),
@@ -31,7 +32,7 @@ _DASHES: tuple[tuple[float, ...], ...] = (
 )
 _MARKERS = "osD^vPX*"
 COLOURS = ("#b8860b", "#c2410c", "#0f8a6d", "#9b4fc4", "#2b7bd6", "#d1336b")
-_INK, _GRID = "#222222", "#d9d9d9"
+INK, GRID = "#222222", "#d9d9d9"
 _POINTS = 500
 _TICKS = (0, 1, 2, 5, 10, 20, 50, 100)
 
@@ -59,8 +60,8 @@ def lines(results: Results) -> list[Line]:
     trained = [result for result in results.rows if result.row.trains and result.row.program]
     looks = {}
     for i, result in enumerate(trained):
-        k = len(_DASHES) - len(trained) + i  # the last row, the paper's own method, is the solid line
-        looks[result.row.name] = Look(COLOURS[k % 6], _DASHES[k % 6], 2.2 if i == len(trained) - 1 else 1.5)
+        k = len(DASHES) - len(trained) + i  # the last row, the paper's own method, is the solid line
+        looks[result.row.name] = Look(COLOURS[k % 6], DASHES[k % 6], 2.2 if i == len(trained) - 1 else 1.5)
     return [Line(result, looks[result.row.name]) for result in trained if result.runs]
 
 
@@ -88,7 +89,7 @@ def legend(results: Results) -> dict[str, Look]:
     looks = {}
     for i, label in enumerate(figure.series):
         k = i - len(figure.series)  # counted from the end: the last series is the solid line
-        looks[label] = Look(COLOURS[k % 6], _DASHES[k % 6], 1.6, _MARKERS[i % len(_MARKERS)])
+        looks[label] = Look(COLOURS[k % 6], DASHES[k % 6], 1.6, _MARKERS[i % len(_MARKERS)])
     return {label: look for label, look in looks.items() if label in with_points}
 
 
@@ -117,9 +118,15 @@ def curve(run: RunScores, target: str, epoch: int) -> tuple[NDArray[np.float64],
     """FPR (share of attacks accepted) and FNR (share of bona fide rejected) in % at every threshold, FPR
     ascending."""
     samples = run.sets[target]
-    scores = samples.scores[int(np.flatnonzero(run.epochs == epoch)[0])]
+    return error_rates(samples.scores[int(np.flatnonzero(run.epochs == epoch)[0])], samples.bonafide)
+
+
+def error_rates(
+    scores: NDArray[np.float64], bonafide: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As `curve`, of scores and bonafide (N,)."""
     at = np.append(np.unique(scores), np.inf)[::-1]
-    live, attack = np.sort(scores[samples.bonafide]), np.sort(scores[~samples.bonafide])
+    live, attack = np.sort(scores[bonafide]), np.sort(scores[~bonafide])
     accepted = attack.size - np.searchsorted(attack, at, side="left")
     rejected = np.searchsorted(live, at, side="left")
     return 100 * accepted / attack.size, 100 * rejected / live.size
@@ -128,13 +135,20 @@ def curve(run: RunScores, target: str, epoch: int) -> tuple[NDArray[np.float64],
 def mean_curve(result: RowResult, target: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean over runs of the least FNR at each FPR; both in %, FPR ascending from 0 to 100."""
     curves = [curve(r, target, e) for r, e in zip(result.runs, chosen_epoch(result, target), strict=True)]
-    grid = np.unique(np.concatenate([fpr for fpr, _ in curves]))
-    # FNR falls along a curve: the last threshold of at most this FPR is the best one.
-    fnr = np.mean([f[np.searchsorted(x, grid, side="right") - 1] for x, f in curves], axis=0)
+    grid, fnr = averaged(curves)
     if grid.size > _POINTS:
         keep = np.unique(np.linspace(0, grid.size - 1, _POINTS).round().astype(np.int64))
         grid, fnr = grid[keep], fnr[keep]
     return grid, fnr
+
+
+def averaged(
+    curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean of the curves' least FNR at each FPR that one of them has."""
+    grid = np.unique(np.concatenate([fpr for fpr, _ in curves]))
+    # FNR falls along a curve: the last threshold of at most this FPR is the best one.
+    return grid, np.mean([f[np.searchsorted(x, grid, side="right") - 1] for x, f in curves], axis=0)
 
 
 def _draw(ax: Axes, results: Results, panel: str) -> None:
@@ -147,15 +161,21 @@ def _draw(ax: Axes, results: Results, panel: str) -> None:
         _draw_curves(ax, results, panel)
     else:
         _draw_sweep(ax, results, panel)
-    ax.tick_params(colors=_INK, labelsize=8, length=3)
-    ax.grid(color=_GRID, linewidth=0.6)
+    quiet(ax)
+
+
+def quiet(ax: Axes) -> None:
+    """A grid and a frame that leave the curves to be seen."""
+    ax.tick_params(colors=INK, labelsize=8, length=3)
+    ax.grid(color=GRID, linewidth=0.6)
     ax.set_axisbelow(True)
     for side in ax.spines.values():
-        side.set_color(_GRID)
+        side.set_color(GRID)
     ax.set_facecolor("none")
 
 
-def _style(look: Look) -> Any:
+def style(look: Look) -> Any:
+    """The dashes as matplotlib has them."""
     return (0, look.dashes) if look.dashes else "-"
 
 
@@ -168,20 +188,25 @@ def _draw_curves(ax: Axes, results: Results, target: str) -> None:
             fnr,
             where="post",
             color=line.look.colour,
-            linestyle=_style(line.look),
+            linestyle=style(line.look),
             linewidth=line.look.width,
             label=line.result.row.label,
         )
     guide = np.linspace(0, 100, 401)
-    ax.plot(guide, 100 - guide, color=_INK, linewidth=0.8, alpha=0.55, label="chance")
-    ax.set_title(column_names(results)[target], color=_INK, fontsize=11, loc="left")
+    ax.plot(guide, 100 - guide, color=INK, linewidth=0.8, alpha=0.55, label="chance")
+    rate_axes(ax, column_names(results)[target])
+
+
+def rate_axes(ax: Axes, heading: str) -> None:
+    """Axes of the two error rates in %, linear up to 1 % and logarithmic above."""
+    ax.set_title(heading, color=INK, fontsize=11, loc="left")
     ax.set_xscale("symlog", linthresh=1, linscale=0.5)
     ax.set_yscale("symlog", linthresh=1, linscale=0.5)
     for axis, name in ((ax.xaxis, "FPR: attacks accepted (%)"), (ax.yaxis, "FNR: bona fide rejected (%)")):
         axis.set_major_locator(FixedLocator(_TICKS))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-        axis.set_label_text(name, color=_INK, fontsize=9)
+        axis.set_label_text(name, color=INK, fontsize=9)
     ax.set_xlim(0, 100)
     ax.set_ylim(0, 100)
     ax.set_aspect("equal")
@@ -196,9 +221,9 @@ def _ticks(figure: Sweep) -> dict[float, int]:
 def _heading(ax: Axes, figure: Sweep, kind: str) -> None:
     places = _ticks(figure)
     ax.set_xticks([*places.values()], [f"{x:g}" for x in places])
-    ax.set_xlabel(figure.x_label, color=_INK, fontsize=9)
+    ax.set_xlabel(figure.x_label, color=INK, fontsize=9)
     better = "lower is better" if HEADS[kind].endswith("↓") else "higher is better"
-    ax.set_title(f"{HEADS[kind][:-2]} (%), {better}", color=_INK, fontsize=11, loc="left")
+    ax.set_title(f"{HEADS[kind][:-2]} (%), {better}", color=INK, fontsize=11, loc="left")
 
 
 def _draw_sweep(ax: Axes, results: Results, kind: str) -> None:
@@ -213,7 +238,7 @@ def _draw_sweep(ax: Axes, results: Results, kind: str) -> None:
             x,
             y,
             color=look.colour,
-            linestyle=_style(look),
+            linestyle=style(look),
             linewidth=look.width,
             marker=look.marker,
             markersize=5.5,
@@ -225,7 +250,7 @@ def _draw_sweep(ax: Axes, results: Results, kind: str) -> None:
             sd = [cell.sd or 0.0 for cell in cells]
             ax.errorbar(x, y, sd, color=look.colour, linestyle="none", elinewidth=0.9, capsize=2.5)
     _heading(ax, figure, kind)
-    ax.set_ylabel(f"{HEADS[kind][:-2]} (%)", color=_INK, fontsize=9)
+    ax.set_ylabel(f"{HEADS[kind][:-2]} (%)", color=INK, fontsize=9)
     ax.margins(x=0.04, y=0.08)
     low, high = ax.get_ylim()
     ax.set_ylim(max(low, -2), min(high, 102))  # no rate is beyond, however wide its bar
@@ -244,25 +269,25 @@ def _draw_numbers(ax: Axes, results: Results, kind: str) -> None:
             place, text = places[x], f"{cell.mean:.1f}"
             shade = 0.05 + 0.5 * (sign * cell.mean - worst) / span
             ax.add_patch(Rectangle((place - 0.5, row - 0.5), 1, 1, facecolor=COLOURS[4], alpha=shade, linewidth=0))
-            ax.text(place, row, text, ha="center", va="center", fontsize=7.5, color=_INK)
+            ax.text(place, row, text, ha="center", va="center", fontsize=7.5, color=INK)
             if text == best:
                 corner = (place - 0.45, row - 0.42)
-                ax.add_patch(Rectangle(corner, 0.9, 0.84, fill=False, edgecolor=_INK, linewidth=1.4))
+                ax.add_patch(Rectangle(corner, 0.9, 0.84, fill=False, edgecolor=INK, linewidth=1.4))
             if figure.marked[label] == x:
-                ax.plot([place - 0.32, place + 0.32], [row + 0.3, row + 0.3], color=_INK, linewidth=0.9)
+                ax.plot([place - 0.32, place + 0.32], [row + 0.3, row + 0.3], color=INK, linewidth=0.9)
     _heading(ax, figure, kind)
     ax.set_yticks(range(len(by_series)), [*by_series])
-    ax.set_ylabel(figure.y_label, color=_INK, fontsize=9)
+    ax.set_ylabel(figure.y_label, color=INK, fontsize=9)
     ax.set_xlim(-0.5, len(places) - 0.5)
     ax.set_ylim(len(by_series) - 0.5, -0.5)
-    ax.tick_params(colors=_INK, labelsize=8, length=0)
+    ax.tick_params(colors=INK, labelsize=8, length=0)
     for side in ax.spines.values():
         side.set_visible(False)
     ax.set_facecolor("none")
 
 
-_RC: Any = {"svg.fonttype": "none", "svg.hashsalt": "paper_tables", "font.family": "sans-serif"}
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+RC: Any = {"svg.fonttype": "none", "svg.hashsalt": "paper_tables", "font.family": "sans-serif"}
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def _panel_size(results: Results) -> tuple[float, float]:
@@ -275,23 +300,28 @@ def _panel_size(results: Results) -> tuple[float, float]:
 def panel_svg(results: Results, panel: str) -> str:
     """One panel as an <svg> element for the page, its colours left to the page's style sheet
     (`currentColor`, `--grid`, and `--m0` … `--m5`)."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         width, height = _panel_size(results)
         figure = Figure(figsize=(width, height + 0.1), layout="constrained")
         figure.patch.set_visible(False)
         ax = figure.add_subplot()
         _draw(ax, results, panel)
         text = StringIO()
-        figure.savefig(text, format="svg", metadata=_NO_METADATA)
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
+        figure.savefig(text, format="svg", metadata=NO_METADATA)
+    return svg_element(text.getvalue(), f"{results.table.name}-{panel}")
+
+
+def svg_element(text: str, name: str) -> str:
+    """An <svg> element for a page out of matplotlib's SVG file, its colours left to the page's style sheet; its ids
+    begin with `name`."""
+    svg = text[text.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg).replace("xlink:href", "href")
     svg = re.sub(r'<svg[^>]*viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg, count=1)
     # Several panels, and several tables, share a page: ids must not meet.
-    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{results.table.name}-{panel}-", svg)
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", svg)
-    svg = svg.replace(_INK, "currentColor").replace(_GRID, "var(--grid)")
+    svg = svg.replace(INK, "currentColor").replace(GRID, "var(--grid)")
     for i, colour in enumerate(COLOURS):
         svg = svg.replace(colour, f"var(--m{i})")
     return svg
@@ -303,7 +333,7 @@ def files(results: Results) -> dict[str, bytes]:
     assert figure is not None
     curves = isinstance(figure, Curves)
     panels = list(results.images) if isinstance(figure, Curves) else list(figure.kinds)
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(RC):
         width, height = _panel_size(results)
         columns = 1 if isinstance(figure, NumberGrid) else min(2, len(panels))
         rows = -(-len(panels) // columns)

@@ -58,12 +58,12 @@ def _printed_parameters(result: RowResult) -> str:
 # ------------------------------------------------------------------------------------------------ Markdown
 
 
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>#|~&]")
+_MARKDOWN = re.compile(r"([\\`*_<>#~])|(?<=\])(\()")
 
 
 def md_escape(text: str) -> str:
-    """Text that somebody else chose, on one line, of which Markdown makes nothing but that text."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+    """Text, on one line, of which Markdown makes nothing but that text; `md_row` sees to the bars of a table."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()).replace("&", "&amp;"))
 
 
 def _without_markup(results: Results) -> Results:
@@ -75,7 +75,7 @@ def _without_markup(results: Results) -> Results:
     return replace(results, data=md_escape(results.data), rows=tuple(rows))
 
 
-def _md_row(cells: list[str]) -> str:
+def md_row(cells: list[str]) -> str:
     return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
 
 
@@ -88,18 +88,18 @@ def markdown(results: Results) -> str:
     out += [f"> {sentence}" for sentence in caption(results, HONEST)[1:2]] + [""]
 
     heads = [f"{name} {HEADS[kind]}" for name in names.values() for kind in table.visible]
-    out += [_md_row(["method", "parameters", "n", *heads]), _md_row(["---", *["---:"] * (2 + len(heads))])]
+    out += [md_row(["method", "parameters", "n", *heads]), md_row(["---", *["---:"] * (2 + len(heads))])]
     for result in results.rows:
         label, n = result.row.label, n_text(result)
         if result.row.program is None:
             label += f" ({NOT_IMPLEMENTED})"
         if result.row.name in notes:
             n += f" [{notes[result.row.name][0]}]"
-        out.append(_md_row([label, parameters_text(result), n, *_our_cells(result, results, HONEST, "±")]))
+        out.append(md_row([label, parameters_text(result), n, *_our_cells(result, results, HONEST, "±")]))
         if result.published:
             printed = [f"*{x}*" if x else "" for x in _published_cells(result, results)]
             size = f"*{_printed_parameters(result)}*" if _printed_parameters(result) else ""
-            out.append(_md_row(["*– published*", size, "", *printed]))
+            out.append(md_row(["*– published*", size, "", *printed]))
     out += ["", *[f"- {sentence}" for sentence in caption(results, HONEST)], ""]
     if notes:
         out += ["Missing runs; each command fills its row:", ""]
@@ -117,15 +117,15 @@ def markdown(results: Results) -> str:
     for rule in table.rules:
         out += [f"### {RULE_NAMES[rule]}", "", RULE_SENTENCES[rule], ""]
         out += [
-            _md_row(["method", "set" if _sets_only(results) else "column", "n", *heads]),
-            _md_row(["---", "---", *["---:"] * (1 + len(heads))]),
+            md_row(["method", "set" if _sets_only(results) else "column", "n", *heads]),
+            md_row(["---", "---", *["---:"] * (1 + len(heads))]),
         ]
         for result in results.rows:
             for column, name in names.items():
                 row_cells = [result.cells.get((rule, column, metric)) for metric in metrics]
                 if all(row_cells):
                     values = [cell_text(cell) for cell in row_cells if cell]
-                    out.append(_md_row([result.row.label, name, n_text(result), *values]))
+                    out.append(md_row([result.row.label, name, n_text(result), *values]))
         out.append("")
     return "\n".join(out)
 
@@ -136,8 +136,8 @@ def _sets_only(results: Results) -> bool:
 
 def _md_section(section: Section) -> list[str]:
     out = [f"## {section.title}", "", *[f"- {sentence}" for sentence in section.sentences], ""]
-    out += [_md_row([*section.head]), _md_row(["---"] * len(section.head))]
-    return [*out, *[_md_row([*row]) for row in section.rows], ""]
+    out += [md_row([*section.head]), md_row(["---"] * len(section.head))]
+    return [*out, *[md_row([*row]) for row in section.rows], ""]
 
 
 # --------------------------------------------------------------------------------------------------- LaTeX

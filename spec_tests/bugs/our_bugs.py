@@ -8,7 +8,7 @@ how paper_tables/ measures what MMDA's released script measures.
 
 from __future__ import annotations
 
-from spec_tests.bugs import disk, of_rows, scale, tables
+from spec_tests.bugs import disk, of_rows, scale, score_files, tables
 from spec_tests.bugs.campaign import Mutant, mutants
 
 
@@ -1128,7 +1128,7 @@ DATA_AT_SCALE = [
         "test_paper_tables.py::test_each_resample_equals_whole_arrays_of_all_to_the_bit "
         "test_paper_tables.py::test_one_bona_fide_frame_in_a_hundred_may_be_rejected "
         "test_paper_tables.py::test_a_resample_equals_the_metric_of_the_set_with_samples_repeated",
-        "_Resample",
+        "Resample",
         ("first_crossing_alone", "min(max(crossing - 1, 0), crossing, key=self._inequality)", "crossing"),
         ("fewer_than_one_percent", "bisect_right(", "bisect_left("),
         ("ties_are_lost", "self.ranking.attacks_not_above", "self.ranking.attacks_below"),
@@ -1147,6 +1147,7 @@ BUGS = [
     *DATA_AT_SCALE,
     *scale.BUGS,
     *disk.BUGS,
+    *score_files.BUGS,
     *SUITE,
     *of_rows.OURS,
     *tables.BUGS,

@@ -452,7 +452,7 @@ def test_nothing_is_drawn_of_nothing(tmp_path):
 
 def test_the_grid_of_numbers_frames_the_best_of_each_row(tmp_path):
     results = results_of(mmda.FIGURE_4, tmp_path, leave_out=0)
-    with figures.matplotlib.rc_context(figures._RC):
+    with figures.matplotlib.rc_context(figures.RC):
         ax = figures.Figure().add_subplot()
         figures._draw(ax, results, "hter")
     texts = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in ax.texts}
