@@ -969,7 +969,7 @@ def test_markdown(small):
     assert f"| *– published* |  |  | {' | '.join(f'*{x}*' for x in printed)} |" in lines
     assert f"| mmFAS (ours) (not implemented yet) |  |  | {' | '.join('–' * 15)} |" in lines
     assert f"| ViT-S/16 | 12.35 M | 1 of 2 [10] | {' | '.join(['0.00', '100.00', '100.00'] * 5)} |" in lines
-    note = f"- [10] vit_s16 seed 1, ended with exit status 2: 5 % \\& x\\_y: `{_command(small, 'vit_s16', 1)}`"
+    note = f"- [10] vit_s16 seed 1, ended with exit status 2: 5 % &amp; x\\_y: `{_command(small, 'vit_s16', 1)}`"
     assert note in lines
     assert f"- [3] resnet50 seed 0, not run: `{_command(small, 'resnet50', 0)}`" in lines
     table = [line for line in lines if line.startswith("|")]
