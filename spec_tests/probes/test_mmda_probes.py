@@ -124,7 +124,8 @@ def test_the_probe_in_list_order_scores_as_the_run_did_but_for_the_draw(
 
 def test_the_probe_writes_table_and_picture(index: Path, trained: dict[str, Path], tmp_path: Path) -> None:
     batch_leak.run(options(index, tmp_path / "leak", *trained.values()))
-    assert {p.name for p in (tmp_path / "leak").iterdir()} == {"table.md", "table.json", "scores.svg", "scores.png"}
+    names = {"table.md", "table.json", "scores.svg", "scores.png", "SHA256SUMS"}
+    assert {p.name for p in (tmp_path / "leak").iterdir()} == names
     table = json.loads((tmp_path / "leak" / "table.json").read_text())
     assert table["runs"].keys() == {"released, CS → W", "batch_free, CS → W"}
     lines = (tmp_path / "leak" / "table.md").read_text().splitlines()

@@ -7,6 +7,7 @@ import pytest
 
 from data_manifests.errors import BadInput
 from data_manifests.index import load_index
+from data_manifests.json_files import sealed
 from paper_tables.declarations import mmda, mmfas
 from paper_tables.declarations import profile as profiles
 from paper_tables.planning import budget, cost
@@ -72,10 +73,12 @@ def test_a_report_has_counts_and_speeds_beside_mmfas(report):
 def test_the_report_is_what_the_page_collects(report, tmp_path):
     (tmp_path / "cost").mkdir()
     path = tmp_path / "cost" / "mmfas-table1.json"
-    path.write_text(json.dumps(report))
-    assert collect.costs(tmp_path) == [json.loads(json.dumps(report))]
+    path.write_bytes(sealed(report))
+    (collected,) = collect.costs(tmp_path)
+    assert collected | {"text": None} == json.loads(json.dumps(report)) | {"text": None}
+    assert [[*row] for row in collected["text"]] == report["text"]
     path.write_text(json.dumps({"title": "old"}))
-    with pytest.raises(BadInput, match="it has no profile; delete it"):
+    with pytest.raises(BadInput, match="it has no profile; run `make cost TABLE=mmfas-table1` again, or delete it"):
         collect.costs(tmp_path)
 
 

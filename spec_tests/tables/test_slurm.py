@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from data_manifests.errors import BadInput
+from data_manifests.json_files import json_object
 from paper_tables.declarations.mmfas import TABLE_1
 from paper_tables.planning import plan, slurm
 from paper_tables.planning.slurm import Cluster
@@ -132,7 +133,7 @@ def test_the_settings_reach_sbatch(tmp_path, monkeypatch):
     for line in ("--partition=gpu", "--time=90", "--gpus-per-node=2", "--cpus-per-task=5", "--mem=33GB",
                  "--account=faces", "--signal=USR2"):  # fmt: skip
         assert f"#SBATCH {line}" in asked, asked
-    assert (tmp_path / "logs" / "run.json").read_text() == '{"job": "7"}'
+    assert json_object(tmp_path / "logs" / "run.json", "") == {"job": "7"}
 
 
 GOOD = 'partition = "gpu"\nminutes = 90\n'
