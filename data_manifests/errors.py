@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,6 +89,18 @@ def first_line(e: BaseException) -> str:
     return (str(e).splitlines() or [type(e).__name__])[0]
 
 
+def refuse_irregular(path: Path, remedy: str) -> None:
+    """Before a file is opened or replaced: a pipe would be waited for, and a device read without end. Raises BadInput,
+    which ends in `remedy`, for what is there and no regular file; whoever opens it says what else may be wrong."""
+    try:
+        kind = path.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(kind):
+        what = "a folder" if stat.S_ISDIR(kind) else "a pipe or a device"
+        raise BadInput(f"{path}: cannot be read or written as a file, since it is {what}; {remedy}")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new version of `path` for writing; it replaces the old one only when it is complete on disk.
@@ -95,6 +108,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     A full disk or an exception leaves the old file unchanged and no temporary file behind. Only a killed process
     can leave a `.tmp` file, which the next writer overwrites.
     """
+    refuse_irregular(path, "name another place")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:

@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests import mapped, sums
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, refuse_irregular
 from data_manifests.locks import locked
 from data_manifests.parallel import shown
 
@@ -455,6 +455,7 @@ _AGAIN = f"index again where nobody meant to, and delete {sums.NAME} where someb
 
 
 def _opened(path: Path, remedy: str = _BUILD) -> io.BufferedReader:
+    refuse_irregular(path, remedy)
     try:
         return path.open("rb")
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -695,8 +696,6 @@ def load_index(path: str | Path) -> Index:
             if not sums.is_as_written(file, digest.hexdigest()):
                 changed = f"{file}: was changed since it was written, as {sums.NAME} shows"
                 print(f"{changed}; {_AGAIN}", file=sys.stderr, flush=True)
-    if not roots_path.is_file():
-        raise BadInput(f"no file {roots_path}; {_BUILD}")
     roots = read_roots(roots_path)
     for dataset in sorted({*rows.names("dataset").tolist()} - set(roots)):
         raise BadInput(f'{roots_path}: no root for {dataset}; add a line {dataset} = "folder"')

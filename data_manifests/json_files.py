@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_manifests.errors import BadInput, first_line
+from data_manifests.errors import BadInput, first_line, refuse_irregular
 
 SEAL = "sha256_of_the_rest"
 
@@ -40,6 +40,7 @@ def json_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
 
 
 def _bytes(path: Path, remedy: str) -> bytes:
+    refuse_irregular(path, remedy)
     try:
         return path.read_bytes()
     except OSError as e:

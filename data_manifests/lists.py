@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.adapters.common import SPLITS, AdapterResult, Problem, counted, read_lines
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, refuse_irregular
 from data_manifests.index import DATASETS, Row
 from data_manifests.manifests import Manifest, PublishedList, manifest
 
@@ -134,6 +134,7 @@ def safe_path(text: str) -> str:
 
 def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(number, words) of the lines that are not blank. A BOM, CR, CRLF, tabs, a missing last line end are allowed."""
+    refuse_irregular(path, "fetch the list again")
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as e:

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from data_manifests.errors import refuse_irregular
+
 _AGAIN_S, _SAID_EVERY_S = 1.0, 60.0
 _held: dict[Path, TextIO] = {}
 
@@ -37,6 +39,7 @@ def take(folder: Path) -> TextIO:
 
     On a file system without locks nothing is locked, and stderr says so.
     """
+    refuse_irregular(folder / ".lock", "delete it")
     handle = (folder / ".lock").open("a+", encoding="utf-8")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -138,8 +138,8 @@ def as_done(
             pool.shutdown(wait=True, cancel_futures=True)
             if isinstance(e, BrokenProcessPool):
                 raise BadInput(
-                    f"{title}: a worker process was killed from outside, as where memory is short; give the same "
-                    "command again, or more memory"
+                    f"{title}: a worker process ended suddenly; see what it said above, if anything, and the system's "
+                    "log, then give the same command again"
                 ) from e
             raise
 

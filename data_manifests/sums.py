@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_manifests.errors import BadInput, replacing
+from data_manifests.errors import BadInput, refuse_irregular, replacing
 
 NAME = "SHA256SUMS"
 
@@ -28,6 +28,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 def read(folder: Path) -> dict[str, str]:
     """SHA-256 by name of the files that the folder's SHA256SUMS lists; empty where it has none. Raises BadInput."""
     path = folder / NAME
+    refuse_irregular(path, "delete it")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
@@ -40,6 +41,7 @@ def read(folder: Path) -> dict[str, str]:
 def checked(path: Path, remedy: str) -> bytes:
     """What the file holds. Raises BadInput, which ends in `remedy`, where it cannot be read, or where it is not the one
     that the SHA256SUMS beside it lists."""
+    refuse_irregular(path, remedy)
     try:
         data = path.read_bytes()
     except OSError as e:

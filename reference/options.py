@@ -65,6 +65,7 @@ def readings(kind: type) -> dict[str, dict[str, Any]]:
 
 
 MOST = 2**31 - 1  # of a whole number that has no bound of its own
+LARGEST = 1e30  # of what is no whole number; beyond it, and below its inverse, float32 soon has infinities and zeros
 SEEDS = 2**32 - 1  # numpy's and torch's generators take these
 
 
@@ -86,6 +87,8 @@ class Within:
         if value > self.high or value == math.inf:
             most = f"at most {self.high:.10g}" if self.high < math.inf else "a finite number"
             raise BadInput(f"{option(name)} {value}: give {most}")
+        if self.high == math.inf and (abs(value) > LARGEST or 0 < abs(value) < 1 / LARGEST):
+            raise BadInput(f"{option(name)} {value:g}: give a number whose size is from {1 / LARGEST:g} to {LARGEST:g}")
 
 
 Share = Annotated[float, Within(0, 1)]
@@ -169,6 +172,9 @@ class RunOptions:
         """Raise BadInput for a value that no run can use."""
         for name, within in bounds(type(self)).items():
             within.refuse(name, getattr(self, name))
+        for name, letters in (("sources", self.sources), ("targets", self.targets)):
+            if len(set(letters)) < len(letters):
+                raise BadInput(f"--{name} {letters[:20]}: names a data set twice; name each once")
         if both := set(self.sources) & set(self.targets):
             raise BadInput(
                 f"--targets {self.targets}: {min(both)} is also in --sources {self.sources}; leave it out of one"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from data_manifests.errors import BadInput, first_line, replacing
+from data_manifests.errors import BadInput, first_line, refuse_irregular, replacing
 
 _DIGEST = "sha256"
 _AGAIN = "train that run again, in another folder, or put the file back from a copy"
@@ -50,6 +50,7 @@ def digest_said(path: Path) -> str:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    refuse_irregular(path, _AGAIN)
     try:
         with safe_open(path, "pt") as f:
             yield f
@@ -72,14 +73,19 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def load(path: Path) -> Any:
-    """What torch.save wrote, tensors and plain values, on the CPU. Raises many kinds of exceptions for other files, and
-    ValueError where a checksum of its zip archive is wrong; a file from before PyTorch 1.6 has none."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged:
-            raise ValueError(f"the checksum of {damaged} is wrong")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    """What torch.save wrote, tensors and plain values, on the CPU. Raises OSError, and ValueError for other files and
+    where a checksum of its zip archive is wrong; a file from before PyTorch 1.6 has none."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise ValueError(f"the checksum of {damaged} is wrong")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError):
+        raise
+    except Exception as e:  # of many kinds, and with advice that may hurt
+        raise ValueError(f"PyTorch finds no tensors and plain values in it ({type(e).__name__})") from e
 
 
 def write_checkpoint(path: Path, state: Mapping[str, Any], owner: str) -> None:
@@ -92,6 +98,7 @@ def read_checkpoint(path: Path, owner: str) -> dict[str, Any]:
     """The state that `write_checkpoint` wrote, on the CPU. Raises BadInput where the file is damaged, no checkpoint, or
     another run's."""
     again = "put it back from a copy, or delete it to train this run from its start"
+    refuse_irregular(path, again)
     try:
         state = load(path)
     except OSError as e:

@@ -24,6 +24,7 @@ no torch.
 
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ class Run:
         }
         here = json.loads(json.dumps(here))
         path = self.folder / "args.json"
-        if path.exists():
+        if os.path.lexists(path):
             self._same_run(path, here)
         else:
             self._write_json("env.json", env)
@@ -91,7 +92,7 @@ class Run:
 
     def _refuse_foreign(self) -> None:
         """Before anything is written. Raises BadInput for a folder of something else than a run."""
-        if (self.folder / "args.json").exists():
+        if os.path.lexists(self.folder / "args.json"):
             return
         own = {".lock", "env.json", ".env.json.tmp", ".args.json.tmp"}  # a start that was killed leaves these
         foreign = [p.name for p in self.folder.iterdir() if p.name not in own]
@@ -112,7 +113,9 @@ class Run:
             locks.give(self._lock)
 
     def _same_run(self, path: Path, here: dict[str, Any]) -> None:
-        there = read_arguments(self.folder, "delete the folder to start this run again")
+        again = "delete the folder to start this run again"
+        there = read_arguments(self.folder, again)
+        json_object(self.folder / "env.json", again)
         differing = [
             f"{key} {there['arguments'].get(key)!r} there, {value!r} here"
             for key, value in here["arguments"].items()
@@ -148,7 +151,7 @@ class Run:
 
     def _read_lines(self) -> list[dict[str, Any]]:
         path = self.folder / "metrics.jsonl"
-        if not path.exists():
+        if not os.path.lexists(path):
             return []
         # A killed run can leave its last line unfinished; it lies beyond the checkpoint and is cut off there.
         return json_lines(path, f"put it back from a copy, or delete {self.folder} to start this run again")
@@ -245,7 +248,7 @@ class Run:
         """The last checkpoint or None, on the CPU. Nothing is changed. Raises BadInput where it is damaged or another
         run's, or where metrics.jsonl or scores are not those that it was written after."""
         path = self.folder / "checkpoint.pt"
-        if not path.exists():
+        if not os.path.lexists(path):
             return None
         from reference.proven import read_checkpoint
 

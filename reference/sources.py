@@ -11,7 +11,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, refuse_irregular
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -69,6 +69,7 @@ def git_commit() -> str:
 
 
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """Of a file's content, in hexadecimal. Raises BadInput for what is no regular file."""
+    refuse_irregular(path, "put the file there")
     with path.open("rb") as f:
         return hashlib.file_digest(f, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_manifests.decode import image_shape
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, refuse_irregular
 from data_manifests.index import MODALITIES, UNWRITABLE, Row
 from data_manifests.parallel import parallel
 
@@ -350,6 +350,7 @@ def modality_columns(images: Mapping[str, tuple[str, str]]) -> dict[str, str]:
 
 def read_lines(path: Path) -> list[list[str]]:
     """The fields of each line of an official CSV list, as text. A BOM, CRLF and blank lines are allowed."""
+    refuse_irregular(path, "restore it from the data set")
     try:
         with path.open(encoding="utf-8-sig", newline="") as f:
             return [line for line in csv.reader(f, strict=True) if line]
@@ -362,6 +363,7 @@ def read_lines(path: Path) -> list[list[str]]:
 def read_words(path: Path) -> list[list[str]]:
     """The words of each line of a challenge's list. A BOM, CRLF, tabs, blank lines, a missing last line end and
     `\\` between folders are allowed. Raises `BadInput` when the file is not text in UTF-8."""
+    refuse_irregular(path, "restore it from the data set")
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as e:

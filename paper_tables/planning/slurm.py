@@ -28,7 +28,7 @@ from typing import Any
 
 from rich.console import Console
 
-from data_manifests.errors import BadInput, replacing
+from data_manifests.errors import BadInput, refuse_irregular, replacing
 from data_manifests.json_files import json_object, sealed
 from paper_tables.planning.plan import Job
 from paper_tables.planning.runner import Failure, numbers, read_metrics, reason, summary
@@ -54,13 +54,14 @@ class Cluster:
 
 def load_cluster(path: Path) -> Cluster:
     """Read the TOML file. Raises BadInput."""
+    refuse_irregular(path, "write it as paper_tables/planning/slurm.py shows")
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as e:
         raise BadInput(
             f"{path}: {e.strerror}; write it as paper_tables/planning/slurm.py shows, or name another with SLURM="
         ) from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as e:
         raise BadInput(f"{path}: no TOML ({e}); write it as paper_tables/planning/slurm.py shows") from e
     known = [f.name for f in fields(Cluster)]
     for name in ("partition", "minutes"):

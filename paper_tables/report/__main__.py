@@ -66,6 +66,8 @@ def main(argv: Sequence[str]) -> int:
     """Run one command line. Raises BadInput."""
     args = arguments(argv)
     build = args.build.absolute()
+    if build.exists() and not build.is_dir():
+        raise BadInput(f"--build {args.build}: is no folder; name the one that holds tables and runs")
     if args.conformance:
         command = conformance_command(build)
         print(f"$ {command_line(command)}", flush=True)

@@ -11,8 +11,15 @@ import time
 import pytest
 import torch
 
+from data_manifests import locks
 from data_manifests.errors import BadInput, cli_errors, refuse_unwritable, replacing
-from reference.sources import ROOT
+from data_manifests.index import load_index, read_roots
+from data_manifests.json_files import json_lines, json_object
+from data_manifests.lists import text_lines
+from data_manifests.sums import checked
+from paper_tables.planning.slurm import load_cluster
+from reference.proven import read_checkpoint, read_weights
+from reference.sources import ROOT, sha256
 
 
 @pytest.mark.parametrize(("error", "status", "says"), [
@@ -144,6 +151,36 @@ def test_importing_the_project_leaves_ctrl_c_as_it_is():
     code = "import signal; signal.signal(2, signal.default_int_handler); "
     code += "import data_manifests, reference, paper_tables; assert signal.getsignal(2) is signal.default_int_handler"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_neither_opened_nor_replaced(tmp_path, kind):
+    path = tmp_path / "x.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+    readers = (
+        lambda: json_object(path, "put it back"),
+        lambda: json_lines(path, "put it back"),
+        lambda: checked(path, "put it back"),
+        lambda: load_index(path),
+        lambda: read_roots(path),
+        lambda: sha256(path),
+        lambda: read_checkpoint(path, "mine"),
+        lambda: read_weights(path),
+        lambda: text_lines(path).__next__(),
+        lambda: load_cluster(path),
+        lambda: replacing(path).__enter__(),
+    )
+    for read in readers:
+        with pytest.raises(BadInput, match=r"x\.json: cannot be read or written as a file, since it is a"):
+            read()
+    path.rename(tmp_path / ".lock")
+    with pytest.raises(BadInput, match=r"\.lock: cannot be read or written"):
+        locks.take(tmp_path)
 
 
 def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):

@@ -1139,5 +1139,5 @@ def _killed_at_50(number):
 
 
 def test_a_worker_that_is_killed_is_one_sentence():
-    with pytest.raises(BadInput, match="jobs: a worker process was killed from outside"):
+    with pytest.raises(BadInput, match="jobs: a worker process ended suddenly"):
         parallel(_killed_at_50, range(100), "jobs", 2)

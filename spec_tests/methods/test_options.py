@@ -128,6 +128,17 @@ def test_a_number_is_used_or_refused_by_its_name_and_range(which: tuple[str, str
     assert not outside or f"{options.option(field)} {value}: give " in said
 
 
+@pytest.mark.parametrize("value", [1e39, 5e-324])
+def test_numbers_that_float32_does_not_hold_are_refused(value: float) -> None:
+    with pytest.raises(BadInput, match=r"--tau .*: give a number whose size is from 1e-30 to 1e\+30"):
+        replace(KINDS["mmfas"](index=Path("i"), run_dir=Path("r")), tau=value).check()
+
+
+def test_a_data_set_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(BadInput, match="--targets SWW: names a data set twice"):
+        replace(KINDS["mmfas"](index=Path("i"), run_dir=Path("r")), targets="SWW").check()
+
+
 def test_bounds_are_inherited_by_what_replaces_a_default() -> None:
     assert options.bounds(mmda.Options)["batch_size"] == options.Within(2, 2**20)
     assert options.bounds(mmfas.Options)["tau"].above

@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, refuse_irregular
 from paper_tables.audit.check import cells, headings
 from paper_tables.audit.check.table import Average, Cell, Column, Counts, Gain, Point, States, Table
 from paper_tables.audit.metrics import METRICS, named
@@ -58,6 +58,7 @@ def text_of(path: Path) -> str:
     if path.is_dir():
         raise BadInput(f"{path}: a folder; name the file that holds the table")
     try:
+        refuse_irregular(path, "name a TOML or CSV file")
         content = path.read_bytes()
     except FileNotFoundError as e:
         raise BadInput(f"{path}: no such file; name a TOML or CSV file, or a table of the two papers") from e
@@ -129,7 +130,7 @@ def from_toml(
     """The table of a TOML text; `folder` is where the file that `table` names lies."""
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as e:
+    except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise BadInput(f"{name}: not valid TOML ({e}); mend it there") from e
     if odd := sorted(set(content) - set(KEYS)):
         raise BadInput(f"{name}: {odd[0]} is no key of a table; known are {', '.join(KEYS)}")
