@@ -102,6 +102,17 @@ def refuse_irregular(path: Path, remedy: str) -> None:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system be one of `path`: a write does not say of which file it was."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno is not None and e.filename is None:
+            e.filename = str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new version of `path` for writing; it replaces the old one only when it is complete on disk.
 
@@ -112,14 +123,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as f:
-            yield f
-            f.flush()
-            os.fsync(f.fileno())
-        temporary.replace(path)
-    except BaseException as e:
-        if isinstance(e, OSError) and e.errno is not None and e.filename is None:
-            e.filename = str(path)  # a write does not say of which file it was
+        with naming(path):
+            with temporary.open("wb") as f:
+                yield f
+                f.flush()
+                os.fsync(f.fileno())
+            temporary.replace(path)
+    except BaseException:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise

@@ -40,7 +40,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_manifests import mapped, sums
-from data_manifests.errors import BadInput, refuse_irregular
+from data_manifests.errors import BadInput, naming, refuse_irregular
 from data_manifests.locks import locked
 from data_manifests.parallel import shown
 
@@ -780,7 +780,7 @@ def _replace_all(files: Mapping[Path, bytes]) -> None:
     temporary = {path: path.with_name(f".{path.name}.tmp") for path in files}
     try:
         for path, data in files.items():
-            with temporary[path].open("wb") as f:
+            with naming(path), temporary[path].open("wb") as f:
                 f.write(data)
                 f.flush()
                 os.fsync(f.fileno())

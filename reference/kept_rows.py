@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, naming
 
 CONTENT = ("content", np.uint8, (32,))  # a SHA-256; zeros where a row is not known
 
@@ -49,7 +49,8 @@ def write(path: Path, rows: NDArray[np.int64], entries: NDArray) -> None:
             data = memoryview(entries[start:end].tobytes())
             at = int(rows[start]) * (entries.nbytes // len(entries))
             while data:
-                written = os.pwrite(descriptor, data, at)
+                with naming(path):
+                    written = os.pwrite(descriptor, data, at)
                 data, at = data[written:], at + written
         os.fdatasync(descriptor)
     finally:

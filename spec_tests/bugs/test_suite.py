@@ -169,6 +169,20 @@ def test_a_module_without_a_function_of_the_contract_is_one_usage_error(run, tmp
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(
+    ("body", "part", "says"),
+    [
+        ("class Fusion: ...", ".Fusion", "their_fas.Fusion is no module, but stands in their_fas"),
+        ("def __getattr__(name): return 1 / (name[0] == '_')", "", "their_fas cannot be asked for its functions"),
+    ],
+)  # fmt: skip
+def test_what_answers_otherwise_than_a_module_is_one_usage_error(run, tmp_path, body, part, says):
+    status, output = run(module=write_module(tmp_path, body) + part, folder=tmp_path)
+    assert status == 4
+    assert says in output
+    assert "Traceback" not in output
+
+
 def test_what_is_advised_for_a_class_works(run, tmp_path):
     write_module(tmp_path, "class Fusion:\n    def shallow_fusion(self, rgb_1, rgb_2): return (rgb_1 + rgb_2) / 2\n")
     (tmp_path / "theirs.py").write_text("from their_fas import Fusion\nshallow_fusion = Fusion().shallow_fusion\n")

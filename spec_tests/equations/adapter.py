@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import inspect
 import random
+import sys
 import tomllib
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +73,19 @@ def load(name: str, registry: Sequence[dict[str, Any]] = REGISTRY) -> Implementa
         )
     implementation = Implementation(name)
     root = _import(name)
+    try:
+        _look_up(implementation, root, registry)
+    except CannotImport:
+        raise
+    except Exception as e:  # a module may answer for its names itself
+        raise CannotImport(f"{name} cannot be asked for its functions: {type(e).__name__}: {e}") from e
+    if not implementation.functions:
+        raise CannotImport(_nothing_found(root, implementation.missing))
+    return implementation
+
+
+def _look_up(implementation: Implementation, root: ModuleType, registry: Sequence[dict[str, Any]]) -> None:
+    """Find each function of the registry, or note that it is missing."""
     for equation in registry:
         places = (root, _submodule(root, submodule_of(equation)))
         for function in equation["functions"]:
@@ -83,9 +97,6 @@ def load(name: str, registry: Sequence[dict[str, Any]] = REGISTRY) -> Implementa
             else:
                 implementation.functions[function] = getattr(place, function)
                 implementation.homes[function] = place.__name__
-    if not implementation.functions:
-        raise CannotImport(_nothing_found(root, implementation.missing))
-    return implementation
 
 
 def _nothing_found(root: ModuleType, wanted: Sequence[str]) -> str:
@@ -128,6 +139,12 @@ def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as e:  # whatever a foreign module raises while it is imported, or ends with
+        module, _, last = name.rpartition(".")
+        if last in vars(sys.modules.get(module, object)):
+            raise CannotImport(
+                f"{name} is no module, but stands in {module}: hand its functions over from a module of functions, "
+                f"such as a file theirs.py with `from {module} import {last}` and `icl_loss = {last}().icl_loss`"
+            ) from e
         raise CannotImport(f"cannot import the implementation {name}: {type(e).__name__}: {e}") from e
 
 
