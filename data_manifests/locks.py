@@ -5,10 +5,12 @@ ends; the workers that it has started by then hold nothing. Nobody waits inside 
 what for: a lock that is taken is tried again every second.
 """
 
+import errno
 import fcntl
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,13 +36,23 @@ def _forget() -> None:
 os.register_at_fork(after_in_child=_forget)
 
 
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open("a+", encoding="utf-8")
+    except OSError as e:
+        if e.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        return tempfile.TemporaryFile("w+", encoding="utf-8")
+
+
 def take(folder: Path) -> TextIO:
     """Lock the folder until `give` is called. Raises Taken where it is taken.
 
-    On a file system without locks nothing is locked, and stderr says so.
+    On a file system without locks nothing is locked, and stderr says so. Where nobody can write, as in a cache that is
+    shared read-only, nothing need be.
     """
     refuse_irregular(folder / ".lock", "delete it")
-    handle = (folder / ".lock").open("a+", encoding="utf-8")
+    handle = _opened(folder / ".lock")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

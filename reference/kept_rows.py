@@ -28,9 +28,11 @@ def table(path: Path, count: int, dtype: DTypeLike) -> np.memmap:
         with path.open("xb") as f:
             f.truncate(size)
     except FileExistsError:
-        if path.stat().st_size not in (0, size):
+        known = path.stat().st_size
+        if known not in (0, size):
             raise BadInput(f"{path}: damaged, of another size than it should be; delete it, it is made again") from None
-        os.truncate(path, size)  # it is empty where a process was killed in between
+        if not known:  # a process was killed in between
+            os.truncate(path, size)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

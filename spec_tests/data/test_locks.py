@@ -1,5 +1,6 @@
 """One process at a time writes a folder, and those who wait are told for whom."""
 
+import errno
 import fcntl
 import multiprocessing
 import os
@@ -111,6 +112,20 @@ def test_no_two_are_inside_together(tmp_path):
     for process in every:
         process.join(30)
     assert log.read_text() == "in\nout\n" * 3
+
+
+@pytest.mark.parametrize(("number", "fine"), [(errno.EROFS, True), (errno.EACCES, True), (errno.ENOSPC, False)])
+def test_where_nobody_can_write_nothing_need_be_locked(tmp_path, monkeypatch, number, fine):
+    def refuse(*_, **__):
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    if fine:
+        with locks.locked(tmp_path):
+            assert not (tmp_path / ".lock").exists()
+    else:
+        with pytest.raises(OSError, match="no"):
+            locks.take(tmp_path)
 
 
 def test_two_that_render_and_two_that_index_at_once_leave_what_one_leaves(tmp_path):
