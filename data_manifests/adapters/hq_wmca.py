@@ -145,6 +145,8 @@ def _protocol_lines(path: Path) -> list[tuple[str, bool, str]]:
             raise BadInput(f"{path}, row {number}: not video_name,label,type,split; restore the list")
         video = fields[0].strip().rsplit("/", 1)[-1].removesuffix(".h5")
         listed.append((video, fields[1].strip() == "0", fields[3].strip()))
+    if not listed:
+        raise BadInput(f"{path}: names no recording; restore the list, or delete it to go without its protocol")
     return listed
 
 

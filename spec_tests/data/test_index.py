@@ -793,6 +793,13 @@ class TestAdapters:
         with pytest.raises(BadInput, match=rf"{path}: not a CSV file in UTF-8"):
             index_tree(letter, root, OPTIONS)
 
+    @pytest.mark.parametrize("text", ["", "video_name,label,type,split\n"])
+    def test_a_list_of_hq_wmca_without_a_recording_is_refused(self, tmp_path, text):
+        root = trees.TREES["H"](tmp_path)
+        (root / "PROTOCOL-grand_test-curated.csv").write_text(text)
+        with pytest.raises(BadInput, match=r"PROTOCOL-grand_test-curated.csv: names no recording; restore the list"):
+            index_tree("H", root, OPTIONS)
+
     def test_lists_with_a_byte_order_mark_or_lf_read_the_same(self, tmp_path):
         before = {letter: index_tree(letter, trees.TREES[letter](tmp_path / letter), OPTIONS) for letter in "WHP"}
         for path in tmp_path.rglob("*.csv"):
