@@ -14,6 +14,7 @@ from typing import Any
 from data_manifests.errors import BadInput, first_line, refuse_irregular
 
 SEAL = "sha256_of_the_rest"
+LARGEST = 1 << 30  # bytes; a file with a hole can claim any size
 
 
 def sealed(content: Mapping[str, Any]) -> bytes:
@@ -42,6 +43,8 @@ def json_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
 def _bytes(path: Path, remedy: str) -> bytes:
     refuse_irregular(path, remedy)
     try:
+        if path.stat().st_size > LARGEST:
+            raise BadInput(f"{path}: has {path.stat().st_size} bytes, far more than it can have to say; {remedy}")
         return path.read_bytes()
     except OSError as e:
         raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e

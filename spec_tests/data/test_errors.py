@@ -183,6 +183,17 @@ def test_what_is_no_file_is_neither_opened_nor_replaced(tmp_path, kind):
         locks.take(tmp_path)
 
 
+def test_a_file_that_is_all_hole_is_not_read(tmp_path):
+    path = tmp_path / "args.json"
+    path.touch()
+    os.truncate(path, 60 << 30)
+    for read in (json_object, json_lines):
+        with pytest.raises(
+            BadInput, match=r"args.json: has 64424509440 bytes, far more than it can have to say; delete it"
+        ):
+            read(path, "delete it")
+
+
 def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):
     refuse_unwritable(tmp_path / "new" / "x.json")
     refuse_unwritable(tmp_path)
