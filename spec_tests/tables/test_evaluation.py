@@ -661,7 +661,8 @@ def test_make_gives_the_command_what_its_variables_say():
         "OPTIONS=--epoch last",
         "PYTHON=python3",
     ]
-    ended = subprocess.run(["make", "-n", "evaluate", *words], capture_output=True, text=True, cwd=ROOT, check=True)
+    make = ["make", "-n", "--no-print-directory", "evaluate"]  # within `make test` it would say where it is
+    ended = subprocess.run([*make, *words], capture_output=True, text=True, cwd=ROOT, check=True)
     said = ended.stdout.replace("\\\n", " ").split()
     assert said == [
         *["python3", "-m", "paper_tables", "evaluate", "a.csv", "b.npz", "--higher", "attack", "--development", "dev"],
