@@ -77,6 +77,11 @@ def _end(said: str, status: int, cause: BaseException) -> NoReturn:
     raise SystemExit(status) from cause
 
 
+def line_of(e: UnicodeDecodeError) -> int:
+    """The number, from 1 on, of the line that could not be decoded."""
+    return e.object[: e.start].count(b"\n") + 1
+
+
 def refuse_unwritable(path: Path) -> None:
     """Before long work whose result goes to `path`. Raises BadInput where it could not be written."""
     there = next(place for place in path.absolute().parents if place.exists())
@@ -99,6 +104,15 @@ def refuse_irregular(path: Path, remedy: str) -> None:
     if not stat.S_ISREG(kind):
         what = "a folder" if stat.S_ISDIR(kind) else "a pipe or a device"
         raise BadInput(f"{path}: cannot be read or written as a file, since it is {what}; {remedy}")
+
+
+def bytes_of(path: Path, remedy: str) -> bytes:
+    """What a file holds. Raises BadInput, which ends in `remedy`, where it cannot be read."""
+    refuse_irregular(path, remedy)
+    try:
+        return path.read_bytes()
+    except OSError as e:
+        raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
 
 
 @contextmanager

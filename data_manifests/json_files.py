@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_manifests.errors import BadInput, first_line, refuse_irregular
+from data_manifests.errors import BadInput, bytes_of, first_line
 
 SEAL = "sha256_of_the_rest"
 LARGEST = 1 << 30  # bytes; a file with a hole can claim any size
@@ -41,13 +41,9 @@ def json_lines(path: Path, remedy: str) -> list[dict[str, Any]]:
 
 
 def _bytes(path: Path, remedy: str) -> bytes:
-    refuse_irregular(path, remedy)
-    try:
-        if path.stat().st_size > LARGEST:
-            raise BadInput(f"{path}: has {path.stat().st_size} bytes, far more than it can have to say; {remedy}")
-        return path.read_bytes()
-    except OSError as e:
-        raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
+    if path.exists() and path.stat().st_size > LARGEST:
+        raise BadInput(f"{path}: has {path.stat().st_size} bytes, far more than it can have to say; {remedy}")
+    return bytes_of(path, remedy)
 
 
 def _object(path: Path, place: str, data: bytes, remedy: str) -> dict[str, Any]:

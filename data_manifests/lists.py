@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_manifests.adapters.common import SPLITS, AdapterResult, Problem, counted, read_lines
-from data_manifests.errors import BadInput, refuse_irregular
+from data_manifests.errors import BadInput, line_of, refuse_irregular
 from data_manifests.index import DATASETS, Row
 from data_manifests.manifests import Manifest, PublishedList, manifest
 
@@ -142,8 +142,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, list[str]]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        row = data[: e.start].count(b"\n") + 1
-        raise BadInput(f"{path}, row {row}: not UTF-8; fetch the list again") from None
+        raise BadInput(f"{path}, row {line_of(e)}: not UTF-8; fetch the list again") from None
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if words := line.split():
             yield number, words

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from data_manifests.errors import BadInput, refuse_irregular, replacing
+from data_manifests.errors import BadInput, bytes_of, refuse_irregular, replacing
 
 NAME = "SHA256SUMS"
 
@@ -41,11 +41,7 @@ def read(folder: Path) -> dict[str, str]:
 def checked(path: Path, remedy: str) -> bytes:
     """What the file holds. Raises BadInput, which ends in `remedy`, where it cannot be read, or where it is not the one
     that the SHA256SUMS beside it lists."""
-    refuse_irregular(path, remedy)
-    try:
-        data = path.read_bytes()
-    except OSError as e:
-        raise BadInput(f"{path}: cannot be read ({e.strerror}); {remedy}") from e
+    data = bytes_of(path, remedy)
     if not is_as_written(path, hashlib.sha256(data).hexdigest()):
         raise BadInput(f"{path}: was changed or damaged after it was written, as {NAME} beside it shows; {remedy}")
     return data

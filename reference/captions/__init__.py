@@ -5,7 +5,7 @@ A set is a folder beside this file: `extended`, `templates` and `single`, each w
 
 from pathlib import Path
 
-from data_manifests.errors import BadInput
+from data_manifests.errors import BadInput, bytes_of, line_of
 
 CLASSES = ("spoof", "real")  # MMDA's class order: 0, 1
 CAPTION_SETS = ("extended", "templates", "single")
@@ -34,15 +34,11 @@ def load_captions(source: str | Path) -> list[list[str]]:
 
 def _captions(file: Path, places: dict[str, str]) -> list[str]:
     """The lines of one class; `places` maps each caption read so far, in lower case, to where it stands."""
-    try:
-        content = file.read_bytes()
-    except OSError as e:
-        raise BadInput(f"{file}: cannot be read ({e.strerror}); write the captions there, one a line") from e
+    content = bytes_of(file, "write the captions there, one a line")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        number = content[: e.start].count(b"\n") + 1
-        raise BadInput(f"{file}, line {number}: not UTF-8; save the file with that encoding") from e
+        raise BadInput(f"{file}, line {line_of(e)}: not UTF-8; save the file with that encoding") from e
     lines = [line.strip() for line in text.replace("\r\n", "\n").rstrip().split("\n")]
     if lines == [""]:
         raise BadInput(f"{file}: holds no caption; write at least one")

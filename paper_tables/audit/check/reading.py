@@ -13,7 +13,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from data_manifests.errors import BadInput, refuse_irregular
+from data_manifests.errors import BadInput, line_of, refuse_irregular
 from paper_tables.audit.check import cells, headings
 from paper_tables.audit.check.table import Average, Cell, Column, Counts, Gain, Point, States, Table
 from paper_tables.audit.metrics import METRICS, named
@@ -65,8 +65,7 @@ def text_of(path: Path) -> str:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        line = content[: e.start].count(b"\n") + 1
-        raise BadInput(f"{path}: line {line} is not UTF-8; save the file again with the encoding UTF-8") from e
+        raise BadInput(f"{path}: line {line_of(e)} is not UTF-8; save the file again with the encoding UTF-8") from e
     if "\0" in text:
         raise BadInput(f"{path}: holds bytes that are no text; save the table as CSV or TOML with the encoding UTF-8")
     if not text.strip():
