@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_manifests.errors import BadInput, cli_errors, replacing
 from data_manifests.json_files import json_object
+from paper_tables.planning.kills import content
 from paper_tables.planning.request import has_cuda, request
 from reference.sources import ROOT
 
@@ -66,15 +65,7 @@ def _killed(command: Sequence[str], folder: Path) -> None:
 def differences(one: Path, other: Path) -> list[str]:
     """The files of two finished runs that differ: weights by their bytes, scores by their arrays."""
     names = sorted(p.relative_to(one).as_posix() for p in (*one.glob("*.safetensors"), *one.glob("scores/*.npz")))
-    found = []
-    for name in names:
-        if name.endswith(".npz"):
-            with np.load(one / name, allow_pickle=False) as a, np.load(other / name, allow_pickle=False) as b:
-                same = a.files == b.files and all(a[key].tobytes() == b[key].tobytes() for key in a.files)
-        else:
-            same = (one / name).read_bytes() == (other / name).read_bytes()
-        found += [] if same else [name]
-    return found
+    return [name for name in names if content(one / name) != content(other / name)]
 
 
 def tried(words: Sequence[str], index: Path, folder: Path, device: str) -> dict[str, Any]:

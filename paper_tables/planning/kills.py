@@ -222,16 +222,17 @@ def differences(one: Path, other: Path) -> list[str]:
     """The files, of two folders or alone, that differ in more than dates, durations and how arrays are compressed;
     temporary files that a killed process left, as far as the next one overwrites them, count too."""
     if one.is_file() and other.is_file():
-        return [] if _content(one) == _content(other) else [one.name]
+        return [] if content(one) == content(other) else [one.name]
     files = [{p.relative_to(f).as_posix(): p for p in f.rglob("*") if p.is_file()} for f in (one, other)]
     return sorted(
         name
         for name in files[0].keys() | files[1].keys()
-        if name not in files[0] or name not in files[1] or _content(files[0][name]) != _content(files[1][name])
+        if name not in files[0] or name not in files[1] or content(files[0][name]) != content(files[1][name])
     )
 
 
-def _content(path: Path) -> Any:
+def content(path: Path) -> Any:
+    """What two commands of the same words leave alike in a file: without dates and durations, arrays as they are."""
     if path.name == ".lock" or path.suffix == ".seen" or path.parent.name == "logs":
         return None  # who held a lock, when images were last changed, what runs said
     if path.name == sums.NAME:
